@@ -1,0 +1,203 @@
+package catalog
+
+import (
+	"context"
+	"errors"
+	"slices"
+
+	"github.com/opmux/opmux/event"
+)
+
+// ErrNotFound says that no relation of that name is visible.
+var ErrNotFound = errors.New("relation not found")
+
+// Querier runs one query for a look-up. Arguments are text literals: the
+// implementer binds them as parameters of unknown type or quotes them. It is
+// implemented by the catalogue's own connection and by a session, which alone
+// sees the objects that its open transaction made.
+type Querier interface {
+	Query(ctx context.Context, sql string, args ...string) ([][]event.Value, error)
+}
+
+// RelationKind is what a relation is.
+type RelationKind string
+
+// The kinds of relations, by pg_class.relkind.
+const (
+	Ordinary         RelationKind = "r"
+	Partitioned      RelationKind = "p"
+	View             RelationKind = "v"
+	MaterializedView RelationKind = "m"
+	Foreign          RelationKind = "f"
+	Sequence         RelationKind = "S"
+	Composite        RelationKind = "c"
+	Index            RelationKind = "i"
+	PartitionedIndex RelationKind = "I"
+	Toast            RelationKind = "t"
+)
+
+// Table is what the catalogue says of one relation, as far as classification
+// needs it.
+type Table struct {
+	OID    uint32
+	Schema string
+	Name   string
+	Kind   RelationKind
+	// Temp and Unlogged tell a relation's persistence.
+	Temp, Unlogged bool
+	Owner          string
+	// RowSecurity is relrowsecurity, ForceRowSecurity relforcerowsecurity.
+	RowSecurity, ForceRowSecurity bool
+	// Rules is the number of rewrite rules other than a view's own.
+	Rules   int
+	Columns []Column
+	Keys    []Key
+	// ForeignKeys are those of this table, ReferencedBy those that point to it.
+	ForeignKeys, ReferencedBy []ForeignKey
+	// Triggers are the user's triggers that are not disabled, of the table and
+	// of its partitions.
+	Triggers []Trigger
+	// Children is the number of tables that inherit from it and are no partitions.
+	Children int
+	// OddPartitions counts partitions that are foreign or unlogged.
+	OddPartitions int
+	// VolatileFunctions are user functions of volatile kind that checks, index
+	// expressions, generated columns or domain checks of the table call.
+	VolatileFunctions []string
+	// Exclusion says that the table has exclusion constraints.
+	Exclusion bool
+	// Version is the DDL counter that the look-up relied on.
+	Version int64
+}
+
+// Column is one live column of a table.
+type Column struct {
+	Name    string
+	TypeOID uint32
+	// Type is format_type's name.
+	Type string
+	// BaseOID is the type under a domain, else TypeOID.
+	BaseOID uint32
+	// TypeKind is pg_type.typtype of the column's own type (b, c, d, e, p, r, m),
+	// Category pg_type.typcategory of the base type, Element the element type's
+	// OID of an array.
+	TypeKind, Category string
+	Element            uint32
+	// UserType says that type, base type or element type is not built in.
+	UserType bool
+	NotNull  bool
+	// Default is the default expression as pg_get_expr prints it, "" for none.
+	Default string
+	// DomainDefault says that the column has no default but its domain has one.
+	DomainDefault bool
+	// Identity is "", "a" (always) or "d" (by default).
+	Identity string
+	// Generated says that the column is GENERATED ALWAYS AS (…) STORED.
+	Generated bool
+	// Sequence is what the column owns (serial, identity), nil for none.
+	Sequence *SequenceName
+}
+
+// SequenceName names a sequence.
+type SequenceName struct{ Schema, Name string }
+
+// Key is a unique index of a table.
+type Key struct {
+	Name    string
+	Columns []string // empty where an expression is indexed
+	Primary bool
+	// NotNull says that every column is NOT NULL.
+	NotNull bool
+	// Deferrable, Partial, Expression and Invalid keys do not pin rows.
+	Deferrable, Partial, Expression, Invalid bool
+	// UserOperators says that equality of a key column is no built-in operator.
+	UserOperators bool
+}
+
+// Usable says that the key identifies a row: each value at most once, none NULL,
+// checked at once.
+func (k Key) Usable() bool {
+	return len(k.Columns) > 0 && k.NotNull && !k.Deferrable && !k.Partial && !k.Expression && !k.Invalid
+}
+
+// ForeignKey is one foreign key constraint.
+type ForeignKey struct {
+	Name string
+	// Schema and Table are the other side: the referenced table in ForeignKeys,
+	// the referencing one in ReferencedBy.
+	Schema, Table string
+	// Columns are the referencing, KeyColumns the referenced ones.
+	Columns, KeyColumns []string
+	// OnUpdate and OnDelete are confupdtype and confdeltype: a no action,
+	// r restrict, c cascade, n set null, d set default.
+	OnUpdate, OnDelete string
+	Deferrable         bool
+}
+
+// Trigger is one user trigger.
+type Trigger struct {
+	Name    string
+	Enabled string // tgenabled: O, R, A
+}
+
+// Column returns the column of that name, or nil.
+func (t *Table) Column(name string) *Column {
+	for i := range t.Columns {
+		if t.Columns[i].Name == name {
+			return &t.Columns[i]
+		}
+	}
+	return nil
+}
+
+// Qualified is schema.name, unquoted.
+func (t *Table) Qualified() string { return t.Schema + "." + t.Name }
+
+// Identity returns the key by which row images of the table are found, and none
+// of whose columns is in except: the primary key if it will do, else the first
+// usable one by name. Nil: the table has none.
+func (t *Table) Identity(except []string) *Key {
+	var best *Key
+	for i := range t.Keys {
+		k := &t.Keys[i]
+		if !k.Usable() || overlaps(k.Columns, except) {
+			continue
+		}
+		if k.Primary {
+			return k
+		}
+		if best == nil || k.Name < best.Name {
+			best = k
+		}
+	}
+	return best
+}
+
+func overlaps(a, b []string) bool {
+	for _, x := range a {
+		if slices.Contains(b, x) {
+			return true
+		}
+	}
+	return false
+}
+
+// Deferrable says that a constraint check of the table can wait for the commit.
+func (t *Table) Deferrable() bool {
+	for _, k := range t.Keys {
+		if k.Deferrable {
+			return true
+		}
+	}
+	for _, f := range t.ForeignKeys {
+		if f.Deferrable {
+			return true
+		}
+	}
+	for _, f := range t.ReferencedBy {
+		if f.Deferrable {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,156 @@
+package classify
+
+import (
+	"github.com/opmux/opmux/capture/catalog"
+	"github.com/opmux/opmux/event"
+)
+
+// Kind says what a session has to do with a statement.
+type Kind uint8
+
+// The kinds of statements.
+const (
+	// Pass: forward, publish nothing (reads, session commands, temporary tables).
+	Pass Kind = iota
+	// Draw: like Pass, but wrapped; it publishes sequence marks (nextval) or, with
+	// Barrier, an operation of its own (setval).
+	Draw
+	Begin
+	Commit
+	Rollback
+	Savepoint
+	RollbackTo
+	Release
+	// Write: a statement that changes rows, to be wrapped.
+	Write
+	// Copy: COPY … FROM STDIN, to be wrapped.
+	Copy
+	// DDL: transactional, to be wrapped, travels as text with a barrier.
+	DDL
+	// Standalone: runs outside of transaction blocks only.
+	Standalone
+	// Maintenance: forward, publish nothing, never wrap (VACUUM).
+	Maintenance
+	// Prepare, Execute and Deallocate are the SQL commands of those names.
+	Prepare
+	Execute
+	Deallocate
+	// Refused: do not run it (policy reject), see Refusal.
+	Refused
+	// MustFail: it names something that does not exist. Forward it, wrapped; the
+	// server's error is expected, and success means that the catalogue moved.
+	MustFail
+)
+
+var kindNames = [...]string{
+	"pass", "draw", "begin", "commit", "rollback", "savepoint", "rollback to", "release", "write", "copy",
+	"ddl", "standalone", "maintenance", "prepare", "execute", "deallocate", "refused", "must fail",
+}
+
+// String names the kind.
+func (k Kind) String() string {
+	if int(k) < len(kindNames) {
+		return kindNames[k]
+	}
+	return "unknown"
+}
+
+// Plan says how one statement travels. Plans are shared between sessions: read
+// them only.
+type Plan struct {
+	Kind   Kind
+	Class  event.Class
+	Reason string
+	// Tables are the tables written, cascades included, as schema.table unquoted.
+	Tables []string
+	// Construct names the statement, or the part of it that decided ("UPDATE",
+	// "SELECT calling a volatile function").
+	Construct string
+	// SQL is what goes upstream: the client's text, or with RETURNING added.
+	SQL string
+	// ClientColumns is -1 where the client's statement returns no rows (Describe
+	// must answer NoData and rows are swallowed). Otherwise it does: their number
+	// is that of the row description less Hidden.
+	ClientColumns int
+	// Hidden is the number of columns appended behind the client's, wanted in
+	// text format.
+	Hidden int
+	// Name is of the savepoint, prepared statement or cursor.
+	Name string
+	// Chain is AND CHAIN of COMMIT and ROLLBACK.
+	Chain bool
+	// ContextChanges says that the statement may change session settings.
+	ContextChanges bool
+	// DiscardsStatements says that all prepared statements of the session go.
+	DiscardsStatements bool
+	// Deferrable says that constraints may wait for the commit: SET CONSTRAINTS
+	// ALL IMMEDIATE before the ticket.
+	Deferrable bool
+	// Barrier asks for event.Transaction.Barrier.
+	Barrier bool
+	// CatalogChanges says that the statement changes the catalogue (temporary
+	// objects included): read Catalog.Version after it, before the next Classify.
+	CatalogChanges bool
+	CatalogVersion int64
+	// TableRefs are the tables that the plan relies on; compare Fingerprint.
+	TableRefs []*catalog.Table
+	// Sequences may have been drawn from: read their values at record time.
+	Sequences []SequenceRef
+	Refusal   *Refusal
+	// Diverged lists what is lost to targets when a refused statement runs under
+	// policy flag; "*" where the tables cannot be told.
+	Diverged []string
+	// Inner is the plan of the statement that PREPARE names.
+	Inner *Plan
+	// Args are the arguments of EXECUTE, ArgsConstant whether all of them are
+	// constants. Where they are not, an Inner plan of class text or pinned that
+	// has parameters cannot be published: see Plan.BindArgs.
+	Args         []event.Param
+	ArgsConstant bool
+
+	frozen frozen
+}
+
+// SequenceRef names a sequence that a statement may draw from.
+type SequenceRef struct{ Schema, Name string }
+
+// Refusal says why a statement cannot be carried, and the way out.
+type Refusal struct {
+	Construct, Reason, Hint string
+	// Position is the 1-based character of the construct in the statement, 0 for none.
+	Position int
+}
+
+// Error is the message for the client, beginning "opmux: ".
+func (r *Refusal) Error() string {
+	return "opmux: " + r.Construct + " cannot be carried to the backups: " + r.Reason
+}
+
+// Execution is what came of running a plan's SQL once, or of a part of it.
+type Execution struct {
+	Params []event.Param
+	// TxTime is now() of the transaction in microseconds since the Unix epoch.
+	TxTime int64
+	// Rows are the hidden columns of each row of this part.
+	Rows     [][]event.Value
+	Affected int64
+	Tag      string
+	// First and More tell the parts of a long result or COPY stream.
+	First, More bool
+	// Data is a piece of a COPY stream.
+	Data []byte
+	// Sequences are the values of Plan.Sequences as read at record time; only
+	// setval needs them here.
+	Sequences []event.SequenceMark
+}
+
+type frozen struct{}
+
+// Operations returns what is to be published of one execution, nothing where
+// nothing changed.
+func (p *Plan) Operations(e Execution) ([]event.Operation, error) { return nil, nil }
+
+// BindArgs returns the plan of a prepared statement for the arguments of an
+// EXECUTE: the inner plan itself, or a refusal where its parameters would have
+// to be published and exec's arguments are not constants.
+func (p *Plan) BindArgs(exec *Plan) *Plan { return p }
