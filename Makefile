@@ -1,0 +1,53 @@
+# opmux: build, demo, test, lint, bench, fuzz. Every target installs what it
+# lacks (scripts/setup) and can be run on a fresh clone.
+
+GO       ?= go
+BIN      := $(CURDIR)/bin
+PROGRAMS := capture-agent apply-worker verify-worker opmux
+KEEP     ?=
+KAFKA    ?= embedded
+# Packages without the end-to-end tests, which run the built programs.
+UNIT      = $(shell $(GO) list ./... | grep -v '/integration')
+FUZZTIME ?= 20s
+GOLANGCI ?= $(shell command -v golangci-lint 2>/dev/null || echo $$($(GO) env GOPATH)/bin/golangci-lint)
+GOLANGCI_VERSION := v2.15.0
+
+.PHONY: all build demo test unit integration lint bench fuzz clean
+
+all: build
+
+build: ## the four programs, in bin/
+	@scripts/setup
+	@mkdir -p $(BIN)
+	$(GO) build -o $(BIN)/ $(addprefix ./cmd/,$(PROGRAMS))
+
+demo: build ## the whole way on this machine; KEEP=1 stays up, KAFKA=real uses Apache Kafka
+	@if [ "$(KAFKA)" = real ]; then scripts/setup all && scripts/kafka fetch >/dev/null; fi
+	@$(BIN)/opmux demo --kafka $(KAFKA) $(if $(filter-out 0,$(KEEP)),--keep)
+
+test: unit integration ## everything
+
+unit: ## each package on its own, with the race detector
+	@scripts/setup all
+	$(GO) vet ./...
+	$(GO) test -race -timeout 20m $(UNIT)
+
+integration: build ## the built programs as processes, on kfake and on Apache Kafka
+	@scripts/setup all
+	@scripts/kafka fetch >/dev/null
+	OPMUX_BIN=$(BIN) $(GO) test -count=1 -timeout 40m ./integration/...
+
+lint: $(GOLANGCI)
+	$(GOLANGCI) run ./...
+
+$(GOLANGCI):
+	$(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION)
+
+bench: ## Go benchmarks of the hot paths
+	$(GO) test -run '^$$' -bench . -benchmem $(UNIT)
+
+fuzz: ## every fuzz target for FUZZTIME
+	@scripts/fuzz $(FUZZTIME)
+
+clean:
+	rm -rf $(BIN)
