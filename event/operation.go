@@ -26,6 +26,8 @@ type Operation struct {
 	// Diverged lists tables that no target can follow from here on (Class
 	// refused, policy flag); "*" where the tables cannot be told.
 	Diverged []string
+	// Settings is set for Kind set: the session context changed in mid-transaction.
+	Settings []Setting
 	// Digest is of the primary's response.
 	Digest Digest
 }
@@ -46,6 +48,7 @@ const (
 	OpRollbackTo OpKind = "rollbackto" // ROLLBACK TO Text
 	OpRelease    OpKind = "release"    // RELEASE Text
 	OpFlagged    OpKind = "flagged"    // nothing to execute: Diverged says what is lost
+	OpSet        OpKind = "set"        // SET LOCAL of Settings for what follows in the transaction
 )
 
 // Class is the safety class of an operation: how it may travel.

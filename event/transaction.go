@@ -46,8 +46,8 @@ type PostgresTx struct {
 type Context struct {
 	User        string
 	Application string
-	// Settings are sorted by name. A setting that is absent has the server's
-	// built-in default.
+	// Settings are sorted by name and complete: every setting of the make that
+	// changes what a statement means.
 	Settings []Setting
 }
 
