@@ -1,0 +1,53 @@
+package rig
+
+import (
+	"fmt"
+	"os"
+)
+
+const kafkaYAML = `kafka: {brokers: ["%s"], prefix: %s}
+admin: {address: "%s"}
+`
+
+const agentYAML = `source: %s
+agent: %s
+listen: {protocol: postgres, address: "%s"}
+upstream: {address: "%s", database: %s}
+catalog: {dsn: "%s"}
+gate: {mode: %s, timeout: %s, on_timeout: fail}
+digest: {level: %s}
+on_unsafe: %s
+`
+
+const workerYAML = `target: %s
+name: %s
+sources: [{name: %s}]
+dsn: "%s"
+parallelism: %d
+on_error: stop
+`
+
+const verifierYAML = `sources: [{name: %s, targets: [%s]}]
+level: %s
+timeout: %s
+`
+
+func (r *Rig) writeConfig(p *Program) error {
+	text := fmt.Sprintf(kafkaYAML, r.Broker.Address(), Prefix, p.Admin)
+	switch p.binary {
+	case "capture-agent":
+		text += fmt.Sprintf(agentYAML, Source, p.Name, p.Listen, r.Primary.Address(), Database,
+			r.Primary.DSN(Database), r.Gate, r.GateTimeout, r.Digest, r.OnUnsafe)
+	case "apply-worker":
+		text += fmt.Sprintf(workerYAML, Target, p.Name, Source, r.Backup.DSN(Database), r.Parallelism)
+	case "verify-worker":
+		text += fmt.Sprintf(verifierYAML, Source, Target, r.Verify, r.VerifyTimeout)
+		if r.Webhook != "" {
+			text += fmt.Sprintf("webhook: {url: %q, on: failure}\n", r.Webhook)
+		}
+	}
+	if err := os.WriteFile(p.Config, []byte(text), 0o600); err != nil {
+		return fmt.Errorf("configuration of %s: %w", p.Name, err)
+	}
+	return nil
+}
