@@ -67,7 +67,9 @@ type Table struct {
 	// Exclusion says that the table has exclusion constraints.
 	Exclusion bool
 	// Version is the DDL counter that the look-up relied on.
-	Version int64
+	Version int64 `json:"-"`
+
+	fingerprint string
 }
 
 // Column is one live column of a table.
@@ -83,6 +85,8 @@ type Column struct {
 	// OID of an array.
 	TypeKind, Category string
 	Element            uint32
+	// ElementCategory is typcategory of the element type, "" for other than arrays.
+	ElementCategory string
 	// UserType says that type, base type or element type is not built in.
 	UserType bool
 	NotNull  bool

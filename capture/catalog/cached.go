@@ -1,0 +1,151 @@
+package catalog
+
+import (
+	"context"
+	"slices"
+	"strings"
+)
+
+// Table looks a relation up: in schema, or where that is empty, in schemas in
+// their order. Schema pg_temp is the temporary one among schemas. q is nil for
+// the catalogue's own connection, whose answers are cached; those of a session
+// are not. ErrNotFound: there is none.
+func (c *Catalog) Table(ctx context.Context, q Querier, schemas []string, schema, name string) (*Table, error) {
+	path := schemas
+	switch {
+	case schema == "pg_temp":
+		path = slices.DeleteFunc(slices.Clone(schemas), func(s string) bool { return !strings.HasPrefix(s, "pg_temp_") })
+	case schema != "":
+		path = []string{schema}
+	}
+	if q != nil {
+		t, err := lookup(ctx, q, path, name)
+		if t != nil {
+			t.Version = c.Known()
+		}
+		return t, err
+	}
+	key := tableKey{strings.Join(path, "\x00"), name}
+	c.mu.Lock()
+	t := c.tables[key]
+	c.mu.Unlock()
+	if t != nil {
+		return t, nil
+	}
+	var keep bool
+	err := c.stable(ctx, func(version int64) error {
+		var err error
+		if t, err = lookup(ctx, c.lookups, path, name); err != nil {
+			return err
+		}
+		t.Version = version
+		// A session's end drops its temporary tables without DDL, and the next
+		// session may get the same schema: never cached.
+		keep = !t.Temp
+		return nil
+	}, func() {
+		if keep {
+			if len(c.tables) >= maxEntries {
+				c.tables = map[tableKey]*Table{}
+			}
+			c.tables[key] = t
+		}
+	})
+	if err != nil {
+		return nil, err
+	}
+	return t, nil
+}
+
+// stable runs a look-up between a reading of the counter and a check that it is
+// still worth caching; store is called, under the lock, where it is. The order
+// counter, DDL lock, look-up (each with a snapshot of its own) makes a cached
+// answer at least as new as its counter: DDL that was counted before is either
+// visible or still holds the lock.
+func (c *Catalog) stable(ctx context.Context, look func(version int64) error, store func()) error {
+	restarts := c.Restarts()
+	version, err := c.Version(ctx)
+	if err != nil {
+		return err
+	}
+	open := false
+	if c.counted {
+		if open, err = ddlOpen(ctx, c.lookups); err != nil {
+			return err
+		}
+	}
+	if err := look(version); err != nil {
+		return err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !open && c.Known() == version && c.Restarts() == restarts {
+		store()
+	}
+	return nil
+}
+
+// Facts are what the database defines beside the built-in objects. q as in Table.
+func (c *Catalog) Facts(ctx context.Context, q Querier) (*Facts, error) {
+	if q != nil {
+		f, err := loadFacts(ctx, q)
+		if f != nil {
+			f.Version = c.Known()
+		}
+		return f, err
+	}
+	c.mu.Lock()
+	f := c.facts
+	c.mu.Unlock()
+	if f != nil {
+		return f, nil
+	}
+	err := c.stable(ctx, func(version int64) error {
+		var err error
+		if f, err = loadFacts(ctx, c.lookups); err != nil {
+			return err
+		}
+		f.Version = version
+		return nil
+	}, func() { c.facts = f })
+	if err != nil {
+		return nil, err
+	}
+	return f, nil
+}
+
+// Access tells what a role may do with a table. q as in Table.
+func (c *Catalog) Access(ctx context.Context, q Querier, role string, t *Table) (*Access, error) {
+	if q != nil {
+		return loadAccess(ctx, q, role, t.OID)
+	}
+	key := accessKey{role, t.OID}
+	c.mu.Lock()
+	a := c.access[key]
+	c.mu.Unlock()
+	if a != nil {
+		return a, nil
+	}
+	err := c.stable(ctx, func(int64) error {
+		var err error
+		a, err = loadAccess(ctx, c.lookups, role, t.OID)
+		return err
+	}, func() {
+		if len(c.access) >= maxEntries {
+			c.access = map[accessKey]*Access{}
+		}
+		c.access[key] = a
+	})
+	if err != nil {
+		return nil, err
+	}
+	return a, nil
+}
+
+// Definition is a view's query. q as in Table; not cached.
+func (c *Catalog) Definition(ctx context.Context, q Querier, t *Table) (string, error) {
+	if q == nil {
+		q = c.lookups
+	}
+	return one(ctx, q, "select pg_catalog.pg_get_viewdef($1::pg_catalog.regclass)", QuoteIdent(t.Schema)+"."+QuoteIdent(t.Name))
+}

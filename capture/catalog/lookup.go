@@ -1,0 +1,189 @@
+package catalog
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+
+	"github.com/opmux/opmux/event"
+)
+
+// tableSQL describes the first relation of a name in a list of schemas: its OID,
+// and everything else as JSON, which doubles as its fingerprint. Only built-in
+// names are used and all are qualified, since it also runs on sessions with a
+// search_path of their own. Parameters: schemas as an array literal, name.
+var tableSQL = `
+with rel as (
+  select c.*, n.nspname
+  from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+  where c.relname = $2::pg_catalog.text and n.nspname = any ($1::pg_catalog.text[])
+  order by pg_catalog.array_position($1::pg_catalog.text[], n.nspname::pg_catalog.text) limit 1
+), tree as (
+  select oid, relkind, relpersistence from rel
+  union
+  select p.oid, p.relkind, p.relpersistence
+  from rel, pg_catalog.pg_partition_tree(rel.oid) t join pg_catalog.pg_class p on p.oid = t.relid
+)
+select rel.oid::pg_catalog.text, pg_catalog.json_build_object(
+  'Schema', nspname, 'Name', relname, 'Kind', relkind,
+  'Temp', relpersistence = 't', 'Unlogged', relpersistence = 'u',
+  'Owner', pg_catalog.pg_get_userbyid(relowner),
+  'RowSecurity', relrowsecurity, 'ForceRowSecurity', relforcerowsecurity,
+  'Rules', (select pg_catalog.count(*) from pg_catalog.pg_rewrite r
+            where r.ev_class = rel.oid and r.rulename <> '_RETURN' and r.ev_enabled <> 'D'),
+  'Children', (select pg_catalog.count(*) from pg_catalog.pg_inherits i join pg_catalog.pg_class k on k.oid = i.inhrelid
+               where i.inhparent = rel.oid and not k.relispartition),
+  'OddPartitions', (select pg_catalog.count(*) from tree where tree.oid <> rel.oid and (relkind = 'f' or relpersistence = 'u')),
+  'Exclusion', exists (select from pg_catalog.pg_constraint x where x.conrelid = rel.oid and x.contype = 'x'),
+  'Triggers', (select pg_catalog.json_agg(pg_catalog.json_build_object('Name', t.tgname, 'Enabled', t.tgenabled) order by t.tgname, t.tgrelid)
+               from pg_catalog.pg_trigger t where t.tgrelid in (select oid from tree) and not t.tgisinternal and t.tgenabled <> 'D'),
+  'Columns', (` + columnsSQL + `),
+  'Keys', (` + keysSQL + `),
+  'ForeignKeys', (` + foreignSQL("x.conrelid", "x.confrelid") + `),
+  'ReferencedBy', (` + foreignSQL("x.confrelid", "x.conrelid") + `),
+  'VolatileFunctions', (` + volatileSQL + `)
+)::pg_catalog.text
+from rel`
+
+const columnsSQL = `
+  select pg_catalog.json_agg(pg_catalog.json_build_object(
+    'Name', a.attname, 'TypeOID', a.atttypid::pg_catalog.int8, 'Type', pg_catalog.format_type(a.atttypid, a.atttypmod),
+    'BaseOID', b.oid::pg_catalog.int8, 'TypeKind', y.typtype, 'Category', b.typcategory,
+    'Element', case when b.typcategory = 'A' then b.typelem::pg_catalog.int8 else 0 end,
+    'ElementCategory', e.typcategory,
+    'UserType', a.atttypid >= 16384 or b.oid >= 16384 or b.typelem >= 16384,
+    'NotNull', a.attnotnull, 'Default', case when a.attgenerated = '' then pg_catalog.pg_get_expr(d.adbin, d.adrelid) end,
+    'DomainDefault', dom.def, 'Identity', a.attidentity, 'Generated', a.attgenerated <> '',
+    'Sequence', (select pg_catalog.json_build_object('Schema', sn.nspname, 'Name', sc.relname)
+      from pg_catalog.pg_depend p join pg_catalog.pg_class sc on sc.oid = p.objid and sc.relkind = 'S'
+      join pg_catalog.pg_namespace sn on sn.oid = sc.relnamespace
+      where p.classid = 'pg_catalog.pg_class'::pg_catalog.regclass and p.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass
+        and p.refobjid = a.attrelid and p.refobjsubid = a.attnum and p.deptype in ('a', 'i') order by p.deptype desc, sc.oid limit 1)
+    ) order by a.attnum)
+  from pg_catalog.pg_attribute a
+  join pg_catalog.pg_type y on y.oid = a.atttypid
+  cross join lateral (
+    with recursive up as (
+      select t.oid, t.typtype, t.typbasetype, t.typdefault from pg_catalog.pg_type t where t.oid = a.atttypid
+      union all
+      select t.oid, t.typtype, t.typbasetype, t.typdefault from up join pg_catalog.pg_type t on t.oid = up.typbasetype where up.typtype = 'd')
+    select pg_catalog.max(up.oid::pg_catalog.int8) filter (where up.typtype <> 'd') as base, pg_catalog.bool_or(up.typtype = 'd' and up.typdefault is not null) as def from up
+  ) dom
+  join pg_catalog.pg_type b on b.oid::pg_catalog.int8 = dom.base
+  left join pg_catalog.pg_type e on e.oid = b.typelem and b.typcategory = 'A'
+  left join pg_catalog.pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
+  where a.attrelid = rel.oid and a.attnum > 0 and not a.attisdropped`
+
+const keysSQL = `
+  select pg_catalog.json_agg(pg_catalog.json_build_object(
+    'Name', ic.relname, 'Primary', i.indisprimary, 'Deferrable', not i.indimmediate, 'Partial', i.indpred is not null,
+    'Invalid', not (i.indisvalid and i.indisready and i.indislive),
+    'Expression', k.expr, 'Columns', k.cols, 'NotNull', k.notnull, 'UserOperators', k.userops) order by ic.relname)
+  from pg_catalog.pg_index i join pg_catalog.pg_class ic on ic.oid = i.indexrelid
+  cross join lateral (
+    select pg_catalog.bool_or(i.indkey[g.p] = 0) as expr,
+      coalesce(pg_catalog.json_agg(ka.attname order by g.p) filter (where ka.attname is not null), '[]') as cols,
+      coalesce(pg_catalog.bool_and(ka.attnotnull), false) as notnull,
+      pg_catalog.bool_or(oc.oid >= 16384 or i.indcollation[g.p] <> coalesce(ka.attcollation, i.indcollation[g.p])) as userops
+    from pg_catalog.generate_series(0, i.indnkeyatts - 1) g(p)
+    left join pg_catalog.pg_attribute ka on ka.attrelid = i.indrelid and ka.attnum = i.indkey[g.p] and ka.attnum > 0
+    left join pg_catalog.pg_opclass oc on oc.oid = i.indclass[g.p]
+  ) k
+  where i.indrelid = rel.oid and i.indisunique`
+
+// foreignSQL lists foreign keys whose side self is the table.
+func foreignSQL(self, other string) string {
+	return `
+  select pg_catalog.json_agg(pg_catalog.json_build_object(
+    'Name', x.conname, 'Schema', xn.nspname, 'Table', xc.relname, 'Deferrable', x.condeferrable,
+    'OnUpdate', x.confupdtype, 'OnDelete', x.confdeltype,
+    'Columns', (select pg_catalog.json_agg(fa.attname order by u.o) from pg_catalog.unnest(x.conkey) with ordinality u(n, o)
+                join pg_catalog.pg_attribute fa on fa.attrelid = x.conrelid and fa.attnum = u.n),
+    'KeyColumns', (select pg_catalog.json_agg(fa.attname order by u.o) from pg_catalog.unnest(x.confkey) with ordinality u(n, o)
+                join pg_catalog.pg_attribute fa on fa.attrelid = x.confrelid and fa.attnum = u.n)
+    ) order by xn.nspname, xc.relname, x.conname)
+  from pg_catalog.pg_constraint x join pg_catalog.pg_class xc on xc.oid = ` + other + `
+  join pg_catalog.pg_namespace xn on xn.oid = xc.relnamespace
+  where x.contype = 'f' and ` + self + ` = rel.oid and (x.conparentid = 0 or rel.relispartition)`
+}
+
+// volatileSQL lists volatile user functions that run unseen when rows are
+// written: in checks, index expressions, generated columns, domains, type input.
+const volatileSQL = `
+  select pg_catalog.json_agg(distinct f.fn) from (
+    select p.proname::pg_catalog.text as fn
+    from pg_catalog.pg_depend d join pg_catalog.pg_proc p on p.oid = d.refobjid
+    where d.refclassid = 'pg_catalog.pg_proc'::pg_catalog.regclass and p.provolatile = 'v' and (
+      d.classid = 'pg_catalog.pg_constraint'::pg_catalog.regclass and d.objid in (
+        select k.oid from pg_catalog.pg_constraint k where k.conrelid in (select oid from tree)
+        union select k.oid from pg_catalog.pg_constraint k join pg_catalog.pg_attribute ka on ka.atttypid = k.contypid
+              where ka.attrelid = rel.oid and k.contypid <> 0)
+      or d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass and d.objid in (
+        select k.indexrelid from pg_catalog.pg_index k where k.indrelid in (select oid from tree))
+      or d.classid = 'pg_catalog.pg_attrdef'::pg_catalog.regclass and d.objid in (
+        select k.oid from pg_catalog.pg_attrdef k join pg_catalog.pg_attribute ka on ka.attrelid = k.adrelid and ka.attnum = k.adnum
+        where k.adrelid = rel.oid and ka.attgenerated <> ''))
+    union all
+    select p.proname::pg_catalog.text
+    from pg_catalog.pg_attribute a join pg_catalog.pg_type t on t.oid = a.atttypid join pg_catalog.pg_proc p on p.oid = t.typinput
+    where a.attrelid = rel.oid and a.attnum > 0 and not a.attisdropped and p.oid >= 16384 and p.provolatile = 'v') f`
+
+// lookup asks q for one relation.
+func lookup(ctx context.Context, q Querier, schemas []string, name string) (*Table, error) {
+	rows, err := q.Query(ctx, tableSQL, ArrayLiteral(schemas), name)
+	if err != nil {
+		return nil, fmt.Errorf("look up relation %s: %w", name, err)
+	}
+	if len(rows) == 0 {
+		return nil, ErrNotFound
+	}
+	return decodeTable(rows[0])
+}
+
+func decodeTable(row []event.Value) (*Table, error) {
+	t := &Table{}
+	if len(row) != 2 {
+		return nil, fmt.Errorf("look up relation: 2 columns expected, got %d", len(row))
+	}
+	if _, err := fmt.Sscan(string(row[0].Text), &t.OID); err != nil {
+		return nil, fmt.Errorf("look up relation: OID %q: %w", row[0].Text, err)
+	}
+	if err := json.Unmarshal(row[1].Text, t); err != nil {
+		return nil, fmt.Errorf("look up relation: %w", err)
+	}
+	t.fingerprint = string(row[1].Text)
+	return t, nil
+}
+
+// Fingerprint is equal for two look-ups of a table that classification cannot
+// tell apart.
+func (t *Table) Fingerprint() string { return t.fingerprint }
+
+// ArrayLiteral writes a text[] literal.
+func ArrayLiteral(items []string) string {
+	var b strings.Builder
+	b.WriteByte('{')
+	for i, s := range items {
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		b.WriteByte('"')
+		b.WriteString(strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(s))
+		b.WriteByte('"')
+	}
+	b.WriteByte('}')
+	return b.String()
+}
+
+// QuoteIdent quotes an identifier.
+func QuoteIdent(s string) string { return `"` + strings.ReplaceAll(s, `"`, `""`) + `"` }
+
+// QuoteLiteral quotes a string constant, whatever standard_conforming_strings says.
+func QuoteLiteral(s string) string {
+	q := "'" + strings.ReplaceAll(s, "'", "''") + "'"
+	if strings.Contains(s, `\`) {
+		return "E" + strings.ReplaceAll(q, `\`, `\\`)
+	}
+	return q
+}
