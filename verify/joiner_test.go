@@ -1,0 +1,357 @@
+package verify
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/opmux/opmux/event"
+)
+
+func TestJoinEitherSideFirst(t *testing.T) {
+	r := newRig(t, "standby")
+	r.feed(primaryOf(1, 1, 2))
+	r.want()
+	r.wantFloor(0)
+	r.feed(backupOf("standby", 1, 1, 2))
+	r.want("standby:match=2")
+	r.feed(backupOf("standby", 2, 1, 3))
+	r.want()
+	r.feed(primaryOf(2, 1, 2))
+	r.want("standby:match=1mismatch=1")
+	r.wantEmpty()
+	r.pass(time.Hour)
+	r.want()
+}
+
+func TestJoinSeveralTargets(t *testing.T) {
+	r := newRig(t, "a", "b")
+	r.feed(primaryOf(1, 1))
+	r.feed(backupOf("b", 1, 1))
+	r.want("b:match=1")
+	r.wantFloor(0)
+	r.feed(backupOf("stranger", 1, 7))
+	r.feed(backupOf("a", 1, 7))
+	r.want("a:mismatch=1")
+	r.wantEmpty()
+	r.feed(primaryOf(2, 1))
+	r.feed(backupOf("a", 2, 1))
+	r.pass(testTimeout + time.Second)
+	r.want("a:match=1", "b:missing=1")
+}
+
+func TestDuplicatesAreSilent(t *testing.T) {
+	r := newRig(t, "a", "b")
+	for range 2 {
+		r.feed(primaryOf(1, 1))
+		r.feed(backupOf("a", 1, 1))
+	}
+	r.feed(backupOf("b", 1, 1))
+	r.want("a:match=1", "b:match=1")
+	r.feed(primaryOf(1, 1))
+	r.feed(backupOf("a", 1, 1))
+	r.feed(skipOf("a", 1, 1, "take-over"))
+	r.pass(2 * testTimeout)
+	r.want()
+	r.wantEmpty()
+}
+
+func TestMissingOnlyAfterTheTimeout(t *testing.T) {
+	r := newRig(t, "standby")
+	r.feed(primaryOf(1, 1, 1))
+	r.pass(testTimeout - time.Second)
+	r.want()
+	r.pass(time.Second)
+	r.want("standby:missing=2")
+	r.wantFloor(1)
+}
+
+func TestMissingIsConfirmedByReadingToTheEnd(t *testing.T) {
+	r := newRig(t, "standby")
+	r.feed(primaryOf(1, 1))
+	// The target's digest is in the partition, but the verifier lags behind it.
+	r.log = append(r.log, backupOf("standby", 1, 1))
+	r.offset++
+	for range 100 {
+		r.now = r.now.Add(time.Second)
+		r.settle(1)
+	}
+	r.want()
+	r.j.take(1, r.log[1], r.now)
+	r.settle(2)
+	r.want("standby:match=1")
+	r.wantEmpty()
+}
+
+func TestLaterVerdictReplacesMissing(t *testing.T) {
+	for name, linger := range map[string]bool{"in memory": true, "looked up": false} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, "standby")
+			r.feed(primaryOf(1, 1))
+			r.pass(testTimeout)
+			r.want("standby:missing=1")
+			r.ops[txid(1)] = finding{state: stateCommitted, rec: primaryOf(1, 1)}
+			if !linger {
+				r.pass(lingerTimes*testTimeout + time.Second)
+			}
+			r.feed(backupOf("standby", 1, 1))
+			r.want("standby:match=1")
+			r.wantEmpty()
+			if linger != (r.lookups == 0) {
+				t.Errorf("%d look-ups", r.lookups)
+			}
+		})
+	}
+}
+
+func TestLatePrimaryReplacesMissing(t *testing.T) {
+	r := newRig(t, "standby")
+	r.feed(backupOf("standby", 1, 1))
+	r.pass(testTimeout)
+	r.want("standby:missing=1")
+	r.pass(3 * testTimeout)
+	r.feed(primaryOf(1, 1))
+	r.want("standby:match=1")
+	r.wantEmpty()
+}
+
+func TestPrimaryIsLookedUpSoon(t *testing.T) {
+	// The agent died between OUTCOME and digest: the ops topic has the truth.
+	r := newRig(t, "standby")
+	r.ops[txid(1)] = finding{state: stateCommitted, rec: primaryOf(1, 1)}
+	r.feed(backupOf("standby", 1, 1))
+	r.pass(maxGrace)
+	r.want("standby:match=1")
+	r.wantEmpty()
+}
+
+func TestI2_AppliedAbortedIsAMismatch(t *testing.T) {
+	r := newRig(t, "standby")
+	r.ops[txid(1)] = finding{state: stateAborted}
+	r.feed(backupOf("standby", 1, 1))
+	r.pass(maxGrace)
+	r.want("standby:mismatch=1")
+	r.wantEmpty()
+}
+
+func TestTakeOverSkipLosesAgainstTheRealDigest(t *testing.T) {
+	t.Run("real first", func(t *testing.T) {
+		r := newRig(t, "a", "b")
+		r.feed(primaryOf(1, 1))
+		r.feed(backupOf("a", 1, 1))
+		r.feed(skipOf("a", 1, 1, "take-over"))
+		r.want("a:match=1")
+	})
+	t.Run("skip first", func(t *testing.T) {
+		r := newRig(t, "a")
+		r.feed(primaryOf(1, 1))
+		r.feed(skipOf("a", 1, 1, "take-over"))
+		r.want("a:skipped=1")
+		r.feed(backupOf("a", 1, 1))
+		r.want("a:match=1")
+		r.wantEmpty()
+	})
+	t.Run("before the primary", func(t *testing.T) {
+		r := newRig(t, "a")
+		r.feed(skipOf("a", 1, 1, "take-over"))
+		r.feed(backupOf("a", 1, 1))
+		r.feed(skipOf("a", 1, 1, "take-over"))
+		r.feed(primaryOf(1, 1))
+		r.want("a:match=1")
+		r.wantEmpty()
+	})
+	t.Run("long after the skip", func(t *testing.T) {
+		r := newRig(t, "a")
+		r.ops[txid(1)] = finding{state: stateCommitted, rec: primaryOf(1, 1)}
+		r.feed(primaryOf(1, 1))
+		r.feed(skipOf("a", 1, 1, "take-over"))
+		r.pass(2 * testTimeout)
+		r.want("a:skipped=1")
+		r.wantEmpty()
+		r.feed(backupOf("a", 1, 2))
+		r.want("a:mismatch=1")
+	})
+	t.Run("skip alone", func(t *testing.T) {
+		r := newRig(t, "a")
+		r.feed(skipOf("a", 1, 3, "take-over"))
+		r.pass(2 * testTimeout)
+		r.want("a:skipped=3")
+	})
+}
+
+func TestReplayWithAnotherResultIsJudgedAgain(t *testing.T) {
+	r := newRig(t, "a")
+	r.ops[txid(1)] = finding{state: stateCommitted, rec: primaryOf(1, 1)}
+	r.feed(primaryOf(1, 1))
+	r.feed(backupOf("a", 1, 1))
+	r.want("a:match=1")
+	r.feed(backupOf("a", 1, 0))
+	r.want("a:mismatch=1")
+	r.wantEmpty()
+}
+
+func TestTargetOnItsWayIsNotMissing(t *testing.T) {
+	r := newRig(t, "standby")
+	r.absence["standby"] = absence{Hold: true}
+	r.feed(primaryOf(1, 1))
+	r.pass(time.Hour)
+	r.want()
+	r.wantFloor(0)
+	r.absence["standby"] = absence{Verdict: event.VerdictMissing, Reason: "stopped"}
+	r.pass(2 * holdFor)
+	r.want("standby:missing=1")
+}
+
+func TestSnapshotExplainsAbsence(t *testing.T) {
+	r := newRig(t, "standby")
+	r.absence["standby"] = absence{Verdict: event.VerdictSkipped, Reason: "before the snapshot"}
+	r.feed(primaryOf(1, 1))
+	r.pass(testTimeout)
+	r.want("standby:skipped=1")
+	r.wantEmpty()
+}
+
+func TestNothingToCompareIsNotSaid(t *testing.T) {
+	r := newRig(t, "standby")
+	r.feed(primaryOf(1))
+	r.feed(backupOf("standby", 1))
+	r.feed(primaryOf(2))
+	r.pass(2 * testTimeout)
+	r.want()
+}
+
+func TestRestartJudgesWhatWasPendingAndNothingElse(t *testing.T) {
+	r := newRig(t, "standby")
+	r.feed(backupOf("standby", 1, 1)) // 0: the target was first
+	r.feed(primaryOf(2, 1))           // 1: stays pending
+	r.feed(primaryOf(1, 1))           // 2
+	r.feed(primaryOf(3, 1))           // 3
+	r.feed(backupOf("standby", 3, 1)) // 4
+	r.want("standby:match=1", "standby:match=1")
+	r.wantFloor(1)
+	r.restart(10)
+	r.pass(testTimeout - time.Second)
+	r.verdicts = nil // 3 may be said again
+	r.pass(time.Second)
+	// 1, whose first record is below the committed offset, is not called missing.
+	r.want("standby:missing=1")
+}
+
+func TestRestartKeepsATargetThatWasFirst(t *testing.T) {
+	r := newRig(t, "standby")
+	r.feed(primaryOf(9, 1))
+	r.feed(backupOf("standby", 9, 1))
+	r.feed(backupOf("standby", 1, 1))
+	r.want("standby:match=1")
+	r.wantFloor(2)
+	r.restart(10)
+	r.feed(primaryOf(1, 1))
+	r.want("standby:match=1")
+	r.wantEmpty()
+}
+
+func TestFloorWaitsForTheVerdict(t *testing.T) {
+	r := newRig(t, "standby")
+	r.manual = true
+	r.feed(primaryOf(1, 1))
+	r.feed(backupOf("standby", 1, 1))
+	r.feed(primaryOf(2, 1))
+	r.wantFloor(0)
+	r.ack()
+	r.wantFloor(2)
+	r.pass(testTimeout)
+	r.wantFloor(2)
+	r.ack()
+	r.wantFloor(3)
+	// A late digest of what lingers holds its own place until its verdict is safe.
+	r.feed(primaryOf(3, 1))
+	r.feed(backupOf("standby", 3, 1))
+	r.ack()
+	r.feed(backupOf("standby", 2, 1))
+	r.feed(primaryOf(4, 1))
+	r.wantFloor(5)
+	r.ack()
+	r.wantFloor(6)
+}
+
+func TestI7_MemoryIsBoundedAndNothingIsLost(t *testing.T) {
+	r := newRig(t, "standby")
+	r.start([]string{"standby"}, 20_000, 0)
+	const count = 300
+	for n := range count {
+		r.feed(primaryOf(n, 1))
+	}
+	if r.j.resume < 0 {
+		t.Fatal("all were admitted: the test does not reach the bound")
+	}
+	for n := range count {
+		rows := int64(1)
+		if n%100 == 99 {
+			rows = 0
+		}
+		r.feed(backupOf("standby", n, rows))
+	}
+	rounds := 0
+	for {
+		from, ok := r.j.rewind()
+		if !ok {
+			break
+		}
+		if rounds++; rounds > count {
+			t.Fatal("rewinding does not come to an end")
+		}
+		for o := from; o < r.offset; o++ {
+			r.j.take(o, r.log[o], r.now)
+			if r.j.bytes > r.j.max+1000 {
+				t.Fatalf("%d bytes are held, %d are allowed", r.j.bytes, r.j.max)
+			}
+			r.settle(o + 1)
+		}
+	}
+	sum := totals(r.verdicts)
+	if sum != (Totals{Match: count - 3, Mismatch: 3}) {
+		t.Errorf("totals are %+v", sum)
+	}
+	r.wantEmpty()
+}
+
+func TestI7_LingeringGivesWay(t *testing.T) {
+	r := newRig(t, "standby")
+	r.start([]string{"standby"}, 20_000, 0)
+	for n := range 10 {
+		r.feed(primaryOf(n, 1))
+	}
+	r.pass(testTimeout)
+	if len(r.verdicts) != 10 || r.j.lingering.Len() != 10 {
+		t.Fatalf("%d verdicts, %d linger", len(r.verdicts), r.j.lingering.Len())
+	}
+	for n := 100; r.j.lingering.Len() > 0; n++ {
+		r.feed(primaryOf(n, 1))
+		if r.j.resume >= 0 {
+			t.Fatal("a new transaction was passed over while others linger")
+		}
+	}
+}
+
+func TestOneLargeTransactionIsAdmitted(t *testing.T) {
+	r := newRig(t, "standby")
+	r.start([]string{"standby"}, 1000, 0)
+	rows := make([]int64, 1000)
+	r.feed(primaryOf(1, rows...))
+	r.feed(backupOf("standby", 1, rows...))
+	r.want("standby:match=1000")
+	r.wantEmpty()
+}
+
+func TestStatementsAreShared(t *testing.T) {
+	r := newRig(t, "standby")
+	long := strings.Repeat("x", 1000)
+	for n := range 10 {
+		rec := primaryOf(n, 1)
+		rec.Operations[0].Statement = strings.Clone(long)
+		r.feed(rec)
+	}
+	if r.j.bytes > 11_000 {
+		t.Errorf("%d bytes are counted for ten transactions that share a statement", r.j.bytes)
+	}
+}
