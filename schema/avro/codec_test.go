@@ -23,7 +23,8 @@ func samples() []*event.Record {
 		Params:    []event.Param{{OID: 4294967295, Type: "public.mood", Binary: true, Value: []byte{0, 1}}, {OID: 23, Null: true}, {}},
 		Sequences: []event.SequenceMark{{Schema: "public", Name: "t_id_seq", Value: -4, Ascending: true}},
 		Data:      []byte("1\tx\n"), Diverged: []string{"*"},
-	}, {Kind: event.OpSavepoint, Text: "s"}}
+	}, {Kind: event.OpSavepoint, Text: "s"},
+		{Kind: event.OpSet, Settings: []event.Setting{{Name: "role", Value: "u"}}}}
 	full := &event.Transaction{ID: event.TxID{1, 2}, Intent: true, DependsOn: 7, Standalone: true, Barrier: true, Hops: []string{"a", "b"},
 		Begin: 1, Commit: 2, CatalogVersion: 3, FirstChunk: 9, Chunks: 2, Operations: ops,
 		Context:  event.Context{User: "u", Application: "psql", Settings: []event.Setting{{Name: "TimeZone", Value: "UTC"}}},

@@ -191,9 +191,7 @@ func transactionFromNative(n native) *event.Transaction {
 		Standalone: n.bool("standalone", false), Barrier: n.bool("barrier", false), Hops: n.strings("hops"),
 		Begin: n.long("begin", 0), Commit: n.long("commit", 0), CatalogVersion: n.long("catalog_version", 0),
 		Context: event.Context{User: c.str("user"), Application: c.str("application"),
-			Settings: list(c, "settings", func(s native) event.Setting {
-				return event.Setting{Name: s.str("name"), Value: s.str("value")}
-			})},
+			Settings: list(c, "settings", settingFromNative)},
 		Postgres: event.PostgresTx{XID: uint64(p.long("xid", 0)), BackendPID: p.int("backend_pid", 0),
 			BackendStart: p.long("backend_start", 0), ProbeLSN: uint64(p.long("probe_lsn", 0))},
 		FirstChunk: n.long("first_chunk", -1), Chunks: n.int("chunks", 0),
@@ -202,10 +200,15 @@ func transactionFromNative(n native) *event.Transaction {
 	return t
 }
 
+func settingFromNative(n native) event.Setting {
+	return event.Setting{Name: n.str("name"), Value: n.str("value")}
+}
+
 func operationFromNative(n native) event.Operation {
 	o := event.Operation{Kind: event.OpKind(n.enum("kind")), Class: event.Class(n.enum("class")),
 		Reason: n.str("reason"), Text: n.str("text"), Tables: n.strings("tables"), Data: n.bytes("data"),
 		More: n.bool("more", false), Diverged: n.strings("diverged"), Digest: digestPart(n.record("digest")),
+		Settings: list(n, "settings", settingFromNative),
 		Params: list(n, "params", func(p native) event.Param {
 			out := event.Param{OID: uint32(p.long("oid", 0)), Type: p.str("type"), Binary: p.bool("binary", false)}
 			out.Null, out.Value = nativeBytes(p.m["value"])

@@ -12,7 +12,7 @@ const unset = "unset"
 // The symbols of the enums of the newest schemas, in their order there. Never
 // written to.
 var (
-	opKindSymbols  = []string{"statement", "rows", "copy", "sequence", "savepoint", "rollbackto", "release", "flagged"}
+	opKindSymbols  = []string{"statement", "rows", "copy", "sequence", "savepoint", "rollbackto", "release", "flagged", "set"}
 	classSymbols   = []string{unset, "text", "pinned", "rows", "refused", "none"}
 	actionSymbols  = []string{"insert", "update", "delete", "upsert"}
 	phaseSymbols   = []string{"ask", "answer", "snapshot"}

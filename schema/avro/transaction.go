@@ -17,10 +17,7 @@ func writeTransaction(w *writer, t *event.Transaction) {
 	w.long(t.CatalogVersion)
 	w.string(t.Context.User)
 	w.string(t.Context.Application)
-	writeArray(w, t.Context.Settings, func(w *writer, s *event.Setting) {
-		w.string(s.Name)
-		w.string(s.Value)
-	})
+	writeArray(w, t.Context.Settings, writeSetting)
 	w.long(int64(t.Postgres.XID))
 	w.long(int64(t.Postgres.BackendPID))
 	w.long(t.Postgres.BackendStart)
@@ -37,14 +34,19 @@ func readTransaction(r *reader, t *event.Transaction) {
 	t.Hops = r.strings()
 	t.Begin, t.Commit, t.CatalogVersion = r.long(), r.long(), r.long()
 	t.Context.User, t.Context.Application = r.string(), r.string()
-	t.Context.Settings = readArray(r, func(r *reader, s *event.Setting) {
-		s.Name, s.Value = r.string(), r.string()
-	})
+	t.Context.Settings = readArray(r, readSetting)
 	t.Postgres = event.PostgresTx{XID: uint64(r.long()), BackendPID: r.int(),
 		BackendStart: r.long(), ProbeLSN: uint64(r.long())}
 	t.FirstChunk, t.Chunks = r.long(), r.int()
 	t.Operations = readArray(r, readOperation)
 }
+
+func writeSetting(w *writer, s *event.Setting) {
+	w.string(s.Name)
+	w.string(s.Value)
+}
+
+func readSetting(r *reader, s *event.Setting) { s.Name, s.Value = r.string(), r.string() }
 
 func writeOperation(w *writer, o *event.Operation) {
 	w.enum("kind of an operation", opKindSymbols, string(o.Kind))
@@ -63,6 +65,7 @@ func writeOperation(w *writer, o *event.Operation) {
 	w.bool(o.More)
 	writeArray(w, o.Sequences, writeSequence)
 	w.strings(o.Diverged)
+	writeArray(w, o.Settings, writeSetting)
 	writeDigest(w, &o.Digest)
 }
 
@@ -80,6 +83,7 @@ func readOperation(r *reader, o *event.Operation) {
 	}
 	o.Data, o.More = r.bytes(), r.bool()
 	o.Sequences, o.Diverged = readArray(r, readSequence), r.strings()
+	o.Settings = readArray(r, readSetting)
 	readDigest(r, &o.Digest)
 }
 
