@@ -110,3 +110,9 @@ func cut(text string) string {
 	}
 	return text[:end]
 }
+
+// Key is the key of a transaction's records on the topics of digests and
+// verdicts: both sides use it, so that all of a transaction meets in one partition.
+func Key(source string, tx event.TxID) []byte {
+	return append([]byte(source+"/"), tx[:]...)
+}
