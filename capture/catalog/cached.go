@@ -29,25 +29,19 @@ func (c *Catalog) Table(ctx context.Context, q Querier, schemas []string, schema
 	c.mu.Lock()
 	t := c.tables[key]
 	c.mu.Unlock()
-	if t != nil {
+	if t != nil && t.Version == c.Known() {
 		return t, nil
 	}
-	var keep bool
-	err := c.stable(ctx, func(version int64) error {
-		var err error
-		if t, err = lookup(ctx, c.lookups, path, name); err != nil {
-			return err
+	// A session's end drops its temporary tables without DDL, and the next session
+	// may get the same schema: they are never cached.
+	err := c.stable(ctx, func(version int64) (err error) {
+		if t, err = lookup(ctx, c.lookups, path, name); err == nil {
+			t.Version = version
 		}
-		t.Version = version
-		// A session's end drops its temporary tables without DDL, and the next
-		// session may get the same schema: never cached.
-		keep = !t.Temp
-		return nil
+		return err
 	}, func() {
-		if keep {
-			if len(c.tables) >= maxEntries {
-				c.tables = map[tableKey]*Table{}
-			}
+		if !t.Temp {
+			bound(c.tables)
 			c.tables[key] = t
 		}
 	})
@@ -57,21 +51,31 @@ func (c *Catalog) Table(ctx context.Context, q Querier, schemas []string, schema
 	return t, nil
 }
 
+// bound empties a full cache (I7).
+func bound[K comparable, V any](m map[K]V) {
+	if len(m) >= maxEntries {
+		clear(m)
+	}
+}
+
 // stable runs a look-up between a reading of the counter and a check that it is
 // still worth caching; store is called, under the lock, where it is. The order
 // counter, DDL lock, look-up (each with a snapshot of its own) makes a cached
 // answer at least as new as its counter: DDL that was counted before is either
-// visible or still holds the lock.
+// visible or still holds the lock, and then the version is Unsettled.
 func (c *Catalog) stable(ctx context.Context, look func(version int64) error, store func()) error {
 	restarts := c.Restarts()
 	version, err := c.Version(ctx)
 	if err != nil {
 		return err
 	}
-	open := false
 	if c.counted {
-		if open, err = ddlOpen(ctx, c.lookups); err != nil {
+		open, err := ddlOpen(ctx, c.lookups)
+		if err != nil {
 			return err
+		}
+		if open {
+			version = Unsettled
 		}
 	}
 	if err := look(version); err != nil {
@@ -79,7 +83,7 @@ func (c *Catalog) stable(ctx context.Context, look func(version int64) error, st
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !open && c.Known() == version && c.Restarts() == restarts {
+	if c.Known() == version && c.Restarts() == restarts {
 		store()
 	}
 	return nil
@@ -97,16 +101,14 @@ func (c *Catalog) Facts(ctx context.Context, q Querier) (*Facts, error) {
 	c.mu.Lock()
 	f := c.facts
 	c.mu.Unlock()
-	if f != nil {
+	if f != nil && f.Version == c.Known() {
 		return f, nil
 	}
-	err := c.stable(ctx, func(version int64) error {
-		var err error
-		if f, err = loadFacts(ctx, c.lookups); err != nil {
-			return err
+	err := c.stable(ctx, func(version int64) (err error) {
+		if f, err = loadFacts(ctx, c.lookups); err == nil {
+			f.Version = version
 		}
-		f.Version = version
-		return nil
+		return err
 	}, func() { c.facts = f })
 	if err != nil {
 		return nil, err
@@ -123,23 +125,30 @@ func (c *Catalog) Access(ctx context.Context, q Querier, role string, t *Table) 
 	c.mu.Lock()
 	a := c.access[key]
 	c.mu.Unlock()
-	if a != nil {
+	if a != nil && a.version == c.Known() {
 		return a, nil
 	}
-	err := c.stable(ctx, func(int64) error {
-		var err error
-		a, err = loadAccess(ctx, c.lookups, role, t.OID)
+	err := c.stable(ctx, func(version int64) (err error) {
+		if a, err = loadAccess(ctx, c.lookups, role, t.OID); err == nil {
+			a.version = version
+		}
 		return err
 	}, func() {
-		if len(c.access) >= maxEntries {
-			c.access = map[accessKey]*Access{}
-		}
+		bound(c.access)
 		c.access[key] = a
 	})
 	if err != nil {
 		return nil, err
 	}
 	return a, nil
+}
+
+// ForgetAccess drops what is cached about roles: their attributes change without
+// DDL that is counted.
+func (c *Catalog) ForgetAccess() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	clear(c.access)
 }
 
 // Definition is a view's query. q as in Table; not cached.

@@ -20,6 +20,9 @@ import (
 // pollInterval is how often Run looks for DDL and restarts.
 const pollInterval = 200 * time.Millisecond
 
+// accessInterval is how long privileges are cached at most.
+const accessInterval = 10 * time.Second
+
 // maxEntries bounds each cache; a full one is emptied (I7).
 const maxEntries = 10000
 
@@ -163,11 +166,16 @@ func (c *Catalog) Run(ctx context.Context) error {
 	tick := time.NewTicker(pollInterval)
 	defer tick.Stop()
 	told, failing := c.Restarts(), false
+	forgot := time.Now()
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-tick.C:
+		case now := <-tick.C:
+			if now.Sub(forgot) >= accessInterval {
+				forgot = now
+				c.ForgetAccess()
+			}
 		}
 		_, err := c.Version(ctx)
 		switch {

@@ -11,11 +11,11 @@ import (
 type Facts struct {
 	// Functions are all functions that are not built in, by name.
 	Functions map[string][]Function
-	// Operators maps the names of operators that are not built in to whether one
-	// of that name runs a volatile function.
-	Operators map[string]bool
-	// Types are the names of types that are not built in.
-	Types map[string]bool
+	// Operators are the operators that are not built in, by name.
+	Operators map[string]Operator
+	// Types maps the names of types that are not built in to their typtype; "D" is
+	// a domain with a default.
+	Types map[string]string
 	// Views are schema.name of views that are not built in.
 	Views map[string]bool
 	// UnsafePolicies are schema.name of relations one of whose row security
@@ -25,8 +25,17 @@ type Facts struct {
 	VolatileCasts bool
 	// EventTriggers are the enabled event triggers that are not opmux's.
 	EventTriggers []string
-	// Version is the DDL counter that the facts rely on.
+	// Version is the DDL counter that the facts rely on, Unsettled beside open DDL.
 	Version int64
+}
+
+// Operator is what all operators of one name that are not built in have in common.
+type Operator struct {
+	// Volatile says that one runs a volatile function.
+	Volatile bool
+	// Builtin says that one takes only built-in types, so that it may be meant
+	// where no type of the user is near.
+	Builtin bool
 }
 
 // Function is one function, or aggregate, that is not built in.
@@ -58,14 +67,15 @@ select pg_catalog.json_build_object(
       and d.refclassid = 'pg_catalog.pg_extension'::pg_catalog.regclass
     left join pg_catalog.pg_extension x on x.oid = d.refobjid
     where p.oid >= 16384),
-  'Operators', (select pg_catalog.json_object_agg(o.name, o.vol) from (
-    select o.oprname::pg_catalog.text as name, pg_catalog.bool_or(p.provolatile = 'v') as vol
+  'Operators', (select pg_catalog.json_object_agg(o.name, pg_catalog.json_build_object('Volatile', o.vol, 'Builtin', o.bi)) from (
+    select o.oprname::pg_catalog.text as name, pg_catalog.bool_or(p.provolatile = 'v') as vol,
+      pg_catalog.bool_or(o.oprleft < 16384 and o.oprright < 16384) as bi
     from pg_catalog.pg_operator o join pg_catalog.pg_proc p on p.oid = o.oprcode where o.oid >= 16384 group by 1) o),
-  'Types', (select pg_catalog.json_object_agg(distinct t.typname::pg_catalog.text, true) from pg_catalog.pg_type t
+  'Types', (select pg_catalog.json_object_agg(t.typname::pg_catalog.text, case when t.typtype = 'd' and t.typdefault is not null then 'D' else t.typtype::pg_catalog.text end order by t.typtype) from pg_catalog.pg_type t
     where t.oid >= 16384 and t.typcategory <> 'A' and (t.typrelid = 0 or exists (select from pg_catalog.pg_class c where c.oid = t.typrelid and c.relkind = 'c'))),
   'Views', (select pg_catalog.json_object_agg(n.nspname || '.' || c.relname, true) from pg_catalog.pg_class c
     join pg_catalog.pg_namespace n on n.oid = c.relnamespace where c.relkind = 'v' and c.oid >= 16384),
-  'UnsafePolicies', (select pg_catalog.json_object_agg(distinct n.nspname || '.' || c.relname, true) from pg_catalog.pg_policy o
+  'UnsafePolicies', (select pg_catalog.json_object_agg(n.nspname || '.' || c.relname, true) from pg_catalog.pg_policy o
     join pg_catalog.pg_class c on c.oid = o.polrelid join pg_catalog.pg_namespace n on n.oid = c.relnamespace
     join pg_catalog.pg_depend d on d.classid = 'pg_catalog.pg_policy'::pg_catalog.regclass and d.objid = o.oid
       and d.refclassid = 'pg_catalog.pg_proc'::pg_catalog.regclass
@@ -152,6 +162,8 @@ type Access struct {
 	RowSecurity bool
 	// Hidden are the columns that the role may not read.
 	Hidden []string
+
+	version int64
 }
 
 const accessSQL = `

@@ -11,6 +11,11 @@ import (
 // ErrNotFound says that no relation of that name is visible.
 var ErrNotFound = errors.New("relation not found")
 
+// Unsettled is the version of an answer that was looked up while DDL was under
+// way. It has been counted already, but the answer may not show it, so the
+// counter will not tell when the answer gets stale: no counter equals Unsettled.
+const Unsettled = -1
+
 // Querier runs one query for a look-up. Arguments are text literals: the
 // implementer binds them as parameters of unknown type or quotes them. It is
 // implemented by the catalogue's own connection and by a session, which alone
@@ -66,7 +71,8 @@ type Table struct {
 	VolatileFunctions []string
 	// Exclusion says that the table has exclusion constraints.
 	Exclusion bool
-	// Version is the DDL counter that the look-up relied on.
+	// Version is the DDL counter that the look-up relied on; Unsettled where DDL was
+	// under way.
 	Version int64 `json:"-"`
 
 	fingerprint string
@@ -142,6 +148,25 @@ type ForeignKey struct {
 type Trigger struct {
 	Name    string
 	Enabled string // tgenabled: O, R, A
+	Events  int    // tgtype: the Trigger… bits, among others
+}
+
+// The bits of Trigger.Events.
+const (
+	TriggerInsert   = 1 << 2
+	TriggerDelete   = 1 << 3
+	TriggerUpdate   = 1 << 4
+	TriggerTruncate = 1 << 5
+)
+
+// Fires returns the name of a trigger that one of the events fires, "" for none.
+func (t *Table) Fires(events int) string {
+	for _, tr := range t.Triggers {
+		if tr.Events&events != 0 {
+			return tr.Name
+		}
+	}
+	return ""
 }
 
 // Column returns the column of that name, or nil.
