@@ -7,6 +7,7 @@ import (
 	"sort"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -118,6 +119,8 @@ func (c Config) specs(want Want, brokers int) (list []spec, replication int) {
 	return list, replication
 }
 
+const createPoll = 50 * time.Millisecond
+
 // Create makes the topics that want needs and that are not there, and checks
 // those that are. It fails with *WrongTopicsError where an existing one is wrong.
 func Create(ctx context.Context, cfg Config, want Want) (Report, error) {
@@ -143,11 +146,23 @@ func Create(ctx context.Context, cfg Config, want Want) (Report, error) {
 			return report, fmt.Errorf("creating topic %s (replication %d): %w %s", s.name, replication, err, r.ErrMessage)
 		}
 	}
-	report.Problems, err = check(ctx, admin, specs, replication)
-	if err != nil {
-		return report, err
+	for {
+		report.Problems, err = check(ctx, admin, specs, replication)
+		if err != nil {
+			return report, err
+		}
+		// A broker may hear of a topic later than the one that made it.
+		err = fatal(report.Problems, want.Config)
+		var missing *MissingTopicsError
+		if !errors.As(err, &missing) {
+			return report, err
+		}
+		select {
+		case <-ctx.Done():
+			return report, errors.Join(err, ctx.Err())
+		case <-time.After(createPoll):
+		}
 	}
-	return report, fatal(report.Problems, want.Config)
 }
 
 // Check compares the topics that want needs with what they should be.

@@ -16,8 +16,8 @@ import (
 // cluster that answers but does not take records (too few replicas in sync) is
 // noticed by records that wait for stalledAfter.
 const (
-	probeEvery   = 400 * time.Millisecond
-	probeTimeout = 1200 * time.Millisecond
+	probeEvery   = 300 * time.Millisecond
+	probeTimeout = time.Second
 	stalledAfter = 3 * time.Second
 )
 

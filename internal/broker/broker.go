@@ -62,7 +62,12 @@ func Start(cfg Config) (*Broker, error) {
 		if b.lock, err = lockDir(cfg.DataDir); err != nil {
 			return nil, err
 		}
-		opts = append(opts, kfake.DataDir(filepath.Join(cfg.DataDir, "kafka")), kfake.SyncWrites())
+		data := filepath.Join(cfg.DataDir, "kafka")
+		if err := restoreSequences(data); err != nil {
+			b.unlock()
+			return nil, err
+		}
+		opts = append(opts, kfake.DataDir(data), kfake.SyncWrites())
 	}
 	if b.cluster, err = kfake.NewCluster(opts...); err != nil {
 		b.unlock()
