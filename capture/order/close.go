@@ -1,0 +1,137 @@
+package order
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/opmux/opmux/event"
+)
+
+// errClosed is why the epoch of a closed ledger is over.
+var errClosed = errors.New("the ledger is closed")
+
+// flushTimeout bounds the waiting for digests, which cost a verdict at most.
+const flushTimeout = 5 * time.Second
+
+// Close waits until every ticket has ended, writes the last outcomes and, where
+// nothing is lost, a clean FENCE, and gives the lock up. Sessions must have ended
+// or be about to. An error says that ctx ended before: then the next epoch settles
+// what is open. It may be called twice.
+func (l *Ledger) Close(ctx context.Context) error {
+	l.closeMu.Lock()
+	defer l.closeMu.Unlock()
+	if l.closed {
+		return l.closeErr
+	}
+	l.closed = true
+	l.closeErr = l.close(ctx)
+	return l.closeErr
+}
+
+func (l *Ledger) close(ctx context.Context) error {
+	l.draining.Store(true)
+	err := l.drain(ctx)
+	l.outcomes.flush()
+	if err == nil {
+		err = l.finish(ctx)
+	}
+	l.end(errClosed)
+	l.awaitRun()
+	l.line.fail(errClosed)
+	l.release()
+	if l.unclean.Load() {
+		// Records that Kafka refused for good make it refuse every later one.
+		if reset := l.deps.Producer.Reset(); err == nil {
+			err = reset
+		}
+	}
+	return err
+}
+
+// drain waits for the tickets to end. Once Run is over nobody else settles those of
+// gate none, whose places would stay empty.
+func (l *Ledger) drain(ctx context.Context) error {
+	drained := l.startDraining()
+	select {
+	case <-drained:
+		return nil
+	case <-ctx.Done():
+		return l.undrained(ctx)
+	case <-l.ended:
+	}
+	l.awaitRun()
+	for {
+		l.settleDue(ctx)
+		select {
+		case <-drained:
+			return nil
+		case <-ctx.Done():
+			return l.undrained(ctx)
+		case <-time.After(pendingEvery):
+		}
+	}
+}
+
+func (l *Ledger) undrained(ctx context.Context) error {
+	l.outMu.Lock()
+	defer l.outMu.Unlock()
+	return fmt.Errorf("closing the epoch: %d transactions have not ended: %w", l.out, ctx.Err())
+}
+
+func (l *Ledger) startDraining() <-chan struct{} {
+	l.outMu.Lock()
+	defer l.outMu.Unlock()
+	if l.drained == nil {
+		l.drained = make(chan struct{})
+		if l.out == 0 {
+			close(l.drained)
+		}
+	}
+	return l.drained
+}
+
+// finish closes the epoch by a FENCE that says that everything ticketed is in the
+// topic, and waits for it.
+func (l *Ledger) finish(ctx context.Context) error {
+	var ended *EndedError
+	if l.unclean.Load() || errors.As(l.Err(), &ended) {
+		return nil
+	}
+	acked := make(chan error, 1)
+	fence := &event.Fence{Instance: l.instance, Clean: true, Gate: l.cfg.Gate, LowestReader: event.ReaderVersion, Primary: l.primary}
+	_, err := l.line.put(fence, 0, func(_ int64, err error) { acked <- err })
+	if err != nil {
+		return fmt.Errorf("closing the epoch: %w", err)
+	}
+	select {
+	case err = <-acked:
+	case <-ctx.Done():
+		err = ctx.Err()
+	}
+	if err != nil {
+		return fmt.Errorf("closing the epoch: its last record is not acknowledged: %w", err)
+	}
+	if !l.quiet {
+		l.beat(ctx, noEpoch)
+	}
+	flush, cancel := context.WithTimeout(ctx, flushTimeout)
+	defer cancel()
+	if err := l.deps.Producer.Flush(flush); err != nil {
+		l.log.Warn("the last digests are not acknowledged: their transactions may not be verified", zap.Error(err))
+	}
+	return nil
+}
+
+// release gives up what Open took.
+func (l *Ledger) release() {
+	l.readers.close()
+	l.lockMu.Lock()
+	defer l.lockMu.Unlock()
+	if l.lock != nil {
+		_ = l.lock.Close() // closing is giving up, whatever it returns
+	}
+}

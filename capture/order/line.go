@@ -1,0 +1,182 @@
+package order
+
+import (
+	"fmt"
+	"sync"
+	"sync/atomic"
+
+	"github.com/opmux/opmux/event"
+	"github.com/opmux/opmux/schema/avro"
+)
+
+// line numbers an epoch's records, chains them by hash and hands them to the
+// producer in the order of their numbers. A place may be taken before its body is
+// known (gate none: the record follows the commit); records behind an empty place
+// wait in memory.
+type line struct {
+	agent  string
+	epoch  int64
+	encode func(*event.Record) ([]byte, error)
+	// produce never blocks and calls done later, from another goroutine.
+	produce func(value []byte, done func(offset int64, err error))
+	// broken is told, once, that the chain cannot go on. It must not wait for the line.
+	broken func(error)
+
+	high  atomic.Int64 // the highest n taken
+	bytes atomic.Int64 // of waiting bodies (estimated) and unacknowledged values
+
+	failure atomic.Pointer[error]
+
+	mu    sync.Mutex
+	prev  []byte  // hash of the last value produced
+	sent  int64   // n of the last value produced
+	queue []place // of sent+1 … high, those before the first empty one are gone
+}
+
+// place is a number that was taken and whose record has not been produced.
+type place struct {
+	body event.Body // nil while empty
+	size int64      // estimate that is in line.bytes
+	done acknowledge
+}
+
+// acknowledge is told the offset of a record, or its definite failure.
+type acknowledge func(offset int64, err error)
+
+// tooLargeError says that a record does not fit.
+type tooLargeError struct{ size, limit int }
+
+func (e *tooLargeError) Error() string {
+	return fmt.Sprintf("the record of the transaction would have %d bytes, of %d that the topic takes", e.size, e.limit)
+}
+
+// start begins behind the opening FENCE, whose value is given.
+func (l *line) start(epoch int64, fence []byte) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.epoch, l.prev = epoch, avro.Hash(fence)
+}
+
+// put takes the next number for a body and produces it in its turn. With a limit
+// above 0 nothing is taken, and *tooLargeError returned, if its value is longer.
+func (l *line) put(body event.Body, limit int, done acknowledge) (int64, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err := l.err(); err != nil {
+		return 0, err
+	}
+	n := l.high.Load() + 1
+	if len(l.queue) > 0 { // gate none: its hash is not known before its turn
+		size := int64(sizeOf(body))
+		if limit > 0 && size > int64(limit)/2 {
+			value, err := l.encode(&event.Record{Agent: l.agent, Epoch: l.epoch, N: n, Prev: l.prev, Body: body})
+			if err := fits(value, err, limit); err != nil {
+				return 0, err
+			}
+			size = int64(len(value))
+		}
+		l.bytes.Add(size)
+		l.queue = append(l.queue, place{body: body, size: size, done: done})
+		l.high.Store(n)
+		return n, nil
+	}
+	value, err := l.encode(&event.Record{Agent: l.agent, Epoch: l.epoch, N: n, Prev: l.prev, Body: body})
+	if err := fits(value, err, limit); err != nil {
+		return 0, err
+	}
+	l.high.Store(n)
+	l.send(value, done)
+	return n, nil
+}
+
+func fits(value []byte, err error, limit int) error {
+	if err == nil && limit > 0 && len(value) > limit {
+		return &tooLargeError{size: len(value), limit: limit}
+	}
+	return err
+}
+
+// reserve takes the next number for a body that is known (its size is checked as
+// by put) but must not be produced before fill says how it ended.
+func (l *line) reserve(body event.Body, limit int) (int64, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err := l.err(); err != nil {
+		return 0, err
+	}
+	n := l.high.Load() + 1
+	size := int64(sizeOf(body))
+	if size > int64(limit)/2 {
+		value, err := l.encode(&event.Record{Agent: l.agent, Epoch: l.epoch, N: n, Prev: l.prev, Body: body})
+		if err := fits(value, err, limit); err != nil {
+			return 0, err
+		}
+		size = int64(len(value))
+	}
+	l.bytes.Add(size)
+	l.queue = append(l.queue, place{size: size})
+	l.high.Store(n)
+	return n, nil
+}
+
+// fill gives the reserved number n its body and produces what can go.
+func (l *line) fill(n int64, body event.Body, done acknowledge) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.err() != nil {
+		return
+	}
+	p := &l.queue[n-l.sent-1]
+	p.body, p.done = body, done
+	for len(l.queue) > 0 && l.queue[0].body != nil {
+		p := l.queue[0]
+		value, err := l.encode(&event.Record{Agent: l.agent, Epoch: l.epoch, N: l.sent + 1, Prev: l.prev, Body: p.body})
+		if err != nil { // the body was of a size that fits: this cannot be skipped, or n would have a gap
+			l.fail(fmt.Errorf("encoding record %d: %w", l.sent+1, err))
+			return
+		}
+		l.queue[0] = place{}
+		l.queue = l.queue[1:]
+		l.bytes.Add(-p.size)
+		l.send(value, p.done)
+	}
+}
+
+// send produces the value of record sent+1. Callers hold mu.
+func (l *line) send(value []byte, done acknowledge) {
+	l.sent++
+	l.prev = avro.Hash(value)
+	size := int64(len(value))
+	l.bytes.Add(size)
+	l.produce(value, func(offset int64, err error) {
+		l.bytes.Add(-size)
+		if err != nil {
+			l.fail(err)
+		}
+		if done != nil {
+			done(offset, err)
+		}
+	})
+}
+
+// fail ends the chain: every later put and reserve returns the first error. It
+// takes no lock, since producers may call it from anywhere.
+func (l *line) fail(err error) {
+	if l.failure.CompareAndSwap(nil, &err) {
+		l.broken(err)
+	}
+}
+
+func (l *line) err() error {
+	if err := l.failure.Load(); err != nil {
+		return *err
+	}
+	return nil
+}
+
+// waiting returns how many numbers are taken and not produced.
+func (l *line) waiting() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.queue)
+}

@@ -1,0 +1,89 @@
+package order
+
+import (
+	"sync"
+	"time"
+
+	"github.com/opmux/opmux/event"
+)
+
+// maxOutcomes bounds one record's list.
+const maxOutcomes = 2000
+
+// outcomes gathers the ends of intents, so that many share a record. Clients never
+// wait for them.
+type outcomes struct {
+	ledger *Ledger
+
+	mu    sync.Mutex
+	list  []concluded
+	armed bool // a flush is on its way
+}
+
+// concluded is an outcome that has no record yet, and what is published with it.
+type concluded struct {
+	event.Outcome
+	tx     *event.Transaction // nil: no digest is known
+	offset int64              // of the intent
+}
+
+func (o *outcomes) init(l *Ledger) { o.ledger = l }
+
+// add takes the end of one of the agent's own tickets.
+func (o *outcomes) add(t *Ticket, committed bool, by string) {
+	c := concluded{Outcome: event.Outcome{
+		Ref:       event.Ref{Agent: o.ledger.cfg.Agent, Epoch: o.ledger.line.epoch, N: t.N},
+		Committed: committed, Time: time.Now().UnixMicro(), By: by,
+	}, tx: t.tx, offset: t.offset}
+	if !committed {
+		o.ledger.digests.take(t.tx.ID)
+		c.tx = nil
+	}
+	o.put(c)
+}
+
+// put takes an end; the flush follows within OutcomeDelay.
+func (o *outcomes) put(c concluded) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.list = append(o.list, c)
+	if !o.armed {
+		o.armed = true
+		time.AfterFunc(o.ledger.cfg.OutcomeDelay, o.flush)
+	}
+}
+
+// flush writes what has gathered.
+func (o *outcomes) flush() {
+	o.mu.Lock()
+	list := o.list
+	o.list, o.armed = nil, false
+	o.mu.Unlock()
+	for len(list) > 0 {
+		part := list[:min(len(list), maxOutcomes)]
+		list = list[len(part):]
+		o.write(part)
+	}
+}
+
+func (o *outcomes) write(part []concluded) {
+	body := &event.Outcomes{List: make([]event.Outcome, len(part))}
+	l := o.ledger
+	for i := range part {
+		body.List[i] = part[i].Outcome
+		l.metrics.outcomes.WithLabelValues(ended(part[i].Committed)).Inc()
+	}
+	_, err := l.line.put(body, 0, func(offset int64, err error) {
+		if err == nil {
+			l.own(offset, ownRecord{outcomes: body})
+		}
+	})
+	if err != nil {
+		return // the chain is broken; the next epoch's agent settles these intents at the primary
+	}
+	for i := range part {
+		if c := &part[i]; c.Committed && c.tx != nil {
+			l.publishDigest(c.tx, c.offset)
+		}
+	}
+}

@@ -1,0 +1,230 @@
+package order
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+
+	"github.com/opmux/opmux/capture/order/settle"
+	"github.com/opmux/opmux/event"
+)
+
+// maxResolved bounds how many outcomes are remembered, so that a second and
+// different one is noticed (I2); workers check the same over what they hold.
+const maxResolved = 1 << 16
+
+// view is what the records of an ops topic say, read in order from some offset
+// below which every intent has an outcome: which epochs are open, which intents
+// are, and where recoveries of the primary ended. It is not safe for concurrent use.
+type view struct {
+	pos        int64 // of the next record
+	epochs     map[event.EpochRef]*epoch
+	newest     map[string]int64 // agent → its newest epoch
+	open       map[event.Ref]*intent
+	recoveries map[int64]uint64 // start of the primary → end of its recovery
+	suspect    map[event.EpochRef]bool
+	primary    *event.Primary // of the newest opening FENCE
+
+	resolved map[event.Ref]bool
+	order    []event.Ref // of resolved, the oldest first
+}
+
+// epoch is what is known of an epoch with records at or above the view's start.
+type epoch struct {
+	event.EpochRef
+	// fence is the opening FENCE; nil where it lies below the view's start.
+	fence *event.Fence
+	gate  string // as a heartbeat said it; empty where none did
+	ended bool
+	clean bool
+	open  int // intents
+}
+
+// intent is a transaction without an outcome.
+type intent struct {
+	event.Ref
+	offset int64
+	id     event.TxID
+	time   int64 // Commit, microseconds since the Unix epoch
+	tx     event.PostgresTx
+}
+
+func newView(from int64) *view {
+	return &view{pos: from,
+		epochs: map[event.EpochRef]*epoch{}, newest: map[string]int64{},
+		open: map[event.Ref]*intent{}, recoveries: map[int64]uint64{}, suspect: map[event.EpochRef]bool{},
+		resolved: map[event.Ref]bool{}}
+}
+
+// scanFrom is the offset below which every intent has an outcome.
+func (v *view) scanFrom() int64 {
+	from := v.pos
+	for _, i := range v.open {
+		from = min(from, i.offset)
+	}
+	return from
+}
+
+// epochOf returns the entry of an epoch, made where there is none. An epoch that
+// is not its agent's newest has ended: an agent opens one after the other.
+func (v *view) epochOf(ref event.EpochRef) *epoch {
+	e := v.epochs[ref]
+	if e == nil {
+		e = &epoch{EpochRef: ref}
+		v.epochs[ref] = e
+		if newest, known := v.newest[ref.Agent]; known && ref.Epoch < newest {
+			e.ended = true
+		} else {
+			v.succeed(ref)
+		}
+	}
+	return e
+}
+
+// succeed makes ref its agent's newest epoch and ends the ones before.
+func (v *view) succeed(ref event.EpochRef) {
+	v.newest[ref.Agent] = ref.Epoch
+	for _, e := range v.epochs {
+		if e.Agent == ref.Agent && e.Epoch < ref.Epoch {
+			e.ended = true
+			v.prune(e)
+		}
+	}
+}
+
+// prune forgets an epoch that nothing will be asked of (I7).
+func (v *view) prune(e *epoch) {
+	if e.ended && e.open == 0 && v.newest[e.Agent] != e.Epoch {
+		delete(v.epochs, e.EpochRef)
+	}
+}
+
+// record takes the record at offset, the next one. *ConflictError: nobody can
+// follow the stream any more.
+func (v *view) record(offset int64, r *event.Record) error {
+	v.pos = offset + 1
+	writer := event.EpochRef{Agent: r.Agent, Epoch: r.Epoch}
+	switch b := r.Body.(type) {
+	case *event.Fence:
+		v.fence(offset, r, b)
+	case *event.Transaction:
+		if b.Intent {
+			v.intent(offset, event.Ref{Agent: r.Agent, Epoch: r.Epoch, N: r.N}, b.ID, b.Commit, b.Postgres)
+			return nil
+		}
+		v.epochOf(writer)
+	case *event.Outcomes:
+		v.epochOf(writer)
+		return v.outcomes(offset, b)
+	default:
+		v.epochOf(writer)
+	}
+	return nil
+}
+
+// opening tells whether a record opens its writer's epoch: the other FENCEs of an
+// epoch close it or end those of others.
+func opening(r *event.Record) bool { return r.N == 0 }
+
+func (v *view) fence(offset int64, r *event.Record, f *event.Fence) {
+	ref := event.EpochRef{Agent: r.Agent, Epoch: r.Epoch}
+	if opening(r) {
+		ref.Epoch = offset
+		v.epochOf(ref).fence = f
+		p := f.Primary
+		v.primary = &p
+		v.recoveries[p.Started] = max(v.recoveries[p.Started], f.RecoveryLSN)
+	}
+	for _, e := range f.Ended {
+		v.end(e)
+	}
+	for _, e := range f.Suspect {
+		v.suspect[e] = true
+	}
+	if f.Clean {
+		e := v.epochOf(ref)
+		e.ended, e.clean = true, true
+	}
+}
+
+// end ends an epoch by a FENCE's word.
+func (v *view) end(ref event.EpochRef) {
+	e := v.epochOf(ref)
+	e.ended = true
+	v.prune(e)
+}
+
+// intent opens an intent. Behind its own outcome, which cannot be, or below what
+// is known to be settled it would stay open for ever; neither occurs, since a
+// writer's records are in its order.
+func (v *view) intent(offset int64, ref event.Ref, id event.TxID, commit int64, tx event.PostgresTx) {
+	v.pos = offset + 1
+	v.epochOf(event.EpochRef{Agent: ref.Agent, Epoch: ref.Epoch}).open++
+	v.open[ref] = &intent{Ref: ref, offset: offset, id: id, time: commit, tx: tx}
+}
+
+// outcomes closes intents.
+func (v *view) outcomes(offset int64, o *event.Outcomes) error {
+	v.pos = offset + 1
+	for i := range o.List {
+		out := &o.List[i]
+		if first, known := v.resolved[out.Ref]; known {
+			if first != out.Committed {
+				return &ConflictError{Ref: out.Ref, Offset: offset, First: first}
+			}
+			continue
+		}
+		v.resolved[out.Ref] = out.Committed
+		v.order = append(v.order, out.Ref)
+		if len(v.order) > maxResolved {
+			delete(v.resolved, v.order[0])
+			v.order = v.order[1:]
+		}
+		if v.open[out.Ref] == nil {
+			continue
+		}
+		delete(v.open, out.Ref)
+		if e := v.epochs[event.EpochRef{Agent: out.Agent, Epoch: out.Epoch}]; e != nil {
+			e.open--
+			v.prune(e)
+		}
+	}
+	return nil
+}
+
+// abandoned returns the open intents of ended epochs, in the topic's order.
+func (v *view) abandoned() []*intent {
+	return slices.DeleteFunc(v.opened(), func(i *intent) bool {
+		e := v.epochs[event.EpochRef{Agent: i.Agent, Epoch: i.Epoch}]
+		return e == nil || !e.ended
+	})
+}
+
+// opened returns all open intents, in the topic's order.
+func (v *view) opened() []*intent {
+	list := slices.Collect(maps.Values(v.open))
+	slices.SortFunc(list, func(a, b *intent) int { return cmp.Compare(a.offset, b.offset) })
+	return list
+}
+
+// recoveredAfter returns the ends of recovery that the stream tells of.
+func (v *view) recoveredAfter() []settle.Recovery {
+	list := make([]settle.Recovery, 0, len(v.recoveries))
+	for started, lsn := range v.recoveries {
+		list = append(list, settle.Recovery{Started: started, LSN: lsn})
+	}
+	slices.SortFunc(list, func(a, b settle.Recovery) int { return cmp.Compare(a.Started, b.Started) })
+	return list
+}
+
+// unended returns the epochs that no record has ended, but own agent's.
+func (v *view) unended(except string) []*epoch {
+	var list []*epoch
+	for _, e := range v.epochs {
+		if !e.ended && e.Agent != except {
+			list = append(list, e)
+		}
+	}
+	slices.SortFunc(list, func(a, b *epoch) int { return cmp.Compare(a.Epoch, b.Epoch) })
+	return list
+}
