@@ -137,20 +137,24 @@ func (in interner) record(r *event.DigestRecord) int64 {
 	var added int64
 	for i := range r.Operations {
 		text := &r.Operations[i].Statement
-		if *text == "" {
-			continue
+		if _, known := in[*text]; !known {
+			added += int64(len(*text))
 		}
-		if shared, ok := in[*text]; ok {
-			*text = shared
-			continue
-		}
-		if len(in) >= maxInterned {
-			clear(in)
-		}
-		in[*text] = *text
-		added += int64(len(*text))
+		*text = in.text(*text)
 	}
 	return added
+}
+
+// text returns the shared form of a text, which is text where there was none.
+func (in interner) text(text string) string {
+	if shared, ok := in[text]; ok {
+		return shared
+	}
+	if len(in) >= maxInterned {
+		clear(in)
+	}
+	in[text] = text
+	return text
 }
 
 // fingerprint tells one side's digests from other ones, whenever they were made.

@@ -31,14 +31,6 @@ func (j *joiner) tick(now time.Time) {
 	}
 }
 
-// next is when tick has something to do next; ok is false without anything.
-func (j *joiner) next() (at time.Time, ok bool) {
-	if len(j.due) == 0 {
-		return time.Time{}, false
-	}
-	return j.due[0].due, true
-}
-
 func (j *joiner) rest(e *entry, until time.Time) {
 	e.due = until
 	heap.Push(&j.due, e)
