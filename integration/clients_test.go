@@ -1,0 +1,145 @@
+package integration
+
+import (
+	"fmt"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/opmux/opmux/internal/rig"
+)
+
+// direct is the database that clients use without opmux, on the same server.
+const direct = "direct"
+
+// Shown 6 (I5): every client's script of features gives the same transcript
+// through the agent as directly, and leaves an identical backup.
+func TestClientsSeeWhatTheySeeDirectly(t *testing.T) {
+	b := up(t, rig.Config{Digest: "full", Verify: "full"})
+	b.query(b.Primary.DSN("postgres"), "CREATE DATABASE "+direct)
+	for _, client := range []struct {
+		name string
+		run  func(b *bench, dsn string) string
+	}{
+		{"psql", psqlFeatures},
+		{"pgbench", pgbenchFeatures},
+		{"pgx", pgxFeatures},
+		{"libpq_in_go", pqFeatures},
+		{"psycopg", psycopgFeatures},
+		{"pgjdbc", pgjdbcFeatures},
+	} {
+		t.Run(client.name, func(t *testing.T) {
+			mine := &bench{Rig: b.Rig, t: t, ctx: b.ctx}
+			want := normalise(client.run(mine, b.Primary.DSN(direct)))
+			got := normalise(client.run(mine, b.agent("a1").DSN()))
+			if text := differences(want, got); text != "" {
+				t.Errorf("through the agent the transcript differs:\n%s", text)
+			}
+			mine.identical()
+		})
+	}
+	if v, err := b.Verdicts(b.ctx); err != nil || v.Mismatch+v.Missing > 0 {
+		t.Errorf("verdicts %+v, %v; want no mismatch and nothing missing", v, err)
+	}
+}
+
+var pid = regexp.MustCompile(`PID \d+`)
+
+// normalise takes out what differs between any two sessions.
+func normalise(text string) string { return pid.ReplaceAllString(text, "PID n") }
+
+// differences lists the first lines that differ, with what stands before them.
+func differences(want, got string) string {
+	a, b := strings.Split(want, "\n"), strings.Split(got, "\n")
+	var out []string
+	for i := 0; i < max(len(a), len(b)) && len(out) < 3; i++ {
+		left, right := line(a, i), line(b, i)
+		if left == right {
+			continue
+		}
+		out = append(out, fmt.Sprintf("line %d, after\n    %s\n  direct:  %s\n  through: %s", i+1, strings.Join(a[max(0, min(i, len(a))-6):min(i, len(a))], "\n    "), left, right))
+		if len(a) != len(b) {
+			break // all that follows is shifted
+		}
+	}
+	return strings.Join(out, "\n")
+}
+
+func line(lines []string, i int) string {
+	if i < len(lines) {
+		return lines[i]
+	}
+	return "(nothing)"
+}
+
+// program runs a client program that must succeed, and returns what it printed.
+func (b *bench) program(path string, args ...string) string {
+	b.t.Helper()
+	result, err := b.Run(b.ctx, path, args...)
+	b.must(err)
+	if result.Code != 0 {
+		b.t.Fatalf("%s: exit code %d\n%s\n%s", filepath.Base(path), result.Code, result.Stdout, result.Stderr)
+	}
+	return result.Stdout
+}
+
+// clientFile is the path of a client's script.
+func (b *bench) clientFile(name string) string {
+	b.t.Helper()
+	path, err := filepath.Abs(filepath.Join("clients", name))
+	b.must(err)
+	return path
+}
+
+// fetched asks scripts/clients where a driver is.
+func (b *bench) fetched(driver string) string {
+	b.t.Helper()
+	script, err := filepath.Abs(filepath.Join("..", "scripts", "clients"))
+	b.must(err)
+	return strings.TrimSpace(b.program(script, driver))
+}
+
+func psqlFeatures(b *bench, dsn string) string {
+	b.t.Helper()
+	// Both streams into one: where an error appears among the answers counts too.
+	command := fmt.Sprintf("%s -X -a -f %s '%s' 2>&1 || true", filepath.Join(b.Primary.BinDir(), "psql"), b.clientFile("features.sql"), dsn)
+	return strings.ReplaceAll(b.program("/bin/sh", "-c", command), b.clientFile("features.sql"), "features.sql")
+}
+
+// pgbenchFeatures lets pgbench make its tables, and runs scripts with one client
+// and a fixed seed, whose result is therefore fixed as well.
+func pgbenchFeatures(b *bench, dsn string) string {
+	b.t.Helper()
+	b.pgbench(dsn, "-i", "-I", "dtgvpf", "-q", "-s", "1")
+	for _, run := range [][]string{
+		{"-M", "simple", "-b", "tpcb-like"},
+		{"-M", "prepared", "-b", "simple-update"},
+		{"-M", "extended", "-f", b.clientFile("pipeline.sql")},
+		{"-M", "prepared", "-f", b.clientFile("pipeline.sql")},
+		{"-M", "simple", "-f", b.clientFile("branching.sql")},
+	} {
+		out := b.pgbench(dsn, append([]string{"-n", "-c", "1", "-t", "40", "--random-seed=7"}, run...)...)
+		if !strings.Contains(out, "transactions actually processed: 40/40") {
+			b.t.Errorf("pgbench %v did not process all:\n%s", run, out)
+		}
+	}
+	return fmt.Sprint(
+		b.query(dsn, "SELECT tid, bid, aid, delta FROM pgbench_history ORDER BY 1, 2, 3, 4"),
+		b.query(dsn, "SELECT tid, tbalance FROM pgbench_tellers ORDER BY 1"),
+		b.query(dsn, "SELECT sum(aid::numeric * abalance), (SELECT sum(bbalance) FROM pgbench_branches) FROM pgbench_accounts"))
+}
+
+func psycopgFeatures(b *bench, dsn string) string {
+	b.t.Helper()
+	return b.program(b.fetched("psycopg"), b.clientFile("features.py"), dsn)
+}
+
+func pgjdbcFeatures(b *bench, dsn string) string {
+	b.t.Helper()
+	java, err := exec.LookPath("java")
+	b.must(err)
+	url := "jdbc:postgresql://" + strings.SplitN(dsn, "@", 2)[1]
+	return b.program(java, "-Xmx256m", "-cp", b.fetched("pgjdbc"), b.clientFile("Features.java"), url)
+}
