@@ -13,6 +13,7 @@ import (
 	"github.com/opmux/opmux/internal/broker"
 	"github.com/opmux/opmux/internal/child"
 	"github.com/opmux/opmux/internal/freeport"
+	"github.com/opmux/opmux/internal/kafkaserver"
 	"github.com/opmux/opmux/internal/testkit"
 	"github.com/opmux/opmux/topics"
 )
@@ -35,7 +36,35 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, broker.Run(context.Background(), broker.Config{Listen: args[0], DataDir: args[1]}))
 		os.Exit(1)
 	}
-	os.Exit(m.Run())
+	code := m.Run()
+	if real.server != nil {
+		real.server.Close()
+		os.RemoveAll(real.dir)
+	}
+	os.Exit(code)
+}
+
+// real is the Apache Kafka that the tests of this package share: starting it
+// takes longer than most of them.
+var real struct {
+	dir    string
+	server *kafkaserver.Server
+}
+
+func kafka(t testing.TB) cluster {
+	t.Helper()
+	if real.server == nil {
+		dir, err := os.MkdirTemp("", "opmux-topics-")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if real.server, err = kafkaserver.Start(context.Background(), dir); err != nil {
+			os.RemoveAll(dir)
+			t.Fatal(err)
+		}
+		real.dir = dir
+	}
+	return &testkit.KafkaServer{Server: real.server}
 }
 
 // embedded is `opmux broker` in a process of its own.
@@ -99,7 +128,7 @@ func (e *embedded) Thaw(t testing.TB) {
 // onBoth runs a test on the embedded broker and on Apache Kafka.
 func onBoth(t *testing.T, f func(t *testing.T, c cluster)) {
 	t.Run("embedded", func(t *testing.T) { f(t, newEmbedded(t)) })
-	t.Run("kafka", func(t *testing.T) { f(t, testkit.Kafka(t)) })
+	t.Run("kafka", func(t *testing.T) { f(t, kafka(t)) })
 }
 
 // config names a cluster with topics of this test's own.
@@ -180,5 +209,3 @@ func (a *acks) mustBeOrdered(t *testing.T, cfg topics.Config, topic string, n in
 		}
 	}
 }
-
-var _ cluster = (*testkit.KafkaServer)(nil)

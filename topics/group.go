@@ -116,7 +116,9 @@ func (g *Group) watch(ctx context.Context) {
 	for ctx.Err() == nil {
 		g.client.PollFetches(ctx).EachError(func(topic string, p int32, err error) {
 			var session *kgo.ErrGroupSession
-			if ctx.Err() != nil || errors.As(err, &session) { // the group joins again by itself
+			// kgo joins again by itself, and the partitions' readers see what
+			// matters to them.
+			if ctx.Err() != nil || errors.As(err, &session) || transient(err) {
 				return
 			}
 			g.fail(fmt.Errorf("consumer group %s, topic %s: %w", g.name, topic, err))
@@ -155,11 +157,19 @@ func (g *Group) assigned(m map[string][]int32) {
 
 // consume runs the handler of one partition.
 func (g *Group) consume(ctx context.Context, p partition) error {
-	from, err := g.start(ctx, p)
+	var from int64
+	var r *Reader
+	err := retry(ctx, func() (err error) {
+		from, err = g.start(ctx, p)
+		return err
+	})
 	if err != nil {
 		return err
 	}
-	r, err := NewPartitionsReader(ctx, g.cfg, p.topic, map[int32]int64{p.id: from})
+	err = retry(ctx, func() (err error) {
+		r, err = NewPartitionsReader(ctx, g.cfg, p.topic, map[int32]int64{p.id: from})
+		return err
+	})
 	if err != nil {
 		return err
 	}

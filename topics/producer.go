@@ -72,7 +72,7 @@ func (p *Producer) newClient() (*kgo.Client, error) {
 		kgo.ProduceRequestTimeout(5*time.Second),
 		// No retry limit, no delivery timeout: kgo's defaults, which a limit would
 		// turn into lost records. A topic that does not exist is the exception.
-		kgo.UnknownTopicRetries(8),
+		kgo.UnknownTopicRetries(20),
 		kgo.StopProducerOnDataLossDetected(),
 		kgo.RecordPartitioner(kgo.StickyKeyPartitioner(nil)),
 		kgo.ProducerBatchCompression(kgo.SnappyCompression()),

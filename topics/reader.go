@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -42,11 +43,11 @@ func (e *OffsetOutOfRangeError) Error() string {
 }
 
 // TopicGoneError says that a topic was deleted, or deleted and made again,
-// while it was read.
+// while it was in use.
 type TopicGoneError struct{ Topic string }
 
 func (e *TopicGoneError) Error() string {
-	return fmt.Sprintf("topic %s was deleted or made anew while it was read: nothing that follows continues what was read so far", e.Topic)
+	return fmt.Sprintf("topic %s was deleted or made anew while it was in use: what it has now does not continue what it had", e.Topic)
 }
 
 // Reader reads a topic's partitions without a consumer group. It reads from
@@ -54,7 +55,7 @@ func (e *TopicGoneError) Error() string {
 type Reader struct {
 	topic  string
 	id     TopicID
-	from   map[int32]int64
+	at     map[int32]int64 // what is read next, by partition
 	client *kgo.Client
 	admin  *kadm.Client
 	buffer []*kgo.Record
@@ -88,7 +89,7 @@ func NewPartitionsReader(ctx context.Context, cfg Config, topic string, from map
 	if err != nil {
 		return nil, err
 	}
-	r := &Reader{topic: topic, from: from, client: client, admin: kadm.NewClient(client)}
+	r := &Reader{topic: topic, at: maps.Clone(from), client: client, admin: kadm.NewClient(client)}
 	if r.id, err = topicID(ctx, r.admin, topic); err != nil {
 		client.Close()
 		return nil, err
@@ -129,6 +130,7 @@ func (r *Reader) Next(ctx context.Context) (Message, error) {
 	rec := r.buffer[0]
 	r.buffer[0] = nil
 	r.buffer = r.buffer[1:]
+	r.at[rec.Partition] = rec.Offset + 1
 	return message(rec), nil
 }
 
@@ -153,7 +155,7 @@ func (r *Reader) check(ctx context.Context, fetches kgo.Fetches) error {
 func (r *Reader) explain(ctx context.Context, partition int32, err error) error {
 	switch {
 	case errors.Is(err, kerr.OffsetOutOfRange):
-		e := &OffsetOutOfRangeError{Topic: r.topic, Partition: partition, Offset: r.from[partition]}
+		e := &OffsetOutOfRangeError{Topic: r.topic, Partition: partition, Offset: r.at[partition]}
 		if s, errS := r.admin.ListStartOffsets(ctx, r.topic); errS == nil {
 			o, _ := s.Lookup(r.topic, partition)
 			e.Start = o.Offset
@@ -164,11 +166,25 @@ func (r *Reader) explain(ctx context.Context, partition int32, err error) error 
 		}
 		return e
 	case errors.Is(err, kerr.UnknownTopicOrPartition), errors.Is(err, kerr.UnknownTopicID), errors.Is(err, kerr.InconsistentTopicID):
-		return &TopicGoneError{Topic: r.topic}
+		return r.confirmGone(ctx)
 	case errors.Is(err, kgo.ErrClientClosed):
 		return fmt.Errorf("topic %s: the reader is closed", r.topic)
 	}
 	return fmt.Errorf("topic %s, partition %d: reading: %w", r.topic, partition, err)
+}
+
+// confirmGone asks again, since a broker that has just started may not know of
+// its topics yet; nil: the topic is there.
+func (r *Reader) confirmGone(ctx context.Context) error {
+	id, err := topicID(ctx, r.admin, r.topic)
+	var missing *MissingTopicsError
+	switch {
+	case errors.As(err, &missing), err == nil && id != r.id:
+		return &TopicGoneError{Topic: r.topic}
+	case ctx.Err() != nil:
+		return ctx.Err()
+	}
+	return nil // Kafka does not answer, or the topic is there: Next goes on
 }
 
 func message(rec *kgo.Record) Message {
