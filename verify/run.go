@@ -186,6 +186,12 @@ func (v *Verifier) assigned(n int) {
 	v.mu.Unlock()
 }
 
+func (v *Verifier) partitionCount() int {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.partitions
+}
+
 // work is the group's handler of one partition.
 func (v *Verifier) work(ctx context.Context, topic string, id int32, next func(context.Context) (topics.Message, error)) error {
 	source, ok := v.sources[topic]
@@ -198,9 +204,7 @@ func (v *Verifier) work(ctx context.Context, topic string, id int32, next func(c
 
 // memory is one partition's share.
 func (v *Verifier) memory() int64 {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	return max(minMemory, v.cfg.Memory/int64(max(v.partitions, partitionsExpected*len(v.sources))))
+	return max(minMemory, v.cfg.Memory/int64(max(v.partitionCount(), partitionsExpected*len(v.sources))))
 }
 
 func (v *Verifier) commit(topic string, id int32, offset int64) {

@@ -1,0 +1,365 @@
+package verify
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+	"go.uber.org/zap/zaptest/observer"
+
+	"github.com/opmux/opmux/digest"
+	"github.com/opmux/opmux/event"
+	"github.com/opmux/opmux/internal/testkit"
+	"github.com/opmux/opmux/schema/avro"
+	"github.com/opmux/opmux/topics"
+)
+
+// world is a Kafka with a source's topics, and verifiers on it.
+type world struct {
+	t        *testing.T
+	cfg      topics.Config
+	codec    *avro.Codec
+	producer *topics.Producer
+}
+
+func newWorld(t *testing.T) *world {
+	w := &world{t: t, codec: avro.New(), cfg: topics.Config{Brokers: testkit.Kfake(t), Prefix: "t", Settings: topics.TopicSettings{Partitions: 3}}}
+	if _, err := topics.Create(t.Context(), w.cfg, topics.Want{Sources: []string{"orders"}, Targets: []string{"standby"}}); err != nil {
+		t.Fatal(err)
+	}
+	var err error
+	if w.producer, err = topics.NewProducer(t.Context(), w.cfg); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = w.producer.Close() })
+	return w
+}
+
+// life is one running verifier.
+type life struct {
+	v    *Verifier
+	logs *observer.ObservedLogs
+	kill func() error
+}
+
+func (w *world) verifier(name string, change func(*Config)) *life {
+	w.t.Helper()
+	cfg := Config{Name: name, Sources: []Source{{Name: "orders", Targets: []string{"standby"}}}, Level: event.LevelCount, Timeout: 30 * time.Second}
+	if change != nil {
+		change(&cfg)
+	}
+	core, logs := observer.New(zapcore.DebugLevel)
+	v, err := New(cfg, Deps{Topics: w.cfg, Codec: w.codec, Log: zap.New(core), Metrics: prometheus.NewRegistry(), Normalise: strings.ToUpper})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- v.Run(ctx) }()
+	var once sync.Once
+	var result error
+	l := &life{v: v, logs: logs, kill: func() error {
+		once.Do(func() { cancel(); result = <-ended })
+		return result
+	}}
+	w.t.Cleanup(func() {
+		if err := l.kill(); err != nil {
+			w.t.Errorf("Run: %v", err)
+		}
+	})
+	return l
+}
+
+func (w *world) digest(rec *event.DigestRecord) {
+	w.t.Helper()
+	rec.Time = time.Now().UnixMicro()
+	value, err := w.codec.EncodeDigest(rec)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.produce(w.cfg.Names().Digests("orders"), digest.Key(rec.Source, rec.Tx), value)
+}
+
+func (w *world) record(body event.Body, n int64) int64 {
+	w.t.Helper()
+	value, err := w.codec.EncodeRecord(&event.Record{Agent: "a1", N: n, Body: body})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return w.produce(w.cfg.Names().Ops("orders"), []byte("orders"), value)
+}
+
+func (w *world) produce(topic string, key, value []byte) int64 {
+	w.t.Helper()
+	type result struct {
+		offset int64
+		err    error
+	}
+	done := make(chan result, 1)
+	w.producer.Produce(topic, key, value, nil, func(offset int64, err error) { done <- result{offset, err} })
+	r := <-done
+	if r.err != nil {
+		w.t.Fatal(r.err)
+	}
+	return r.offset
+}
+
+func (w *world) beat(low int64, ready bool, lastError string) {
+	w.t.Helper()
+	h := topics.Heartbeat{Role: topics.RoleWorker, Target: "standby", Name: "w1", Time: time.Now(), Ready: ready, LastError: lastError,
+		Positions: map[string]topics.Position{"orders": {Low: low, End: 100}}}
+	if err := w.producer.PublishHeartbeat(h); err != nil {
+		w.t.Fatal(err)
+	}
+	if err := w.producer.Flush(w.t.Context()); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+func (w *world) wantTotals(want Totals) {
+	w.t.Helper()
+	testkit.Eventually(w.t, 40*time.Second, func() error {
+		got, err := Sum(w.t.Context(), w.cfg)
+		if err == nil && got != want {
+			err = fmt.Errorf("totals are %+v, want %+v", got, want)
+		}
+		return err
+	})
+}
+
+func TestVerifierOnKafka(t *testing.T) {
+	w := newWorld(t)
+	l := w.verifier("v1", nil)
+	for n := range 200 {
+		w.digest(primaryOf(n, 1, 2))
+		rows := []int64{1, 2}
+		if n == 77 {
+			rows[1] = 0
+		}
+		w.digest(backupOf("standby", n, rows...))
+	}
+	w.wantTotals(Totals{Match: 399, Mismatch: 1})
+	found := l.logs.FilterMessageSnippet("mismatch").All()
+	if len(found) != 1 {
+		t.Fatalf("%d mismatches are logged", len(found))
+	}
+	fields := found[0].ContextMap()
+	if fields["statement"] != "update t set v = $1" || fields["offset"] != int64(77) || fields["operation"] != int32(1) ||
+		!strings.Contains(fmt.Sprint(fields["reason"]), "2 on the primary, 0 on the backup") {
+		t.Errorf("the log says %v", fields)
+	}
+	testkit.Eventually(t, 10*time.Second, func() error {
+		beats, err := topics.ReadHeartbeats(t.Context(), w.cfg)
+		if err == nil && !beats["verifier//v1"].Ready {
+			err = fmt.Errorf("heartbeats are %+v", beats)
+		}
+		return err
+	})
+}
+
+func TestVerifierRestartsAndRebalances(t *testing.T) {
+	w := newWorld(t)
+	const count = 300
+	for n := range count {
+		w.digest(primaryOf(n, 1))
+		if n%3 != 0 {
+			w.digest(backupOf("standby", n, 1))
+		}
+	}
+	first := w.verifier("v1", nil)
+	w.wantTotals(Totals{Match: 200})
+	second := w.verifier("v2", nil)
+	testkit.Eventually(t, 30*time.Second, func() error {
+		if n := second.v.partitionCount(); n == 0 {
+			return errors.New("the second verifier has no partition")
+		}
+		return nil
+	})
+	for n := 0; n < count; n += 6 {
+		w.digest(backupOf("standby", n, 1))
+	}
+	w.wantTotals(Totals{Match: 250})
+	if err := first.kill(); err != nil {
+		t.Fatal(err)
+	}
+	if err := second.kill(); err != nil {
+		t.Fatal(err)
+	}
+	for n := 3; n < count; n += 6 {
+		w.digest(backupOf("standby", n, 1))
+	}
+	w.verifier("v3", nil)
+	w.wantTotals(Totals{Match: count})
+}
+
+func TestVerifierSaysMissingAndTakesItBack(t *testing.T) {
+	w := newWorld(t)
+	var posts hookLog
+	server := httptest.NewServer(&posts)
+	t.Cleanup(server.Close)
+	w.beat(0, false, "ERROR: relation does not exist")
+	l := w.verifier("v1", func(c *Config) {
+		c.Timeout = time.Second
+		c.Webhook = Webhook{URL: server.URL, Timeout: 5 * time.Second}
+	})
+	offset := w.record(&event.Transaction{ID: txid(1), FirstChunk: -1, Operations: []event.Operation{
+		{Kind: event.OpStatement, Class: event.ClassText, Text: "update t", Digest: event.Digest{SQLState: "00000", Affected: 1}},
+	}}, 1)
+	rec := primaryOf(1, 1)
+	rec.Offset = offset
+	w.digest(rec)
+	w.wantTotals(Totals{Missing: 1})
+	testkit.Eventually(t, 10*time.Second, func() error { return posts.has("relation does not exist") })
+	if err := l.kill(); err != nil {
+		t.Fatal(err)
+	}
+	// The group's offset is past it by now: the primary's side has to be looked up.
+	w.verifier("v2", func(c *Config) { c.Timeout = time.Second })
+	late := backupOf("standby", 1, 1)
+	late.Offset = offset
+	w.digest(late)
+	w.wantTotals(Totals{Match: 1})
+}
+
+func TestVerifierWaitsForATargetOnItsWay(t *testing.T) {
+	w := newWorld(t)
+	w.record(&event.Transaction{ID: txid(1), FirstChunk: -1}, 1)
+	l := w.verifier("v1", func(c *Config) { c.Timeout = 2 * time.Second })
+	rec := primaryOf(1, 1)
+	rec.Offset = 5
+	w.digest(rec)
+	began := time.Now()
+	for low := int64(0); time.Since(began) < 5*time.Second; low++ {
+		w.beat(min(low/4, 4), true, "")
+		testkit.Eventually(t, time.Second, func() error {
+			if time.Since(began) < time.Duration(low)*200*time.Millisecond {
+				return errors.New("not yet")
+			}
+			return nil
+		})
+	}
+	if n := l.logs.FilterMessageSnippet("missing:").Len(); n != 0 {
+		t.Fatal("a target on its way was called missing")
+	}
+	w.beat(6, true, "")
+	w.wantTotals(Totals{Missing: 1})
+	reason := l.logs.FilterMessageSnippet("missing:").All()[0].ContextMap()["reason"]
+	if !strings.Contains(fmt.Sprint(reason), "is past the transaction") {
+		t.Errorf("the reason is %v", reason)
+	}
+}
+
+func TestVerifierKnowsSnapshots(t *testing.T) {
+	w := newWorld(t)
+	tx := w.record(&event.Transaction{ID: txid(1), FirstChunk: -1}, 1)
+	w.record(&event.Mark{Phase: event.MarkSnapshot, Target: "standby"}, 2)
+	w.verifier("v1", func(c *Config) { c.Timeout = time.Second })
+	rec := primaryOf(1, 1)
+	rec.Offset = tx
+	w.digest(rec)
+	w.wantTotals(Totals{Skipped: 1})
+}
+
+func TestVerifierLooksUpIntentsAndChunks(t *testing.T) {
+	w := newWorld(t)
+	w.verifier("v1", func(c *Config) { c.Timeout = 2 * time.Second })
+	op := func(affected int64) event.Operation {
+		return event.Operation{Kind: event.OpStatement, Class: event.ClassText, Text: "update t", Digest: event.Digest{SQLState: "00000", Affected: affected}}
+	}
+	send := func(n int, committed bool, chunks ...*event.Chunk) {
+		first := int64(-1)
+		for i, c := range chunks {
+			if o := w.record(c, int64(10*n+i)); first < 0 {
+				first = o
+			}
+		}
+		ticket := int64(10*n + len(chunks))
+		offset := w.record(&event.Transaction{ID: txid(n), Intent: true, FirstChunk: first, Chunks: int32(len(chunks)), Operations: []event.Operation{op(3)}}, ticket)
+		w.record(&event.Outcomes{List: []event.Outcome{{Ref: event.Ref{Agent: "a1", N: ticket}, Committed: committed}}}, ticket+1)
+		rows := []int64{3}
+		if chunks != nil {
+			rows = []int64{1, 2, 3}
+		}
+		rec := backupOf("standby", n, rows...)
+		rec.Offset = offset
+		w.digest(rec)
+	}
+	send(1, true)
+	send(2, false)
+	send(3, true, &event.Chunk{Tx: txid(3), Operations: []event.Operation{op(1)}}, &event.Chunk{Tx: txid(3), Index: 1, Operations: []event.Operation{op(2)}})
+	w.wantTotals(Totals{Match: 4, Mismatch: 1})
+}
+
+func TestI7_VerifierReadsAgainWhatMemoryHadNoRoomFor(t *testing.T) {
+	w := newWorld(t)
+	w.cfg.Settings.Partitions = 3
+	rows := make([]int64, 900) // about 110 kB each
+	const count = 60
+	for n := range count {
+		w.digest(primaryOf(n, rows...))
+	}
+	for n := range count {
+		w.digest(backupOf("standby", n, rows...))
+	}
+	l := w.verifier("v1", func(c *Config) { c.Memory = 1 })
+	w.wantTotals(Totals{Match: count * 900})
+	if l.logs.FilterMessageSnippet("reading digests again").Len() == 0 {
+		t.Error("memory was never full: the test does not test")
+	}
+}
+
+func TestVerifierNeedsItsTopics(t *testing.T) {
+	cfg := topics.Config{Brokers: testkit.Kfake(t), Prefix: "t"}
+	v, err := New(Config{Sources: []Source{{Name: "orders"}}, Level: event.LevelCode, Timeout: time.Second}, Deps{Topics: cfg, Codec: avro.New(), Log: zap.NewNop()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var missing *topics.MissingTopicsError
+	if err := v.Run(t.Context()); !errors.As(err, &missing) {
+		t.Errorf("Run returned %v", err)
+	}
+	if v.Ready() == nil {
+		t.Error("it is ready")
+	}
+}
+
+// hookLog is a webhook's other end.
+type hookLog struct {
+	mu     sync.Mutex
+	status []int // of the next answers, then 200
+	bodies []string
+}
+
+func (h *hookLog) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
+	var p hookPayload
+	err := json.NewDecoder(r.Body).Decode(&p)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if len(h.status) > 0 {
+		rw.WriteHeader(h.status[0])
+		h.status = h.status[1:]
+		return
+	}
+	h.bodies = append(h.bodies, fmt.Sprintf("%+v %v", p, err))
+}
+
+func (h *hookLog) has(text string) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, b := range h.bodies {
+		if strings.Contains(b, text) {
+			return nil
+		}
+	}
+	return fmt.Errorf("no post of %d has %q: %v", len(h.bodies), text, h.bodies)
+}
