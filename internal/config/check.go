@@ -184,6 +184,7 @@ func (d *document) checkAgent(a *Agent) error {
 	r.oneOf("capture.other_databases", a.Capture.OtherDatabases, "refuse", "pass")
 	r.size("capture.buffer", a.Capture.Buffer, 1<<20, 16<<30)
 	r.size("capture.chunk", a.Capture.Chunk, 16<<10, 512<<20)
+	r.size("capture.max_message", a.Capture.MaxMessage, 64<<10, 1<<30)
 	r.planned("gate.mode", a.Gate.Mode, []string{"none", "recorded"}, "applied", "verified")
 	r.duration("gate.timeout", a.Gate.Timeout, 10*time.Millisecond, time.Hour)
 	r.planned("gate.on_timeout", a.Gate.OnTimeout, []string{"fail"}, "degrade")

@@ -61,10 +61,11 @@ func Load(path string) (*File, error) {
 
 func (d *document) agent() (*Agent, error) {
 	a := &Agent{
+		Path:     d.file,
 		Kafka:    kafkaDefaults(),
 		Listen:   Listen{Protocol: "postgres", MaxSessions: 1000, MaxHandshakes: 100, HandshakeTimeout: 30 * time.Second, DrainTimeout: 30 * time.Second},
 		Upstream: Upstream{TLS: UpstreamTLS{Mode: "disable"}},
-		Capture:  Capture{OtherDatabases: "refuse", Buffer: 64 << 20, Chunk: 512 << 10},
+		Capture:  Capture{OtherDatabases: "refuse", Buffer: 64 << 20, Chunk: 512 << 10, MaxMessage: 16 << 20},
 		Gate:     Gate{Mode: "recorded", Timeout: 5 * time.Second, OnTimeout: "fail"},
 		Digest:   Digest{Level: "count"},
 		OnUnsafe: "reject",

@@ -64,6 +64,9 @@ type Log struct {
 
 // Agent is the configuration of a capture-agent.
 type Agent struct {
+	// Path is the file that it was read from.
+	Path string `yaml:"-"`
+
 	Source   string   `yaml:"source"`
 	Agent    string   `yaml:"agent"`
 	Kafka    Kafka    `yaml:"kafka"`
@@ -128,6 +131,7 @@ type Capture struct {
 	OtherDatabases string `yaml:"other_databases"` // refuse, pass
 	Buffer         Size   `yaml:"buffer"`          // unacknowledged records, all sessions
 	Chunk          Size   `yaml:"chunk"`           // a transaction above it is cut
+	MaxMessage     Size   `yaml:"max_message"`     // a larger message of a client's is refused
 }
 
 // Gate says what must have happened before the primary may commit.
