@@ -67,7 +67,7 @@ func DecodeBind(body []byte) (BindBody, error) {
 	}
 	n := c.int16()
 	if len(formats) > 1 && len(formats) != n {
-		return p, &ProtocolError{"Bind message has as many formats as neither none, one nor all parameters need"}
+		return p, &ProtocolError{"Bind message has neither no format, nor one, nor one for each parameter"}
 	}
 	for i := 0; i < n && !c.bad; i++ {
 		v, null := c.value()

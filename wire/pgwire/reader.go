@@ -1,6 +1,7 @@
 package pgwire
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"io"
@@ -183,4 +184,10 @@ func (r *Reader) ReadUntyped(limit int) ([]byte, error) {
 	body := append([]byte(nil), r.buf[r.start+4:r.start+int(declared)]...)
 	r.start += int(declared)
 	return body, nil
+}
+
+// Rest returns the stream from the first byte that has not been consumed, for a
+// relay that looks at messages no more.
+func (r *Reader) Rest() io.Reader {
+	return io.MultiReader(bytes.NewReader(r.buf[r.start:r.end]), r.src)
 }
