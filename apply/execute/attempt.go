@@ -1,0 +1,279 @@
+package execute
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/opmux/opmux/apply/position"
+	"github.com/opmux/opmux/apply/schedule"
+	"github.com/opmux/opmux/digest"
+	"github.com/opmux/opmux/event"
+)
+
+// moveSQL moves the lane's row, and fails with division_by_zero where the row is
+// not this worker's any more, so that everything behind it in the pipeline is
+// void (I4). seq keeps a lost connection's late arrival out.
+const moveSQL = `WITH moved AS (
+	UPDATE opmux.position SET seq = seq + 1, low = $5, done = $6, heads = $7
+	WHERE stream = $1 AND lane = $2 AND fence = $3 AND seq = $4 RETURNING 1)
+SELECT 1 / count(*) FROM moved`
+
+const divisionByZero = "22012"
+
+// OIDs of built-in types.
+const (
+	oidInt4 = 23
+	oidInt8 = 20
+	oidText = 25
+)
+
+var moveTypes = []uint32{oidText, oidInt4, oidInt8, oidInt8, oidInt8, oidText, oidText}
+
+// attempt is one try to bring a group onto the target.
+type attempt struct {
+	*Lane
+	ctx     context.Context
+	job     *Job
+	pipe    *pipe
+	results []Result
+	once    bool // nothing is prepared: the schema may change under way
+	// declared are the tables that this attempt declares diverged.
+	declared []position.Diverged
+	// misfitting are tables whose operations did something else than on the primary.
+	misfitting []position.Diverged
+}
+
+func (l *Lane) attempt(ctx context.Context, job *Job) ([]Result, error) {
+	l.diverging = nil
+	if err := l.connect(ctx); err != nil {
+		if errors.Is(err, errCommitted) {
+			l.diverging = job.declares(l.cfg)
+		}
+		return nil, err
+	}
+	if err := l.refresh(ctx); err != nil {
+		return nil, err
+	}
+	a := &attempt{Lane: l, ctx: ctx, job: job, results: make([]Result, 0, len(job.Transactions))}
+	for _, tx := range job.Transactions {
+		a.once = a.once || tx.Transaction.Barrier
+	}
+	l.settings.reset()
+	a.pipe = newPipe(ctx, l.conn)
+	err := a.run()
+	if err == nil {
+		l.diverging = a.declared
+		if a.once {
+			l.cfg.Shared.schema.Add(1)
+		}
+		return a.results, nil
+	}
+	a.pipe.abandon()
+	if errors.Is(err, errNotMoved) {
+		l.recover(ctx)
+		if err := l.connect(ctx); err != nil {
+			return nil, err
+		}
+		if err := l.look(ctx); err != nil {
+			return nil, err
+		}
+		return nil, fmt.Errorf("moving the position of stream %s failed though its row is in place: %w", l.cfg.Source, err)
+	}
+	l.recover(ctx)
+	return nil, err
+}
+
+// errNotMoved says that the lane's row was not the expected one.
+var errNotMoved = errors.New("the lane's position row is not as expected")
+
+func (a *attempt) run() error {
+	if err := a.pipe.query("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE", nil, nil, nil, request{}); err != nil {
+		return err
+	}
+	if err := a.move(); err != nil {
+		return err
+	}
+	// The primary has checked its constraints before the ticket; within the group
+	// the order of statements may need what the application had deferred.
+	if err := a.pipe.query("SET CONSTRAINTS ALL DEFERRED", nil, nil, nil, request{}); err != nil {
+		return err
+	}
+	for _, d := range a.job.diverge {
+		if err := a.declare(d); err != nil {
+			return err
+		}
+	}
+	for i := range a.job.Transactions {
+		if err := a.transaction(i); err != nil {
+			return err
+		}
+	}
+	return a.commit()
+}
+
+func (a *attempt) move() error {
+	p := a.job.position(len(a.job.Transactions))
+	params := [][]byte{
+		[]byte(a.cfg.Source),
+		strconv.AppendInt(nil, int64(a.cfg.Lane), 10),
+		strconv.AppendInt(nil, a.cfg.Fence, 10),
+		strconv.AppendInt(nil, a.seq, 10),
+		strconv.AppendInt(nil, p.Low, 10),
+		[]byte(p.Done.String()),
+		[]byte(p.Heads.Encode()),
+	}
+	return a.send(moveSQL, params, moveTypes, nil, request{fail: func(err error) error {
+		var pg *pgconn.PgError
+		if errors.As(err, &pg) && pg.Code == divisionByZero {
+			return errNotMoved
+		}
+		return err
+	}})
+}
+
+// commit ends the target transaction.
+func (a *attempt) commit() error {
+	if a.cfg.Shared.has(anyTable) {
+		if err := a.pipe.drain(); err != nil { // misfits are known then
+			return err
+		}
+		if err := a.declareMisfits(); err != nil {
+			return err
+		}
+	}
+	last := a.job.Transactions[len(a.job.Transactions)-1]
+	err := a.pipe.query("COMMIT", nil, nil, nil, request{
+		done: func(tag pgconn.CommandTag) error {
+			if tag.String() != "COMMIT" {
+				return fmt.Errorf("the target answered COMMIT with %s", tag)
+			}
+			return nil
+		},
+		fail: func(err error) error { return a.failure(last.Offset, -1, "", nil, err) },
+	})
+	if err != nil {
+		return err
+	}
+	a.unsure = true
+	return a.pipe.end()
+}
+
+// failure names what the server's error is about; other errors stay as they are.
+func (a *attempt) failure(offset int64, index int, text string, tables []string, err error) error {
+	if _, again := transient(err); again {
+		return err
+	}
+	return &OperationError{
+		Source: a.cfg.Source, Offset: offset, Index: index,
+		Statement: a.normalise(text), Tables: tables, Err: err,
+	}
+}
+
+func (l *Lane) normalise(text string) string {
+	if text == "" || l.cfg.Normalise == nil {
+		return ""
+	}
+	text = l.cfg.Normalise(text)
+	return text[:min(len(text), event.MaxInfoText)]
+}
+
+// transaction sends the i-th transaction of the group.
+func (a *attempt) transaction(i int) error {
+	tx := a.job.Transactions[i]
+	a.results = append(a.results, Result{Tx: tx, Operations: map[event.OpKind]int{}})
+	ops, err := a.cfg.Open(a.ctx, tx)
+	if err != nil {
+		return err
+	}
+	r := &replay{attempt: a, tx: tx, ops: ops, result: &a.results[i]}
+	err = r.run()
+	if closeErr := ops.Close(); err == nil {
+		err = closeErr
+	}
+	return err
+}
+
+// replay sends one transaction's operations.
+type replay struct {
+	*attempt
+	tx     *schedule.Tx
+	ops    Operations
+	result *Result
+
+	number  digest.Numbering
+	current *operation // the one that the next part continues; nil: none
+}
+
+// operation is an operation whose parts are under way.
+type operation struct {
+	index    int32
+	kind     event.OpKind
+	text     string
+	tables   []string
+	affected int64
+	rows     *digest.Rows // nil: no hash is wanted
+	skip     string       // why it is not executed
+}
+
+func (r *replay) run() error {
+	for {
+		op, last, err := r.next()
+		if err != nil || op == nil {
+			return err
+		}
+		if op, err = r.part(op); err != nil {
+			return err
+		}
+		if last || !op.More {
+			r.finish(op)
+		}
+	}
+}
+
+// next returns the next part of an operation, nil at the end. r.current is the
+// operation that it belongs to.
+func (r *replay) next() (op *event.Operation, last bool, err error) {
+	op, err = r.ops.Next(r.ctx)
+	if err != nil || op == nil {
+		if err == nil && r.current != nil {
+			err = fmt.Errorf("transaction at offset %d ends inside operation %d: a part is missing", r.tx.Offset, r.current.index)
+		}
+		return nil, false, err
+	}
+	r.result.Marks.Add(op.Sequences)
+	index, last := r.number.Next(op)
+	if r.current == nil {
+		r.current = &operation{index: index, kind: op.Kind, text: op.Text, tables: tablesOf(op), affected: -1}
+		if err := r.checkDiverged(r.current); err != nil {
+			return nil, false, err
+		}
+	}
+	return op, last, nil
+}
+
+// finish notes the digest of an operation once its last answer is in.
+func (r *replay) finish(op *event.Operation) {
+	cur := r.current
+	r.current = nil
+	r.result.Operations[cur.kind]++
+	if !digest.Compared(cur.kind) {
+		return
+	}
+	wantHash, want := len(op.Digest.Hash) > 0, op.Digest.Affected
+	offset := r.tx.Offset
+	r.pipe.later(func() {
+		d := event.OpDigest{Index: cur.index, Skipped: cur.skip}
+		if cur.skip == "" {
+			d.Digest = event.Digest{SQLState: "00000", Affected: cur.affected}
+			if wantHash && cur.rows != nil {
+				d.Hash = cur.rows.Sum()
+			}
+			r.misfits(offset, cur, want)
+		}
+		r.result.Digests.AddDigest(d)
+	})
+}

@@ -1,0 +1,163 @@
+package execute
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/opmux/opmux/apply/position"
+)
+
+const (
+	connectTimeout = 10 * time.Second
+	// idleTimeout ends a session whose worker is frozen in mid-transaction, so
+	// that its locks do not hold up others for long.
+	idleTimeout = 20 * time.Second
+)
+
+// ParseDSN reads a target's DSN and adds what opmux's sessions need.
+func ParseDSN(dsn, application string) (*pgconn.Config, error) {
+	cfg, err := pgconn.ParseConfig(dsn)
+	if err != nil {
+		return nil, fmt.Errorf("dsn of the target: %w", err)
+	}
+	if cfg.ConnectTimeout == 0 {
+		cfg.ConnectTimeout = connectTimeout
+	}
+	for name, value := range map[string]string{
+		"application_name":                    application,
+		"idle_in_transaction_session_timeout": strconv.FormatInt(idleTimeout.Milliseconds(), 10),
+		"statement_timeout":                   "0",
+		"lock_timeout":                        "0",
+		"default_transaction_isolation":       "read committed",
+		"default_transaction_read_only":       "off",
+		"session_replication_role":            "origin",
+	} {
+		cfg.RuntimeParams[name] = value
+	}
+	// Only a superuser may name it, and origin is the default.
+	delete(cfg.RuntimeParams, "session_replication_role")
+	return cfg, nil
+}
+
+// connect makes sure of a connection and of where the lane's row stands.
+func (l *Lane) connect(ctx context.Context) error {
+	if l.conn != nil && !l.conn.IsClosed() {
+		return nil
+	}
+	cfg, err := ParseDSN(l.cfg.DSN, position.Application(l.cfg.Source))
+	if err != nil {
+		return err
+	}
+	conn, err := pgconn.ConnectConfig(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	l.conn = conn
+	l.statements, l.types = newStatements(), map[string]uint32{}
+	l.schema = l.cfg.Shared.schema.Load()
+	if err := l.look(ctx); err != nil {
+		if err != errCommitted { //nolint:errorlint // look returns it as it is
+			l.disconnect()
+		}
+		return err
+	}
+	return nil
+}
+
+func (l *Lane) disconnect() {
+	if l.conn == nil {
+		return
+	}
+	l.pid = l.conn.PID()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	_ = l.conn.Close(ctx) // nothing on it is of use any more
+	l.conn = nil
+}
+
+// look reads the lane's row, behind whatever the connection before still does:
+// it may have been lost in mid-COMMIT. It returns errCommitted where that commit
+// took place. (I4)
+func (l *Lane) look(ctx context.Context) error {
+	if l.pid != 0 {
+		_, err := l.rows(ctx, `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = $1::int AND application_name = $2`,
+			strconv.FormatUint(uint64(l.pid), 10), position.Application(l.cfg.Source))
+		if err != nil {
+			return err
+		}
+	}
+	rows, err := l.rows(ctx, `SELECT fence, seq FROM opmux.position WHERE stream = $1 AND lane = $2::int FOR UPDATE`,
+		l.cfg.Source, strconv.Itoa(l.cfg.Lane))
+	if err != nil {
+		return err
+	}
+	fenced := &position.FencedError{Source: l.cfg.Source, Fence: l.cfg.Fence}
+	if len(rows) != 1 || string(rows[0][0]) != strconv.FormatInt(l.cfg.Fence, 10) {
+		return fenced
+	}
+	seq, err := strconv.ParseInt(string(rows[0][1]), 10, 64)
+	if err != nil {
+		return fmt.Errorf("opmux.position on the target: seq: %w", err)
+	}
+	switch {
+	case !l.known:
+		l.seq, l.known = seq, true
+	case seq == l.seq:
+	case seq == l.seq+1 && l.unsure:
+		return errCommitted
+	default:
+		return fmt.Errorf("opmux.position on the target: seq of stream %s, lane %d is %d, expected %d: who changed it? %w",
+			l.cfg.Source, l.cfg.Lane, seq, l.seq, fenced)
+	}
+	return nil
+}
+
+// rows runs a query with text parameters and returns its rows.
+func (l *Lane) rows(ctx context.Context, sql string, args ...string) ([][][]byte, error) {
+	params := make([][]byte, len(args))
+	for i, a := range args {
+		params[i] = []byte(a)
+	}
+	result := l.conn.ExecParams(ctx, sql, params, nil, nil, nil).Read()
+	return result.Rows, result.Err
+}
+
+// exec runs statements without results.
+func (l *Lane) exec(ctx context.Context, sql string) error {
+	_, err := l.conn.Exec(ctx, sql).ReadAll()
+	return err
+}
+
+// recover makes the connection usable after an attempt that failed, or gives it
+// up.
+func (l *Lane) recover(ctx context.Context) {
+	if l.conn.IsClosed() || ctx.Err() != nil {
+		l.disconnect()
+		return
+	}
+	if err := l.exec(ctx, "ROLLBACK; DEALLOCATE ALL"); err != nil {
+		l.disconnect()
+		return
+	}
+	l.statements.clear()
+}
+
+// refresh forgets statements and types from before the schema last changed.
+func (l *Lane) refresh(ctx context.Context) error {
+	now := l.cfg.Shared.schema.Load()
+	if l.schema == now {
+		return nil
+	}
+	if err := l.exec(ctx, "DEALLOCATE ALL"); err != nil {
+		l.disconnect()
+		return err
+	}
+	l.statements.clear()
+	clear(l.types)
+	l.schema = now
+	return nil
+}

@@ -1,0 +1,148 @@
+package execute
+
+import (
+	"hash/maphash"
+	"strconv"
+	"strings"
+
+	"github.com/opmux/opmux/event"
+)
+
+// notApplied are settings that a transaction carries and that a lane has its own
+// values of: lanes run at READ COMMITTED, and triggers fire as on the primary.
+var notApplied = map[string]bool{
+	"application_name":                    true,
+	"default_transaction_deferrable":      true,
+	"default_transaction_isolation":       true,
+	"default_transaction_read_only":       true,
+	"idle_in_transaction_session_timeout": true,
+	"idle_session_timeout":                true,
+	"is_superuser":                        true,
+	"lock_timeout":                        true,
+	"session_authorization":               true,
+	"session_replication_role":            true,
+	"statement_timeout":                   true,
+	"synchronous_commit":                  true,
+	"transaction_deferrable":              true,
+	"transaction_isolation":               true,
+	"transaction_read_only":               true,
+	"transaction_timeout":                 true,
+}
+
+// settings follows which settings a target transaction has made so far.
+type settings struct {
+	current map[string]string
+	// of is the context that current was last brought to, to see cheaply that
+	// nothing changes.
+	of *event.Context
+	// id tells contexts apart, for what was read under one of them.
+	id   string
+	seed maphash.Seed
+	lost int
+}
+
+// role is the setting that has to be set back before opmux's own tables are
+// written.
+const role = "role"
+
+func (s *settings) reset() { s.current, s.of, s.id = map[string]string{}, nil, "" }
+
+// forget notes that settings may have been undone with a savepoint.
+func (s *settings) forget() {
+	s.current, s.of = map[string]string{}, nil
+	s.lost++
+	s.id = "?" + strconv.Itoa(s.lost)
+}
+
+func (s *settings) identify() {
+	var sum uint64
+	for name, value := range s.current {
+		sum ^= maphash.String(s.seed, name+"\x00"+value)
+	}
+	s.id = strconv.FormatUint(sum, 36)
+}
+
+// changes returns what has to be set so that the session has a transaction's
+// context, as pairs of name and value.
+func (s *settings) changes(c *event.Context) []event.Setting {
+	if s.of == c {
+		return nil
+	}
+	s.of = c
+	list := s.differ(c.Settings, c.User)
+	names := make(map[string]bool, len(c.Settings))
+	for _, set := range c.Settings {
+		names[set.Name] = true
+	}
+	for name := range s.current {
+		if !names[name] {
+			delete(s.current, name)
+			list = append(list, event.Setting{Name: name, Value: valueReset})
+		}
+	}
+	if len(list) > 0 {
+		s.identify()
+	}
+	return list
+}
+
+// valueReset stands for the session's own value of a setting.
+const valueReset = "\x00reset"
+
+// apply returns what has to be set to bring single settings about.
+func (s *settings) apply(list []event.Setting, user string) []event.Setting {
+	s.of = nil
+	out := s.differ(list, user)
+	s.identify()
+	return out
+}
+
+func (s *settings) differ(list []event.Setting, user string) []event.Setting {
+	var out []event.Setting
+	for _, set := range list {
+		if notApplied[set.Name] {
+			continue
+		}
+		if set.Name == "search_path" {
+			set.Value = resolveUser(set.Value, user)
+		}
+		if have, ok := s.current[set.Name]; ok && have == set.Value {
+			continue
+		}
+		s.current[set.Name] = set.Value
+		out = append(out, set)
+	}
+	return out
+}
+
+// resolveUser puts the user that ran the transaction in the place of "$user",
+// which on the target would be the worker's own.
+func resolveUser(path, user string) string {
+	if !strings.Contains(path, "$user") || user == "" {
+		return path
+	}
+	name := quoteIdent(user)
+	path = strings.ReplaceAll(path, `"$user"`, name)
+	return strings.ReplaceAll(path, "$user", name)
+}
+
+// setSQL is the statement that makes settings, for the rest of the transaction
+// or of the session.
+func setSQL(list []event.Setting, local bool) (sql string, params [][]byte) {
+	var b strings.Builder
+	b.WriteString("SELECT ")
+	for i, set := range list {
+		if i > 0 {
+			b.WriteString(", ")
+		}
+		name := placeholder(len(params) + 1)
+		params = append(params, []byte(set.Name))
+		value := "coalesce((SELECT reset_val FROM pg_catalog.pg_settings WHERE name = " + name + "), '')"
+		if set.Value != valueReset {
+			params = append(params, []byte(set.Value))
+			value = placeholder(len(params))
+		}
+		b.WriteString("pg_catalog.set_config(" + name + ", " + value + ", " + strconv.FormatBool(local) + ")")
+	}
+	return b.String(), params
+}

@@ -1,0 +1,80 @@
+package execute
+
+import (
+	"context"
+
+	"github.com/opmux/opmux/apply/position"
+	"github.com/opmux/opmux/apply/schedule"
+	"github.com/opmux/opmux/digest"
+	"github.com/opmux/opmux/event"
+)
+
+// Operations yields a transaction's operations in order, those of chunks first.
+type Operations interface {
+	// Next returns nil at the end. What it returns is valid until the next call.
+	Next(ctx context.Context) (*event.Operation, error)
+	Close() error
+}
+
+// OpenFunc opens a transaction's operations. A transaction may be opened again
+// when it is retried.
+type OpenFunc func(ctx context.Context, tx *schedule.Tx) (Operations, error)
+
+// Job is a group of transactions for one target transaction.
+type Job struct {
+	Transactions []*schedule.Tx
+	// Base is where the stream stands without the group.
+	Base position.Position
+	// diverge are tables to be declared diverged before anything is executed.
+	diverge []position.Diverged
+}
+
+// position returns what is stored once the first n transactions are committed.
+func (j *Job) position(n int) position.Position {
+	p := j.Base
+	p.Done = j.Base.Done.Clone()
+	for _, t := range j.Transactions[:n] {
+		p.Done.Add(t.Offset)
+	}
+	return p
+}
+
+// Result is what became of one transaction on the target.
+type Result struct {
+	Tx      *schedule.Tx
+	Digests digest.Collector
+	// Unknown says why Digests is not filled although the transaction is
+	// committed; empty: it is.
+	Unknown string
+	// Marks are the sequence marks of all operations, the furthest of each.
+	Marks Marks
+	// Operations counts what was executed, by kind.
+	Operations map[event.OpKind]int
+}
+
+// Marks are sequence marks by sequence, the furthest one each.
+type Marks map[Sequence]event.SequenceMark
+
+// Sequence names a sequence.
+type Sequence struct{ Schema, Name string }
+
+// Add notes the marks of an operation.
+func (m *Marks) Add(list []event.SequenceMark) {
+	for _, mark := range list {
+		if *m == nil {
+			*m = Marks{}
+		}
+		key := Sequence{mark.Schema, mark.Name}
+		have, ok := (*m)[key]
+		if !ok || mark.Ascending && mark.Value > have.Value || !mark.Ascending && mark.Value < have.Value {
+			(*m)[key] = mark
+		}
+	}
+}
+
+// Merge notes the marks of another set.
+func (m *Marks) Merge(other Marks) {
+	for _, mark := range other {
+		m.Add([]event.SequenceMark{mark})
+	}
+}

@@ -1,0 +1,167 @@
+package execute
+
+import (
+	"context"
+	"errors"
+	"hash/maphash"
+	"math/rand/v2"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+	"go.uber.org/zap"
+
+	"github.com/opmux/opmux/apply/position"
+)
+
+// Config is what a lane needs to know.
+type Config struct {
+	Source string
+	DSN    string
+	Lane   int
+	Fence  int64
+	Open   OpenFunc
+	Shared *Shared
+	// Normalise takes the constants out of a statement, for messages.
+	Normalise func(sql string) string
+	// Trouble is told of every transient error, and of nil once it is over.
+	Trouble func(reason Reason, err error)
+	Log     *zap.Logger
+}
+
+// Lane executes groups one after the other on a connection of its own. It is for
+// one goroutine.
+type Lane struct {
+	cfg  Config
+	conn *pgconn.PgConn
+	pid  uint32 // of the last connection, which may live on at the server
+
+	// seq is the lane's row's as of the last commit that is known; unsure says
+	// that a COMMIT was sent since whose end is not.
+	seq    int64
+	known  bool // seq was read
+	unsure bool
+
+	statements *statements
+	types      map[string]uint32 // OIDs by name
+	schema     int64             // Shared.schema that statements and types belong to
+	settings   settings
+
+	// diverging are the tables that the last attempt declared diverged.
+	diverging []position.Diverged
+}
+
+// NewLane returns a lane; it connects when it has something to do.
+func NewLane(cfg Config) *Lane {
+	return &Lane{cfg: cfg, settings: settings{seed: maphash.MakeSeed()}}
+}
+
+// Close ends the lane's connection. It may be called twice.
+func (l *Lane) Close() error {
+	l.disconnect()
+	return nil
+}
+
+// The pauses between attempts.
+const (
+	firstPause = 20 * time.Millisecond
+	lastPause  = 3 * time.Second
+)
+
+// Run executes a group and returns when it is committed on the target. Transient
+// errors are tried again for as long as ctx lives. A group that the target
+// refuses is tried transaction by transaction, so that the error names the
+// culprit: results are those of the transactions before it, which are committed.
+func (l *Lane) Run(ctx context.Context, job Job) ([]Result, error) {
+	results, err := l.persist(ctx, &job)
+	if err == nil || len(job.Transactions) == 1 || !refused(err) {
+		return results, err
+	}
+	l.cfg.Log.Info("the target refuses a group of transactions; trying them one by one",
+		zap.Int("transactions", len(job.Transactions)), zap.Error(err))
+	var all []Result
+	for i := range job.Transactions {
+		single := Job{Transactions: job.Transactions[i : i+1], Base: job.position(i)}
+		results, err := l.persist(ctx, &single)
+		if err != nil {
+			return all, err
+		}
+		all = append(all, results...)
+	}
+	return all, nil
+}
+
+func refused(err error) bool {
+	var op *OperationError
+	return errors.As(err, &op)
+}
+
+// errCommitted says that the attempt before has reached the target after all.
+var errCommitted = errors.New("the group is committed already")
+
+// persist tries a group until it is committed, refused or fenced.
+func (l *Lane) persist(ctx context.Context, job *Job) ([]Result, error) {
+	for pause := firstPause; ; pause = min(2*pause, lastPause) {
+		results, err := l.attempt(ctx, job)
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		if errors.Is(err, errCommitted) {
+			results, err = unknown(job), nil
+		}
+		if err == nil {
+			l.seq++
+			l.unsure = false
+			l.cfg.Shared.diverge(l.diverging)
+			l.cfg.Trouble("", nil)
+			return results, nil
+		}
+		reason, again := transient(err)
+		if !again {
+			if l.misfit(job, err) {
+				continue
+			}
+			return nil, err
+		}
+		l.cfg.Trouble(reason, err)
+		if err := wait(ctx, pause); err != nil {
+			return nil, err
+		}
+	}
+}
+
+func wait(ctx context.Context, pause time.Duration) error {
+	timer := time.NewTimer(pause/2 + rand.N(pause))
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-timer.C:
+		return nil
+	}
+}
+
+// unknown are the results of a group that is committed and whose responses were
+// lost.
+func unknown(job *Job) []Result {
+	results := make([]Result, len(job.Transactions))
+	for i, tx := range job.Transactions {
+		results[i] = Result{Tx: tx, Unknown: "connection lost at commit"}
+	}
+	return results
+}
+
+// misfit says whether a refusal is to be expected, since tables that cannot be
+// told have diverged: then those of the operation are skipped from here on.
+func (l *Lane) misfit(job *Job, err error) bool {
+	var op *OperationError
+	if !errors.As(err, &op) || len(job.Transactions) > 1 || len(op.Tables) == 0 || !l.cfg.Shared.has(anyTable) {
+		return false
+	}
+	for _, table := range op.Tables {
+		job.diverge = append(job.diverge, position.Diverged{
+			Source: l.cfg.Source, Table: table, Offset: op.Offset, Statement: op.Statement,
+			Reason: "does not fit since unknown tables diverged: " + serverError(op.Err),
+		})
+	}
+	return true
+}

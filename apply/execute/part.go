@@ -1,0 +1,256 @@
+package execute
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/opmux/opmux/digest"
+	"github.com/opmux/opmux/event"
+)
+
+// part sends one part of the current operation, of a COPY all parts; it returns
+// the part that was sent last.
+func (r *replay) part(op *event.Operation) (*event.Operation, error) {
+	if len(op.Diverged) > 0 {
+		if err := r.flag(op); err != nil {
+			return nil, err
+		}
+	}
+	if r.current.skip != "" {
+		return op, nil
+	}
+	if op.Kind != event.OpCopy {
+		return op, r.sendPart(op)
+	}
+	if err := r.set(r.settings.changes(&r.tx.Transaction.Context), r.failed()); err != nil {
+		return nil, err
+	}
+	return r.copyIn(op)
+}
+
+// sendPart sends one part of any kind but COPY.
+func (r *replay) sendPart(op *event.Operation) error {
+	switch op.Kind {
+	case event.OpSequence, event.OpFlagged:
+		return nil
+	case event.OpSet:
+		return r.set(r.settings.apply(op.Settings, r.tx.Transaction.Context.User), r.failed())
+	case event.OpSavepoint:
+		return r.command("SAVEPOINT "+quoteIdent(op.Text), nil)
+	case event.OpRelease:
+		return r.command("RELEASE SAVEPOINT "+quoteIdent(op.Text), nil)
+	case event.OpRollbackTo:
+		r.settings.forget()
+		return r.command("ROLLBACK TO SAVEPOINT "+quoteIdent(op.Text), nil)
+	}
+	if err := r.set(r.settings.changes(&r.tx.Transaction.Context), r.failed()); err != nil {
+		return err
+	}
+	switch op.Kind {
+	case event.OpStatement:
+		return r.statement(op)
+	case event.OpRows:
+		return r.rowImages(op)
+	}
+	return fmt.Errorf("transaction at offset %d, operation %d: kind %q is not known to this build; upgrade the workers",
+		r.tx.Offset, r.current.index, op.Kind)
+}
+
+// set sends settings for the rest of the target transaction.
+func (a *attempt) set(list []event.Setting, fail func(error) error) error {
+	if len(list) == 0 {
+		return nil
+	}
+	sql, params := setSQL(list, true)
+	oids := make([]uint32, len(params))
+	for i := range oids {
+		oids[i] = oidText
+	}
+	return a.pipe.query(sql, params, oids, nil, request{fail: func(err error) error {
+		names := make([]string, len(list))
+		for i, s := range list {
+			names[i] = s.Name + " = " + s.Value
+		}
+		return fail(fmt.Errorf("setting the session context (%s): %w", strings.Join(names, ", "), err))
+	}})
+}
+
+func (r *replay) command(sql string, done func(pgconn.CommandTag) error) error {
+	return r.pipe.query(sql, nil, nil, nil, request{done: done, fail: r.failed()})
+}
+
+// failed makes the error of the current operation.
+func (r *replay) failed() func(error) error {
+	cur, offset := r.current, r.tx.Offset
+	return func(err error) error { return r.failure(offset, int(cur.index), cur.text, cur.tables, err) }
+}
+
+// counted makes a request whose result belongs to the current operation.
+func (r *replay) counted() request {
+	cur := r.current
+	req := request{fail: r.failed(), done: func(tag pgconn.CommandTag) error {
+		if n, ok := affected(tag); ok {
+			cur.affected = max(cur.affected, 0) + n
+		}
+		return nil
+	}}
+	if cur.rows != nil {
+		req.row = cur.rows.Add
+	}
+	return req
+}
+
+// affected returns the number in a command tag; false where it has none.
+func affected(tag pgconn.CommandTag) (int64, bool) {
+	s := tag.String()
+	if s == "" || s[len(s)-1] < '0' || s[len(s)-1] > '9' {
+		return 0, false
+	}
+	return tag.RowsAffected(), true
+}
+
+// send sends a statement, prepared where it comes again.
+func (a *attempt) send(sql string, params [][]byte, oids []uint32, formats []int16, req request) error {
+	return a.sendIn("", sql, params, oids, formats, req)
+}
+
+func (a *attempt) sendIn(context, sql string, params [][]byte, oids []uint32, formats []int16, req request) error {
+	if a.once {
+		return a.pipe.query(sql, params, oids, formats, req)
+	}
+	st, drop := a.statements.get(sql, oids, context)
+	if drop != nil {
+		a.pipe.deallocate(drop)
+	}
+	if st == nil {
+		return a.pipe.query(sql, params, oids, formats, req)
+	}
+	return a.pipe.exec(st, params, formats, req)
+}
+
+// statement sends the text of an operation with its parameters.
+func (r *replay) statement(op *event.Operation) error {
+	params := make([][]byte, len(op.Params))
+	oids := make([]uint32, len(op.Params))
+	formats := make([]int16, len(op.Params))
+	for i := range op.Params {
+		p := &op.Params[i]
+		switch {
+		case p.Null:
+		case p.Value == nil:
+			params[i] = []byte{}
+		default:
+			params[i] = p.Value
+		}
+		if p.Binary {
+			formats[i] = 1
+		}
+		oid, err := r.typeOf(p)
+		if err != nil {
+			return r.failed()(err)
+		}
+		oids[i] = oid
+	}
+	if len(op.Digest.Hash) > 0 {
+		r.current.rows = &digest.Rows{}
+	}
+	return r.sendIn(r.settings.id, op.Text, params, oids, formats, r.counted())
+}
+
+// typeSQL finds a type by its name as the agent spells it.
+const typeSQL = `SELECT coalesce(
+	(SELECT t.oid FROM pg_catalog.pg_type t JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace
+		WHERE n.nspname || '.' || t.typname = $1),
+	pg_catalog.to_regtype($1)::oid)`
+
+// typeOf returns a parameter's type on the target.
+func (a *attempt) typeOf(p *event.Param) (uint32, error) {
+	if p.Type == "" {
+		if p.OID >= firstNormalOID {
+			return 0, nil // another server's number
+		}
+		return p.OID, nil
+	}
+	if oid, ok := a.types[p.Type]; ok {
+		return oid, nil
+	}
+	oid, err := a.lookUpType(p.Type)
+	if err == nil && !a.once {
+		a.types[p.Type] = oid
+	}
+	return oid, err
+}
+
+// firstNormalOID is the first OID that is not built in.
+const firstNormalOID = 16384
+
+func (a *attempt) lookUpType(name string) (uint32, error) {
+	var oid uint32
+	err := a.pipe.query(typeSQL, [][]byte{[]byte(name)}, []uint32{oidText}, nil, request{row: func(v []event.Value) {
+		oid = parseOID(v[0])
+	}})
+	if err == nil {
+		err = a.pipe.drain()
+	}
+	if err != nil {
+		return 0, err
+	}
+	if oid == 0 {
+		return 0, fmt.Errorf("the target has no type %s, which a parameter has", name)
+	}
+	return oid, nil
+}
+
+// rowImages sends one part of a rows operation.
+func (r *replay) rowImages(op *event.Operation) error {
+	plan, err := newRowPlan(op.Rows)
+	if err != nil {
+		return fmt.Errorf("transaction at offset %d, operation %d: %w", r.tx.Offset, r.current.index, err)
+	}
+	if plan.returning != "" && r.current.rows == nil {
+		r.current.rows = &digest.Rows{}
+	}
+	if r.current.affected < 0 {
+		r.current.affected = 0
+	}
+	req := r.counted()
+	for i := 0; i < len(op.Rows.Rows); {
+		st := plan.next(i)
+		i += st.rows
+		if err := r.send(st.sql, st.params, make([]uint32, len(st.params)), nil, req); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// copyIn runs a COPY whose data is in this and the following parts, and returns
+// the last of them.
+func (r *replay) copyIn(op *event.Operation) (*event.Operation, error) {
+	if err := r.pipe.end(); err != nil {
+		return nil, err
+	}
+	data := &copyReader{replay: r, rest: op.Data, more: op.More, last: op}
+	tag, err := r.conn.CopyFrom(r.ctx, data, op.Text)
+	switch {
+	case data.err != nil:
+		err = data.err
+	case err != nil:
+		var pg *pgconn.PgError
+		if !errors.As(err, &pg) && r.conn.IsClosed() {
+			err = errors.Join(errClosed, err)
+		}
+		err = r.failed()(err)
+	case data.more:
+		err = fmt.Errorf("transaction at offset %d, operation %d: the target ended the COPY before its data did", r.tx.Offset, r.current.index)
+	}
+	if err != nil {
+		return nil, err
+	}
+	r.current.affected = tag.RowsAffected()
+	r.pipe = newPipe(r.ctx, r.conn)
+	return data.last, nil
+}
