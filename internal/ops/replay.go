@@ -1,0 +1,3 @@
+package ops
+
+func replayCommand() command { return command{name: "replay"} }
