@@ -169,6 +169,8 @@ func (r *Reader) explain(ctx context.Context, partition int32, err error) error 
 		return r.confirmGone(ctx)
 	case errors.Is(err, kgo.ErrClientClosed):
 		return fmt.Errorf("topic %s: the reader is closed", r.topic)
+	case transient(err):
+		return nil // kgo goes on by itself
 	}
 	return fmt.Errorf("topic %s, partition %d: reading: %w", r.topic, partition, err)
 }
