@@ -26,7 +26,7 @@ func (l *Ledger) Chunk(c *event.Chunk) (*Append, error) {
 	// The digests are collected first, so that the ticket, which the session takes
 	// later, finds them.
 	l.digests.chunk(c)
-	_, err := l.line.put(c, l.cfg.RecordBytes, func(offset int64, err error) {
+	_, err := l.line.put(c, l.cfg.RecordBytes, func(_, offset int64, err error) {
 		a.offset, a.err = offset, err
 		close(a.done)
 		if err == nil {

@@ -39,15 +39,18 @@ func (l *Ledger) close(ctx context.Context) error {
 	if err == nil {
 		err = l.finish(ctx)
 	}
+	broken := l.broken()
 	l.end(errClosed)
 	l.awaitRun()
 	l.line.fail(errClosed)
 	l.release()
-	if l.unclean.Load() {
+	if broken {
 		// Records that Kafka refused for good make it refuse every later one.
-		if reset := l.deps.Producer.Reset(); err == nil {
-			err = reset
-		}
+		return errors.Join(err, l.deps.Producer.Reset())
+	}
+	if err == nil && !l.quiet {
+		l.beat(ctx, l.lastEpoch())
+		l.flush(ctx)
 	}
 	return err
 }
@@ -56,6 +59,9 @@ func (l *Ledger) close(ctx context.Context) error {
 // gate none, whose places would stay empty.
 func (l *Ledger) drain(ctx context.Context) error {
 	drained := l.startDraining()
+	if l.broken() {
+		return nil // nothing more can be told
+	}
 	select {
 	case <-drained:
 		return nil
@@ -64,7 +70,7 @@ func (l *Ledger) drain(ctx context.Context) error {
 	case <-l.ended:
 	}
 	l.awaitRun()
-	for {
+	for !l.broken() {
 		l.settleDue(ctx)
 		select {
 		case <-drained:
@@ -74,7 +80,11 @@ func (l *Ledger) drain(ctx context.Context) error {
 		case <-time.After(pendingEvery):
 		}
 	}
+	return nil
 }
+
+// broken tells whether the chain cannot go on.
+func (l *Ledger) broken() bool { return l.line.err() != nil }
 
 func (l *Ledger) undrained(ctx context.Context) error {
 	l.outMu.Lock()
@@ -103,7 +113,7 @@ func (l *Ledger) finish(ctx context.Context) error {
 	}
 	acked := make(chan error, 1)
 	fence := &event.Fence{Instance: l.instance, Clean: true, Gate: l.cfg.Gate, LowestReader: event.ReaderVersion, Primary: l.primary}
-	_, err := l.line.put(fence, 0, func(_ int64, err error) { acked <- err })
+	_, err := l.line.put(fence, 0, func(_, _ int64, err error) { acked <- err })
 	if err != nil {
 		return fmt.Errorf("closing the epoch: %w", err)
 	}
@@ -115,15 +125,26 @@ func (l *Ledger) finish(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("closing the epoch: its last record is not acknowledged: %w", err)
 	}
-	if !l.quiet {
-		l.beat(ctx, noEpoch)
-	}
-	flush, cancel := context.WithTimeout(ctx, flushTimeout)
+	l.flush(ctx)
+	l.clean = true
+	return nil
+}
+
+// flush waits for what is on its way, digests above all.
+func (l *Ledger) flush(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, flushTimeout)
 	defer cancel()
-	if err := l.deps.Producer.Flush(flush); err != nil {
+	if err := l.deps.Producer.Flush(ctx); err != nil {
 		l.log.Warn("the last digests are not acknowledged: their transactions may not be verified", zap.Error(err))
 	}
-	return nil
+}
+
+// lastEpoch is what the last heartbeat says: no epoch once it is closed cleanly.
+func (l *Ledger) lastEpoch() int64 {
+	if l.clean {
+		return noEpoch
+	}
+	return l.line.epoch
 }
 
 // release gives up what Open took.

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/opmux/opmux/event"
+	"github.com/opmux/opmux/topics"
 )
 
 // The gate modes of this build.
@@ -26,8 +27,7 @@ type Config struct {
 	// BufferBytes bounds what is written but not acknowledged, and under gate none
 	// what waits for its turn, before first writes are refused (default 64 MiB).
 	BufferBytes int64
-	// RecordBytes is the largest value of one record (default 900,000, which
-	// brokers' default limit of 1 MiB takes).
+	// RecordBytes is the largest value of one record (default: what the topics take).
 	RecordBytes int
 	// OutcomeDelay is the longest time that an outcome waits for others to share
 	// its record (default 2 ms).
@@ -40,6 +40,9 @@ type Config struct {
 	// Level is the digest level of what sessions record.
 	Level event.Level
 }
+
+// keySlack is left of topics.MaxRecordBytes for a record's key.
+const keySlack = 4096
 
 // withDefaults fills what is zero and checks the rest.
 func (c Config) withDefaults() (Config, error) {
@@ -56,7 +59,7 @@ func (c Config) withDefaults() (Config, error) {
 		c.BufferBytes = 64 << 20
 	}
 	if c.RecordBytes <= 0 {
-		c.RecordBytes = 900_000
+		c.RecordBytes = topics.MaxRecordBytes - keySlack
 	}
 	if c.OutcomeDelay <= 0 {
 		c.OutcomeDelay = 2 * time.Millisecond

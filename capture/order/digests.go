@@ -24,77 +24,90 @@ type digestBook struct {
 	normalise func(string) string
 
 	mu    sync.Mutex
-	open  map[event.TxID]*digest.Collector // nil: too many, not verified
+	open  map[event.TxID]*chunked
 	total int32
+}
+
+// chunked is one transaction's.
+type chunked struct {
+	digest.Collector
+	dropped int32 // operations whose digests were too many
 }
 
 func (b *digestBook) init(normalise func(string) string) {
 	b.normalise = normalise
-	b.open = map[event.TxID]*digest.Collector{}
+	b.open = map[event.TxID]*chunked{}
 }
 
 // chunk adds a chunk's operations.
 func (b *digestBook) chunk(c *event.Chunk) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	collector, known := b.open[c.Tx]
-	if !known {
-		collector = &digest.Collector{Normalise: b.normalise}
-		b.open[c.Tx] = collector
+	tx := b.open[c.Tx]
+	if tx == nil {
+		tx = &chunked{Collector: digest.Collector{Normalise: b.normalise}}
+		b.open[c.Tx] = tx
 	}
-	if collector == nil {
-		return
-	}
-	before := collector.Count()
+	before := tx.Count()
 	for i := range c.Operations {
-		collector.Add(&c.Operations[i])
+		tx.Add(&c.Operations[i])
 	}
-	b.total += collector.Count() - before
+	b.total += tx.Count() - before
 	if b.total > maxChunkDigests {
-		b.total -= collector.Count()
-		b.open[c.Tx] = nil
+		b.total -= tx.Count()
+		tx.dropped += tx.Count()
+		tx.Collector = digest.Collector{}
 	}
 }
 
-// take returns what is kept of a transaction and forgets it; false if the digests
-// of its chunks were too many.
-func (b *digestBook) take(tx event.TxID) (*digest.Collector, bool) {
+// take returns what is kept of a transaction and forgets it; nil: it had no chunks
+// in this epoch.
+func (b *digestBook) take(id event.TxID) *chunked {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	collector, known := b.open[tx]
-	delete(b.open, tx)
-	if collector != nil {
-		b.total -= collector.Count()
+	tx := b.open[id]
+	if tx != nil {
+		delete(b.open, id)
+		b.total -= tx.Count()
 	}
-	if !known {
-		collector = &digest.Collector{Normalise: b.normalise}
-	}
-	return collector, collector != nil
+	return tx
 }
+
+// elsewhere is why a transaction has no digests that an agent settled for another
+// one, whose memory held them.
+const elsewhere = "settled after its agent had ended"
 
 // publishDigest hands the digests of a committed transaction at offset to the
 // digests topic. Losing one costs a verdict, never a row.
 func (l *Ledger) publishDigest(tx *event.Transaction, offset int64) {
 	r := &event.DigestRecord{Source: l.cfg.Source, Tx: tx.ID, Offset: offset, Level: l.cfg.Level, Time: time.Now().UnixMicro()}
-	collector, kept := l.digests.take(tx.ID)
-	if kept {
-		fillDigest(r, collector, tx)
-	} else {
-		r.Skipped = digest.TooMany
-		r.Count = digest.MaxOperations
+	kept := l.digests.take(tx.ID)
+	if kept == nil {
+		kept = &chunked{Collector: digest.Collector{Normalise: l.digests.normalise}}
+		if tx.Chunks > 0 {
+			r.Skipped = elsewhere
+		}
 	}
+	fillDigest(r, kept, tx)
 	if r.Count > 0 {
 		l.sendDigest(r)
 	}
 }
 
-// fillDigest completes a record from the operations in tx, which follow those
-// that the collector has seen in chunks.
-func fillDigest(r *event.DigestRecord, collector *digest.Collector, tx *event.Transaction) {
+// fillDigest completes a record from the operations in tx, which follow those that
+// were seen in chunks.
+func fillDigest(r *event.DigestRecord, kept *chunked, tx *event.Transaction) {
 	for i := range tx.Operations {
-		collector.Add(&tx.Operations[i])
+		kept.Add(&tx.Operations[i])
 	}
-	collector.Fill(r)
+	kept.Fill(r)
+	r.Count += kept.dropped
+	if kept.dropped > 0 {
+		r.Skipped = digest.TooMany
+	}
+	if r.Skipped != "" {
+		r.Operations = nil
+	}
 	size := 0
 	for i := range r.Operations {
 		if size += len(r.Operations[i].Statement); size > maxStatementBytes {

@@ -49,6 +49,7 @@ type Ledger struct {
 
 	closeMu  sync.Mutex
 	closed   bool
+	clean    bool // closed by a clean FENCE
 	closeErr error
 
 	quiet   bool // without heartbeats: an operator's
@@ -160,11 +161,11 @@ func (l *Ledger) conclude(t *Ticket, committed bool) {
 	}
 	if !committed {
 		l.digests.take(t.tx.ID)
-		l.line.fill(t.N, &event.Void{}, func(offset int64, err error) { l.acknowledged(offset, err) })
+		l.line.fill(t.N, &event.Void{}, l.acknowledged)
 		return
 	}
-	l.line.fill(t.N, t.tx, func(offset int64, err error) {
-		l.acknowledged(offset, err)
+	l.line.fill(t.N, t.tx, func(n, offset int64, err error) {
+		l.acknowledged(n, offset, err)
 		if err == nil {
 			l.publishDigest(t.tx, offset)
 		}
@@ -172,7 +173,7 @@ func (l *Ledger) conclude(t *Ticket, committed bool) {
 }
 
 // acknowledged takes the offset of a record of this epoch that opens no intent.
-func (l *Ledger) acknowledged(offset int64, err error) {
+func (l *Ledger) acknowledged(_, offset int64, err error) {
 	if err == nil {
 		l.own(offset, ownRecord{})
 	}

@@ -40,8 +40,9 @@ type place struct {
 	done acknowledge
 }
 
-// acknowledge is told the offset of a record, or its definite failure.
-type acknowledge func(offset int64, err error)
+// acknowledge is told the offset of record n, or its definite failure. It may be
+// called before put has returned n.
+type acknowledge func(n, offset int64, err error)
 
 // tooLargeError says that a record does not fit.
 type tooLargeError struct{ size, limit int }
@@ -146,7 +147,7 @@ func (l *line) fill(n int64, body event.Body, done acknowledge) {
 func (l *line) send(value []byte, done acknowledge) {
 	l.sent++
 	l.prev = avro.Hash(value)
-	size := int64(len(value))
+	n, size := l.sent, int64(len(value))
 	l.bytes.Add(size)
 	l.produce(value, func(offset int64, err error) {
 		l.bytes.Add(-size)
@@ -154,7 +155,7 @@ func (l *line) send(value []byte, done acknowledge) {
 			l.fail(err)
 		}
 		if done != nil {
-			done(offset, err)
+			done(n, offset, err)
 		}
 	})
 }
@@ -172,11 +173,4 @@ func (l *line) err() error {
 		return *err
 	}
 	return nil
-}
-
-// waiting returns how many numbers are taken and not produced.
-func (l *line) waiting() int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return len(l.queue)
 }

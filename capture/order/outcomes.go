@@ -34,7 +34,7 @@ func (o *outcomes) add(t *Ticket, committed bool, by string) {
 	c := concluded{Outcome: event.Outcome{
 		Ref:       event.Ref{Agent: o.ledger.cfg.Agent, Epoch: o.ledger.line.epoch, N: t.N},
 		Committed: committed, Time: time.Now().UnixMicro(), By: by,
-	}, tx: t.tx, offset: t.offset}
+	}, tx: t.tx, offset: t.place()}
 	if !committed {
 		o.ledger.digests.take(t.tx.ID)
 		c.tx = nil
@@ -73,7 +73,7 @@ func (o *outcomes) write(part []concluded) {
 		body.List[i] = part[i].Outcome
 		l.metrics.outcomes.WithLabelValues(ended(part[i].Committed)).Inc()
 	}
-	_, err := l.line.put(body, 0, func(offset int64, err error) {
+	_, err := l.line.put(body, 0, func(_, offset int64, err error) {
 		if err == nil {
 			l.own(offset, ownRecord{outcomes: body})
 		}

@@ -4,46 +4,47 @@ import (
 	"context"
 	"errors"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 )
 
 // Run follows the topic, beats, ends silent epochs and settles, until the epoch is
 // over or ctx is done. It returns Err() in the first
 // case, nil after Close.
 func (l *Ledger) Run(ctx context.Context) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
 	defer l.running()()
-	loops := []func(context.Context) error{
+	g, inner := errgroup.WithContext(ctx)
+	for _, loop := range []func(context.Context) error{
 		func(ctx context.Context) error { return l.followOps(ctx, l.readers.ops) },
 		func(ctx context.Context) error { return l.followStatus(ctx, l.readers.status) },
-		l.beats, l.watchPrimary, l.watchLock, l.settleLoop,
+		l.beats, l.watchPrimary, l.watchLock, l.settleLoop, l.awaitEnd,
+	} {
+		g.Go(func() error {
+			err := loop(inner)
+			if inner.Err() == nil {
+				l.end(err) // at once: sessions must not wait for the other loops
+			}
+			return err
+		})
 	}
-	ends := make(chan error, len(loops))
-	for _, loop := range loops {
-		go func() { ends <- loop(ctx) }()
+	err := g.Wait()
+	switch why := l.Err(); {
+	case errors.Is(why, errClosed):
+		return nil
+	case why != nil:
+		return why
 	}
-	running := len(loops)
-	var first error
+	return err
+}
+
+// awaitEnd waits for the end of the epoch.
+func (l *Ledger) awaitEnd(ctx context.Context) error {
 	select {
-	case first = <-ends:
-		running--
-	case <-l.ended:
-	}
-	stopped := ctx.Err() != nil
-	cancel()
-	for range running {
-		<-ends
-	}
-	if !stopped && first != nil {
-		l.end(first)
-	}
-	if err := l.Err(); err != nil && !errors.Is(err, errClosed) {
-		return err
-	}
-	if stopped {
+	case <-ctx.Done():
 		return ctx.Err()
+	case <-l.ended:
+		return l.Err()
 	}
-	return nil
 }
 
 // running notes that Run runs; the result notes its end.

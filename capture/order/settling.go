@@ -124,10 +124,11 @@ type question struct {
 func (l *Ledger) settleDue(ctx context.Context) time.Duration {
 	wait := time.Second
 	for _, q := range l.due(time.Now()) {
-		next := l.settleOne(ctx, q)
+		next, err := l.settleOne(ctx, q)
 		wait = min(wait, next)
-		if ctx.Err() != nil {
-			break
+		if err != nil {
+			l.log.Warn("an intent could not be settled yet", zap.Int64("offset", q.offset), zap.Error(err))
+			break // the others would meet the same
 		}
 	}
 	return wait
@@ -148,8 +149,8 @@ func (l *Ledger) due(now time.Time) []question {
 			delete(s.attempts, ref)
 			continue
 		}
-		if s.attempt(ref, t.offset, t.tx.Postgres.XID, now, 0) {
-			list = append(list, question{ref: ref, offset: t.offset, ticket: t,
+		if s.attempt(ref, t.place(), t.tx.Postgres.XID, now, 0) {
+			list = append(list, question{ref: ref, offset: t.place(), ticket: t,
 				intent: settle.Intent{Tx: t.tx.Postgres, Primary: l.primary, Recoveries: recoveries}})
 		}
 	}
@@ -190,8 +191,9 @@ func (s *settling) attempt(ref event.Ref, offset int64, xid uint64, now time.Tim
 	return !a.done && !now.Before(a.next)
 }
 
-// settleOne asks for one intent and returns when to come again.
-func (l *Ledger) settleOne(ctx context.Context, q question) time.Duration {
+// settleOne asks for one intent and returns when to come again. An error means that
+// nobody could be asked.
+func (l *Ledger) settleOne(ctx context.Context, q question) (time.Duration, error) {
 	v, err := l.ask(ctx, q)
 	l.settling.mu.Lock()
 	a := l.settling.attempts[q.ref]
@@ -212,13 +214,12 @@ func (l *Ledger) settleOne(ctx context.Context, q question) time.Duration {
 	l.settling.mu.Unlock()
 	switch {
 	case err != nil:
-		l.log.Warn("an intent could not be settled yet", zap.Int64("offset", q.offset), zap.Error(err))
 	case v.State == settle.Committed, v.State == settle.Aborted:
 		l.settled(ctx, q, v)
 	case v.State == settle.InDoubt && q.ticket != nil && l.cfg.Gate == GateNone:
 		l.lose(q, v)
 	}
-	return wait
+	return wait, err
 }
 
 // ask puts the question to the primary, with the identity of the server that the

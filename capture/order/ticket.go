@@ -64,14 +64,14 @@ func (l *Ledger) Ticket(tx *event.Transaction) (*Ticket, error) {
 }
 
 // acknowledge takes the end of the record's way to Kafka.
-func (t *Ticket) acknowledge(offset int64, err error) {
+func (t *Ticket) acknowledge(n, offset int64, err error) {
 	t.mu.Lock()
 	t.offset, t.err = offset, err
 	t.mu.Unlock()
 	close(t.acked)
 	if err == nil {
 		pg := t.tx.Postgres // a copy: the record's operations need not be kept
-		t.ledger.own(offset, ownRecord{n: t.N, intent: &pg, id: t.tx.ID, time: t.tx.Commit})
+		t.ledger.own(offset, ownRecord{n: n, intent: &pg, id: t.tx.ID, time: t.tx.Commit})
 		t.ledger.metrics.append.Observe(time.Since(t.taken).Seconds())
 	}
 }
@@ -126,6 +126,13 @@ func (t *Ticket) decide(reason *RefusedError) error {
 	}
 	t.state = ticketGranted
 	return nil
+}
+
+// place returns the offset of the record; 0 while it is not acknowledged.
+func (t *Ticket) place() int64 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.offset
 }
 
 // resolve moves the ticket to its end and returns where it stood. Only the first
