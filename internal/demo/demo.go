@@ -17,8 +17,12 @@ import (
 	"github.com/opmux/opmux/internal/rig"
 )
 
-// ErrFailed says that the demo ran and that its verdict is bad.
-var ErrFailed = errors.New("the demo found a difference, see above")
+// ErrFailed says that the demo ran and that its verdict is bad; ErrInterrupted,
+// that it was ended before its verdict.
+var (
+	ErrFailed      = errors.New("the demo found a difference, see above")
+	ErrInterrupted = errors.New("the demo was interrupted before its verdict")
+)
 
 // catchUpTimeout bounds how long the backup and the verifier may take after the
 // workload has ended.
@@ -57,20 +61,24 @@ func Run(ctx context.Context, cfg Config) error {
 	}
 	d := &demo{Config: cfg, began: time.Now()}
 	err = d.run(ctx, dir)
+	if ctx.Err() != nil && err != nil && !errors.Is(err, ErrFailed) {
+		err = ErrInterrupted // whatever failed because of it
+	}
+	var closing error
 	if d.rig != nil {
-		err = errors.Join(err, d.rig.Close())
+		closing = d.rig.Close()
 	}
 	if err != nil && ctx.Err() == nil {
 		d.say("Configuration files and logs are kept in %s", dir)
-		return err
+		return errors.Join(err, closing)
 	}
 	if e := os.RemoveAll(dir); e != nil {
-		err = errors.Join(err, fmt.Errorf("removing the demo's files: %w", e))
+		closing = errors.Join(closing, fmt.Errorf("removing the demo's files: %w", e))
 	}
 	if ctx.Err() != nil {
-		d.say("\nInterrupted: everything is stopped and removed.")
+		d.say("\nEverything is stopped and removed.")
 	}
-	return err
+	return errors.Join(err, closing)
 }
 
 func (c *Config) defaults() {
