@@ -14,39 +14,38 @@ import (
 func demoCommand() command {
 	return command{
 		name: "demo",
-		args: "[--kafka embedded|real] [--keep] [--scale N] [--clients N] [--duration D]",
-		what: "show the whole way on this machine, from pgbench to a verified backup",
-		more: "Starts two private PostgreSQL servers, a broker and opmux's programs on free ports, and\nremoves everything at the end. The programs are taken from the directory of this one.",
+		args: "[--keep] [--kafka embedded|real] [--duration 20s]",
+		what: "show the whole way on this machine: pgbench through opmux, and what arrived",
+		more: "Starts private servers on free ports and removes them at the end. Needs PostgreSQL's\nserver programs; --kafka real also Java, Maven and a clone of opmux's repository.",
 		run: func(ctx context.Context, stdio IO, c *call) error {
-			broker := c.String("kafka", rig.KafkaEmbedded, "the `broker`: embedded, or real (Apache Kafka)")
-			keep := c.Bool("keep", false, "stay up after the verdict and say what to try")
-			scale := c.Int("scale", 0, "pgbench's scale factor (default 5)")
-			clients := c.Int("clients", 0, "pgbench's clients (default 8)")
-			duration := c.Duration("duration", 0, "how long pgbench runs (default 20s)")
+			cfg := demo.Config{Out: stdio.Out, Live: terminal(stdio)}
+			c.BoolVar(&cfg.Keep, "keep", false, "stay up after the verdict, until ctrl-C")
+			c.StringVar(&cfg.Kafka, "kafka", rig.KafkaEmbedded, "`broker`: embedded, or real for Apache Kafka")
+			c.IntVar(&cfg.Scale, "scale", 5, "pgbench's scale: 100,000 accounts each")
+			c.IntVar(&cfg.Clients, "clients", 8, "pgbench's clients")
+			c.DurationVar(&cfg.Duration, "duration", 20*time.Second, "how long pgbench runs")
 			if err := c.parse(); err != nil {
 				return err
 			}
-			switch {
-			case *broker != rig.KafkaEmbedded && *broker != rig.KafkaReal:
-				return c.wrong("--kafka: expected %s or %s, got %q", rig.KafkaEmbedded, rig.KafkaReal, *broker)
-			case *scale < 0 || *clients < 0 || *duration < 0 || (*duration > 0 && *duration < time.Second):
-				return c.wrong("--scale and --clients must be above 0, --duration at least 1s")
+			if cfg.Kafka != rig.KafkaEmbedded && cfg.Kafka != rig.KafkaReal {
+				return c.wrong("--kafka is %q, expected embedded or real", cfg.Kafka)
+			}
+			if cfg.Duration < time.Second || cfg.Clients < 1 || cfg.Scale < 1 {
+				return c.wrong("--duration of at least 1s, --clients and --scale of at least 1 are expected")
 			}
 			self, err := os.Executable()
 			if err != nil {
-				return fmt.Errorf("finding the other programs: %w", err)
+				return fmt.Errorf("finding the other programs beside opmux: %w", err)
 			}
-			return demo.Run(ctx, demo.Config{
-				Bin: filepath.Dir(self), Kafka: *broker, Keep: *keep, Out: stdio.Out, Live: isTerminal(stdio.Out),
-				Scale: *scale, Clients: *clients, Duration: *duration,
-			})
+			cfg.Bin = filepath.Dir(self)
+			return demo.Run(ctx, cfg)
 		},
 	}
 }
 
-// isTerminal says whether lines can be redrawn.
-func isTerminal(w any) bool {
-	f, ok := w.(*os.File)
+// terminal tells whether people watch the output line by line.
+func terminal(stdio IO) bool {
+	f, ok := stdio.Out.(*os.File)
 	if !ok {
 		return false
 	}
