@@ -37,34 +37,34 @@ func TestMain(m *testing.M) {
 		os.Exit(1)
 	}
 	code := m.Run()
-	if real.server != nil {
-		real.server.Close()
-		os.RemoveAll(real.dir)
+	if apache.server != nil {
+		apache.server.Close()
+		os.RemoveAll(apache.dir)
 	}
 	os.Exit(code)
 }
 
-// real is the Apache Kafka that the tests of this package share: starting it
+// apache is the Apache Kafka that the tests of this package share: starting it
 // takes longer than most of them.
-var real struct {
+var apache struct {
 	dir    string
 	server *kafkaserver.Server
 }
 
 func kafka(t testing.TB) cluster {
 	t.Helper()
-	if real.server == nil {
+	if apache.server == nil {
 		dir, err := os.MkdirTemp("", "opmux-topics-")
 		if err != nil {
 			t.Fatal(err)
 		}
-		if real.server, err = kafkaserver.Start(context.Background(), dir); err != nil {
+		if apache.server, err = kafkaserver.Start(context.Background(), dir); err != nil {
 			os.RemoveAll(dir)
 			t.Fatal(err)
 		}
-		real.dir = dir
+		apache.dir = dir
 	}
-	return &testkit.KafkaServer{Server: real.server}
+	return &testkit.KafkaServer{Server: apache.server}
 }
 
 // embedded is `opmux broker` in a process of its own.

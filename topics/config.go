@@ -12,11 +12,12 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/opmux/opmux/schema/avro"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/sasl"
 	"github.com/twmb/franz-go/pkg/sasl/plain"
 	"github.com/twmb/franz-go/pkg/sasl/scram"
+
+	"github.com/opmux/opmux/schema/avro"
 )
 
 // Config says how to reach Kafka and what the topics are like.

@@ -7,8 +7,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/opmux/opmux/topics"
 	"github.com/twmb/franz-go/pkg/kfake"
+
+	"github.com/opmux/opmux/topics"
 )
 
 func TestCreateMakesWhatCheckWants(t *testing.T) {

@@ -6,10 +6,11 @@ import (
 	"testing"
 	"time"
 
-	"github.com/opmux/opmux/internal/testkit"
-	"github.com/opmux/opmux/topics"
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/opmux/opmux/internal/testkit"
+	"github.com/opmux/opmux/topics"
 )
 
 func admin(t testing.TB, cfg topics.Config) *kadm.Client {

@@ -173,7 +173,7 @@ func (g *Group) consume(ctx context.Context, p partition) error {
 	if err != nil {
 		return err
 	}
-	defer r.Close()
+	defer func() { _ = r.Close() }() // it has no error to tell
 	return g.handler(ctx, p.topic, p.id, r.Next)
 }
 

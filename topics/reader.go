@@ -288,7 +288,7 @@ func readUntil(ctx context.Context, cfg Config, topic string, from, to map[int32
 	if err != nil {
 		return err
 	}
-	defer r.Close()
+	defer func() { _ = r.Close() }() // it has no error to tell
 	for len(to) > 0 {
 		m, err := r.Next(ctx)
 		if err != nil {

@@ -7,9 +7,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kadm"
+
 	"github.com/opmux/opmux/internal/testkit"
 	"github.com/opmux/opmux/topics"
-	"github.com/twmb/franz-go/pkg/kadm"
 )
 
 func reader(t testing.TB, cfg topics.Config, topic string, from int64) *topics.Reader {

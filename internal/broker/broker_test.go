@@ -12,12 +12,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+
 	"github.com/opmux/opmux/internal/broker"
 	"github.com/opmux/opmux/internal/child"
 	"github.com/opmux/opmux/internal/freeport"
 	"github.com/opmux/opmux/internal/testkit"
-	"github.com/twmb/franz-go/pkg/kadm"
-	"github.com/twmb/franz-go/pkg/kgo"
 )
 
 const brokerEnv = "OPMUX_TEST_BROKER"

@@ -17,6 +17,7 @@ import (
 	"sync"
 
 	"github.com/linkedin/goavro/v2"
+
 	"github.com/opmux/opmux/event"
 )
 
