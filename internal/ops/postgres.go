@@ -11,7 +11,7 @@ import (
 )
 
 // connectTimeout bounds opening a connection to a database.
-const connectTimeout = 10 * time.Second
+const connectTimeout = 5 * time.Second
 
 // connect opens a connection under a name that pg_stat_activity shows. role says
 // whose database it is ("primary (catalog.dsn)"), for the error.

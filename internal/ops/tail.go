@@ -121,6 +121,7 @@ type tailer struct {
 	*kafka
 	source string
 	follow bool
+	limit  int // of held records; 0: maxHeld
 	print  func(source string, h *held) error
 
 	queue []*held
@@ -220,7 +221,13 @@ func (t *tailer) outcomesBehind(ctx context.Context, end int64) error {
 	return err
 }
 
-func (t *tailer) full() bool { return len(t.queue) >= maxHeld || t.bytes >= maxHeldBytes }
+func (t *tailer) full() bool {
+	limit := t.limit
+	if limit == 0 {
+		limit = maxHeld
+	}
+	return len(t.queue) >= limit || t.bytes >= maxHeldBytes
+}
 
 // lookAhead decides every open intent that is held: by an outcome up to end, or
 // as open for good.

@@ -1,0 +1,114 @@
+package ops
+
+import (
+	"encoding/json"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/opmux/opmux/internal/exit"
+	"github.com/opmux/opmux/internal/testkit"
+	"github.com/opmux/opmux/topics"
+)
+
+// found runs check and returns its findings.
+func (b *bench) found(path string) ([]finding, int) {
+	b.t.Helper()
+	out, _, err := b.run("check", "--config", path, "--json")
+	var answer struct{ Findings []finding }
+	if e := json.Unmarshal([]byte(out), &answer); e != nil {
+		b.t.Fatalf("%v: %v: %s", err, e, out)
+	}
+	return answer.Findings, exit.Code(err)
+}
+
+// expect fails unless there is such a finding, with a remedy.
+func (b *bench) expect(path string, s severity, say string) {
+	b.t.Helper()
+	list, code := b.found(path)
+	if !slices.ContainsFunc(list, func(f finding) bool {
+		return f.Severity == s && strings.Contains(f.What, say) && (s == fine || f.Remedy != "")
+	}) {
+		b.t.Errorf("no finding %s %q among\n%v", s, say, list)
+	}
+	if s == fatal && code != exit.Runtime {
+		b.t.Errorf("%q: exit code %d", say, code)
+	}
+}
+
+func TestCheckOfWhatIsFine(t *testing.T) {
+	b := newBench(t).withTopics()
+	b.pg.Exec(t, b.primary, "CREATE TABLE good (id int PRIMARY KEY)")
+	for _, path := range []string{b.agent, b.worker, b.verifier} {
+		list, code := b.found(path)
+		if code != exit.OK {
+			t.Errorf("exit code %d: %v", code, list)
+		}
+	}
+	if out := b.must("check", "--config", b.agent); !strings.Contains(out, "ready to start") {
+		t.Error(out)
+	}
+}
+
+func TestCheckFindsMissingTopics(t *testing.T) {
+	b := newBench(t)
+	b.expect(b.agent, fatal, "topic opmux.orders.ops does not exist")
+	b.fails(exit.Runtime, "fatal", "check", "--config", b.agent)
+}
+
+func TestCheckFindsTables(t *testing.T) {
+	b := newBench(t).withTopics()
+	b.pg.Exec(t, b.primary, "CREATE TABLE keyless (a int)", "CREATE UNLOGGED TABLE fast (a int PRIMARY KEY)",
+		"CREATE TABLE watched (a int PRIMARY KEY)", "CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'",
+		"CREATE TRIGGER w BEFORE INSERT ON watched FOR EACH ROW EXECUTE FUNCTION f()")
+	for _, say := range []string{"public.keyless", "public.fast", "public.watched"} {
+		b.expect(b.agent, warning, say)
+	}
+}
+
+func TestCheckFindsSettingsOfServerAndRoles(t *testing.T) {
+	b := newBench(t).withTopics()
+	b.pg.Exec(t, b.primary, "ALTER DATABASE "+b.primary+" SET idle_in_transaction_session_timeout = '3s'")
+	b.expect(b.agent, fatal, "idle_in_transaction_session_timeout = 3s for database "+b.primary)
+	b.pg.Exec(t, b.primary, "ALTER DATABASE "+b.primary+" RESET idle_in_transaction_session_timeout",
+		"CREATE ROLE check_app LOGIN", "ALTER ROLE check_app SET idle_in_transaction_session_timeout = '1min'", "ALTER ROLE check_app SET standard_conforming_strings = off")
+	t.Cleanup(func() { b.pg.Exec(t, b.primary, "DROP ROLE check_app") })
+	b.expect(b.agent, warning, "standard_conforming_strings = off for role check_app")
+	list, code := b.found(b.agent)
+	if code != exit.OK || slices.ContainsFunc(list, func(f finding) bool { return strings.Contains(f.What, "idle_in_transaction") }) {
+		t.Errorf("a minute is longer than the gate's timeout: %d, %v", code, list)
+	}
+}
+
+func TestCheckFindsWhatALoginMayNot(t *testing.T) {
+	b := newBench(t).withTopics()
+	b.pg.Exec(t, b.primary, "CREATE ROLE check_low LOGIN")
+	t.Cleanup(func() { b.pg.Exec(t, b.primary, "DROP OWNED BY check_low", "DROP ROLE check_low") })
+	low := func(path, dsn string) string {
+		return b.write(t.TempDir(), "low.yaml", strings.Replace(read(t, path), dsn, strings.Replace(dsn, "postgres@", "check_low@", 1), 1))
+	}
+	agent := low(b.agent, b.pg.DSN(b.primary))
+	b.expect(agent, warning, "not a member of pg_signal_backend")
+	b.expect(agent, warning, "event trigger is not there and check_low may not create it")
+	b.expect(low(b.worker, b.pg.DSN(b.target)), fatal, "check_low may not create schema opmux")
+}
+
+func TestCheckFindsServersThatAreAway(t *testing.T) {
+	b := newBench(t).withTopics()
+	text := read(t, b.agent)
+	away := b.write(t.TempDir(), "away.yaml", strings.ReplaceAll(text, "127.0.0.1:"+portOf(b.pg), "127.0.0.1:1"))
+	b.expect(away, fatal, "cannot connect to 127.0.0.1:1")
+	b.expect(away, fatal, "127.0.0.1:1: cannot connect")
+	wrong := b.write(t.TempDir(), "wrong.yaml", strings.Replace(text, `upstream: {address: "127.0.0.1:`+portOf(b.pg), `upstream: {address: "`+b.kafka.Brokers[0]+`", tls: {mode: disable}, database: `+b.primary+`} #`, 1))
+	b.expect(wrong, fatal, b.kafka.Brokers[0])
+}
+
+func portOf(pg *testkit.PG) string { return strings.Split(strings.Split(pg.DSN("x"), ":")[2], "/")[0] }
+
+func TestCheckFindsASecondAgentOfGateNone(t *testing.T) {
+	b := newBench(t).withTopics()
+	none := b.write(t.TempDir(), "none.yaml", read(t, b.agent)+"gate: {mode: none}\n")
+	b.beat(topics.Heartbeat{Role: topics.RoleAgent, Source: "orders", Name: "a2", Gate: "recorded", Time: time.Now(), Ready: true})
+	b.expect(none, fatal, "agent a2 of source orders is running")
+}
