@@ -1,0 +1,225 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+
+	"github.com/opmux/opmux/event"
+	"github.com/opmux/opmux/wire/pgwire"
+)
+
+// The agent's own prepared statements: in the extended protocol a Query would
+// destroy the client's unnamed statement.
+const (
+	ownPortal      = "opmux"
+	ownBegin       = "opmux_begin"
+	ownCommit      = "opmux_commit"
+	ownRollback    = "opmux_rollback"
+	ownProbe       = "opmux_probe"
+	ownConstraints = "opmux_constraints"
+	ownXID         = "opmux_xid"
+)
+
+const (
+	constraintsSQL = "SET CONSTRAINTS ALL IMMEDIATE"
+	xidSQL         = "SELECT pg_catalog.pg_current_xact_id()"
+)
+
+var ownSQL = map[string]string{
+	ownBegin: "BEGIN", ownCommit: "COMMIT", ownRollback: "ROLLBACK", ownProbe: probeSQL, ownConstraints: constraintsSQL, ownXID: xidSQL,
+}
+
+// runOwn puts one of the agent's statements on its way by Bind and Execute; e is
+// the entry of the Execute.
+func (s *Session) runOwn(name string, e *entry) error {
+	s.mu.Lock()
+	exists := s.prepared[name]
+	s.prepared[name] = true
+	s.mu.Unlock()
+	if !exists {
+		fail := func() { delete(s.prepared, name) }
+		if err := s.send(pgwire.Parse, pgwire.ParseBody{Name: name, Text: ownSQL[name]}.Append(nil),
+			&entry{kind: answerParse, silent: true, onFail: fail}); err != nil {
+			return err
+		}
+	}
+	e.kind, e.silent = answerExecute, true
+	bind := pgwire.BindBody{Portal: ownPortal, Statement: name}
+	if err := s.send(pgwire.Bind, bind.Append(nil), &entry{kind: answerBind, silent: true}); err != nil {
+		return err
+	}
+	if err := s.send(pgwire.Execute, pgwire.ExecuteBody{Portal: ownPortal}.Append(nil), e); err != nil {
+		return err
+	}
+	return s.send(pgwire.Close, pgwire.Target{Portal: true, Name: ownPortal}.Append(nil), &entry{kind: answerClose, silent: true})
+}
+
+// flushAndDrain asks the server for the answers of a pipeline that has had no
+// Sync yet, and waits for them.
+func (s *Session) flushAndDrain() error {
+	if err := s.send(pgwire.Flush, nil, nil); err != nil {
+		return err
+	}
+	return s.drain()
+}
+
+// probeEntry is the entry of a probe that rides behind a write.
+func (s *Session) probeEntry(ctx context.Context, tx *txn) *entry {
+	var rowErr error
+	e := &entry{silent: true}
+	e.onRow = func(values []pgwire.DataRowValue) {
+		p, err := parseProbe(values, s.context)
+		if err == nil {
+			err = s.learn(ctx, tx, p)
+		}
+		if err != nil {
+			rowErr = err
+		}
+	}
+	e.onDone = func() {
+		if rowErr != nil {
+			tx.broken = rowErr
+		}
+	}
+	return e
+}
+
+// ensureContext makes sure that the session's settings are known, asking the
+// server where a command may have changed them. It waits for the answers of
+// what was sent before. False: the pipeline has failed, and what comes is skipped.
+func (s *Session) ensureContext(extended bool) (bool, error) {
+	s.mu.Lock()
+	known := s.context != nil
+	s.mu.Unlock()
+	if known {
+		return true, nil
+	}
+	var rowErr error
+	e := &entry{kind: answerQuery, silent: true}
+	e.onRow = func(values []pgwire.DataRowValue) {
+		p, err := parseProbe(values, nil)
+		if err != nil {
+			rowErr = err
+			return
+		}
+		s.context = p.context
+	}
+	if err := s.question(probeSQL, ownProbe, e, extended); err != nil {
+		return false, err
+	}
+	if rowErr != nil {
+		return false, rowErr
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.context != nil, nil
+}
+
+// drawXID gives a transaction that is to be recorded an id to settle it by, where
+// it has none: sequences can be drawn from without one.
+func (s *Session) drawXID(tx *txn, extended bool) error {
+	if !s.probing(tx) {
+		return nil
+	}
+	e := &entry{kind: answerQuery, silent: true}
+	e.onRow = func(values []pgwire.DataRowValue) {
+		if xid, err := strconv.ParseUint(string(values[0].Value), 10, 64); err == nil && tx.probe != nil {
+			tx.probe.xid = xid
+		}
+	}
+	return s.question(xidSQL, ownXID, e, extended)
+}
+
+// question runs one of the agent's statements and waits for its answer.
+func (s *Session) question(sql, name string, e *entry, extended bool) error {
+	if !extended {
+		if err := s.send(pgwire.Query, pgwire.AppendQuery(nil, sql), e); err != nil {
+			return err
+		}
+		return s.drain()
+	}
+	if err := s.runOwn(name, e); err != nil {
+		return err
+	}
+	return s.flushAndDrain()
+}
+
+// errQuestion says that the session itself could not answer a look-up.
+var errQuestion = errors.New("the session's transaction has failed")
+
+// querier asks the session itself, for objects that its open transaction made.
+// It is a catalog.Querier; the session must be drained, and in the simple
+// protocol, or between messages of the extended one.
+type querier struct {
+	s        *Session
+	extended bool
+}
+
+// Query implements catalog.Querier.
+func (q querier) Query(_ context.Context, sql string, args ...string) ([][]event.Value, error) {
+	s := q.s
+	if err := s.drainFor(q.extended); err != nil {
+		return nil, err
+	}
+	var rows [][]event.Value
+	var failed error
+	e := &entry{kind: answerQuery, silent: true}
+	e.onRow = func(values []pgwire.DataRowValue) { rows = append(rows, copyRow(values)) }
+	e.onError = func(fields []pgwire.Field) bool {
+		failed = fmt.Errorf("looking into the catalogue: %s", pgwire.FieldValue(fields, pgwire.FieldMessage))
+		return false
+	}
+	e.onFail = func() {
+		if failed == nil {
+			failed = errQuestion
+		}
+	}
+	var err error
+	if q.extended {
+		err = s.askExtended(sql, args, e)
+	} else {
+		if err = s.send(pgwire.Query, pgwire.AppendQuery(nil, inline(sql, args)), e); err == nil {
+			err = s.drain()
+		}
+	}
+	if err == nil {
+		err = failed
+	}
+	return rows, err
+}
+
+func (s *Session) drainFor(extended bool) error {
+	if extended {
+		return s.flushAndDrain()
+	}
+	return s.drain()
+}
+
+// askExtended runs a question of the agent's that is not one of its prepared
+// statements, under a name that goes with it.
+func (s *Session) askExtended(sql string, args []string, e *entry) error {
+	const name = "opmux_question"
+	silent := func(kind answerKind) *entry { return &entry{kind: kind, silent: true} }
+	if err := s.send(pgwire.Parse, pgwire.ParseBody{Name: name, Text: sql}.Append(nil), silent(answerParse)); err != nil {
+		return err
+	}
+	bind := pgwire.BindBody{Portal: ownPortal, Statement: name}
+	for _, a := range args {
+		bind.Params = append(bind.Params, pgwire.Param{Value: []byte(a)})
+	}
+	if err := s.send(pgwire.Bind, bind.Append(nil), silent(answerBind)); err != nil {
+		return err
+	}
+	e.kind = answerExecute
+	if err := s.send(pgwire.Execute, pgwire.ExecuteBody{Portal: ownPortal}.Append(nil), e); err != nil {
+		return err
+	}
+	for _, t := range []pgwire.Target{{Portal: true, Name: ownPortal}, {Name: name}} {
+		if err := s.send(pgwire.Close, t.Append(nil), silent(answerClose)); err != nil {
+			return err
+		}
+	}
+	return s.flushAndDrain()
+}

@@ -1,0 +1,412 @@
+package session
+
+import (
+	"context"
+	"errors"
+
+	"github.com/opmux/opmux/wire/pgwire"
+)
+
+// back reads the primary and works off the queue until the connection ends.
+func (s *Session) back(ctx context.Context) error {
+	for {
+		if s.sr.Buffered() == 0 {
+			if err := s.flushClient(); err != nil {
+				return err
+			}
+		}
+		typ, _, err := s.sr.Header()
+		if err != nil {
+			return upstreamError(err)
+		}
+		if err := s.answer(ctx, typ); err != nil {
+			return err
+		}
+	}
+}
+
+// answer deals with one message of the primary's.
+func (s *Session) answer(ctx context.Context, typ byte) error {
+	switch typ {
+	case pgwire.NotificationResponse:
+		return s.stream()
+	case pgwire.NoticeResponse:
+		return s.notice()
+	case pgwire.ParameterStatus:
+		return s.parameter()
+	}
+	s.mu.Lock()
+	var e *entry
+	if len(s.queue) > 0 {
+		e = s.queue[0]
+	}
+	s.mu.Unlock()
+	if e == nil {
+		return s.unasked(typ)
+	}
+	if streams(typ) && !e.silent && (e.exec == nil || e.exec.plan.Hidden == 0) {
+		return s.stream()
+	}
+	m, err := s.sr.Message(s.cfg.MaxMessage)
+	var large *pgwire.TooLargeError
+	if errors.As(err, &large) {
+		// A row whose hidden columns cannot be taken out: to go on without it
+		// would lose it, so the session ends, and its transaction with it.
+		return s.die(tooLarge(large))
+	}
+	if err != nil {
+		return upstreamError(err)
+	}
+	return s.matched(ctx, e, m)
+}
+
+// streams tells whether messages of that type may be of any size and pass unread.
+func streams(typ byte) bool { return typ == pgwire.DataRow || typ == pgwire.CopyData }
+
+// stream forwards the next message without holding it.
+func (s *Session) stream() error {
+	s.downMu.Lock()
+	defer s.downMu.Unlock()
+	return s.sr.CopyTo(s.down)
+}
+
+// unasked deals with a message that answers nothing: the server's last words
+// (FATAL), or a protocol that the agent does not follow.
+func (s *Session) unasked(typ byte) error {
+	if err := s.stream(); err != nil {
+		return err
+	}
+	if err := s.flushClient(); err != nil {
+		return err
+	}
+	if typ == pgwire.ErrorResponse {
+		return nil // the connection ends by itself behind it
+	}
+	return upstreamError(&pgwire.ProtocolError{What: "message " + string(rune(typ)) + " answers nothing"})
+}
+
+// notice forwards a warning; its position counts from the client's own text.
+func (s *Session) notice() error {
+	s.mu.Lock()
+	var e *entry
+	if len(s.queue) > 0 {
+		e = s.queue[0]
+	}
+	s.mu.Unlock()
+	if e == nil || (e.shift == 0 && !e.muteWarning) {
+		return s.stream()
+	}
+	m, err := s.sr.Message(s.cfg.MaxMessage)
+	if err != nil {
+		return upstreamError(err)
+	}
+	fields, err := pgwire.DecodeFields(m.Body())
+	if err != nil {
+		return upstreamError(err)
+	}
+	if e.muteWarning && pgwire.FieldValue(fields, pgwire.FieldCode) == stateActiveTransaction {
+		return nil
+	}
+	return s.toClient(m.Type, pgwire.AppendFields(nil, shiftPosition(fields, e.shift)))
+}
+
+// parameter forwards a setting that the server reports. It may be one that
+// changes what statements mean, so the known context is void.
+func (s *Session) parameter() error {
+	m, err := s.sr.Message(s.cfg.MaxMessage)
+	if err != nil {
+		return upstreamError(err)
+	}
+	name, value, err := pgwire.DecodeParameterStatus(m.Body())
+	if err != nil {
+		return upstreamError(err)
+	}
+	s.mu.Lock()
+	switch name {
+	case "application_name":
+		s.who.application = value
+	case "in_hot_standby", "is_superuser", "session_authorization":
+	default:
+		s.context = nil
+	}
+	s.mu.Unlock()
+	return s.toClient(m.Type, m.Body())
+}
+
+// matched deals with a message of the answer that the head of the queue awaits.
+func (s *Session) matched(ctx context.Context, e *entry, m pgwire.Message) error {
+	switch m.Type {
+	case pgwire.ErrorResponse:
+		return s.errorAnswer(e, m)
+	case pgwire.ReadyForQuery:
+		return s.readyAnswer(e, m)
+	case pgwire.CommandComplete:
+		return s.tagAnswer(ctx, e, m)
+	case pgwire.DataRow:
+		return s.rowAnswer(ctx, e, m)
+	case pgwire.RowDescription:
+		return s.describeAnswer(e, m)
+	case pgwire.NoData, pgwire.ParseComplete, pgwire.BindComplete, pgwire.CloseComplete:
+		return s.ended(e, m)
+	case pgwire.EmptyQueryResponse, pgwire.PortalSuspended:
+		if e.kind == answerExecute {
+			return s.ended(e, m)
+		}
+	case pgwire.ParameterDescription:
+		return s.parametersAnswer(e, m)
+	case pgwire.CopyInResponse, pgwire.CopyBothResponse:
+		return s.copyInAnswer(e, m)
+	}
+	return s.pass(e, m)
+}
+
+// pass forwards a message unless the agent asked for it.
+func (s *Session) pass(e *entry, m pgwire.Message) error {
+	if e.silent {
+		return nil
+	}
+	s.downMu.Lock()
+	defer s.downMu.Unlock()
+	if err := s.down.Write(m.Raw); err != nil {
+		return clientError(err)
+	}
+	return nil
+}
+
+// ended forwards the last message of an answer and takes the entry off.
+func (s *Session) ended(e *entry, m pgwire.Message) error {
+	if err := s.pass(e, m); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if m.Type == pgwire.PortalSuspended && e.portal != nil {
+		e.portal.suspended = true
+	}
+	e.done()
+	s.pop()
+	return nil
+}
+
+// tagAnswer deals with CommandComplete.
+func (s *Session) tagAnswer(ctx context.Context, e *entry, m pgwire.Message) error {
+	if e.skipTags > 0 {
+		e.skipTags--
+		return nil
+	}
+	tag := pgwire.Tag(m.Body())
+	s.mu.Lock()
+	err := s.completed(ctx, e, tag)
+	if e.hold {
+		s.held = append(s.held, m.Raw...)
+	}
+	s.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	if !e.hold {
+		if err := s.pass(e, m); err != nil {
+			return err
+		}
+	}
+	if e.kind == answerExecute {
+		s.mu.Lock()
+		e.done()
+		s.pop()
+		s.mu.Unlock()
+	}
+	return nil
+}
+
+// completed runs what waits for a command's end. Callers hold s.mu.
+func (s *Session) completed(ctx context.Context, e *entry, tag string) error {
+	if e.exec != nil {
+		if err := s.finish(ctx, e.exec, tag); err != nil {
+			return err
+		}
+	}
+	if e.onTag != nil {
+		e.onTag(tag)
+	}
+	return nil
+}
+
+// errorAnswer deals with ErrorResponse: in the extended protocol it ends every
+// answer up to the next Sync.
+func (s *Session) errorAnswer(e *entry, m pgwire.Message) error {
+	fields, err := pgwire.DecodeFields(m.Body())
+	if err != nil {
+		return upstreamError(err)
+	}
+	s.mu.Lock()
+	s.failed = true
+	s.mu.Unlock()
+	if err := s.tellError(e, m, fields); err != nil {
+		return err
+	}
+	if isFatal(fields) {
+		// Not an answer but the connection's end: what was under way may have
+		// taken effect or not.
+		return errors.Join(s.flushClient(), upstreamError(errors.New(pgwire.FieldValue(fields, pgwire.FieldMessage))))
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e.fail()
+	e.onFail, e.exec, s.copyIn = nil, nil, false
+	if e.kind != answerQuery && e.kind != answerFunction && e.kind != answerSync {
+		s.skip()
+	}
+	return nil
+}
+
+// tellError sends the client the error that it is to see, if any. An error of a
+// question of the agent's own (a COMMIT that fails, a cancel that came late) has
+// made the client's transaction fail, so the client must hear of it, unless the
+// entry takes it.
+func (s *Session) tellError(e *entry, m pgwire.Message, fields []pgwire.Field) error {
+	if e.onError != nil {
+		s.mu.Lock()
+		taken := e.onError(fields)
+		s.mu.Unlock()
+		if taken {
+			return nil
+		}
+	}
+	if e.refusal != nil {
+		return s.refuse(e.refusal)
+	}
+	if e.shift != 0 {
+		return s.toClient(m.Type, pgwire.AppendFields(nil, shiftPosition(fields, e.shift)))
+	}
+	return s.toClient(m.Type, m.Body())
+}
+
+// readyAnswer deals with ReadyForQuery.
+func (s *Session) readyAnswer(e *entry, m pgwire.Message) error {
+	status := byte(pgwire.StatusIdle)
+	if body := m.Body(); len(body) == 1 {
+		status = body[0]
+	}
+	if e.passReady || (!e.silent && !e.hold && !e.holdReady) {
+		if err := s.toClient(m.Type, m.Body()); err != nil {
+			return err
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.status = status
+	if !s.failed {
+		e.done()
+	}
+	s.skipping, s.failed, s.copyIn = false, false, false
+	s.pop()
+	return nil
+}
+
+// rowAnswer deals with a DataRow whose hidden columns are the agent's.
+func (s *Session) rowAnswer(ctx context.Context, e *entry, m pgwire.Message) error {
+	if e.silent && e.exec == nil {
+		if e.onRow == nil {
+			return nil
+		}
+		_, values, err := pgwire.SplitDataRow(m.Body(), 0, nil, nil)
+		if err != nil {
+			return upstreamError(err)
+		}
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		e.onRow(values)
+		return nil
+	}
+	x := e.exec
+	if x == nil {
+		return s.pass(e, m)
+	}
+	keep := pgwire.Columns(m.Body()) - x.plan.Hidden
+	body, values, err := pgwire.SplitDataRow(m.Body(), keep, nil, nil)
+	if err != nil {
+		return upstreamError(err)
+	}
+	s.mu.Lock()
+	err = s.addRow(ctx, x, values)
+	s.mu.Unlock()
+	if err != nil || e.silent || x.plan.ClientColumns < 0 {
+		return err
+	}
+	return s.toClient(m.Type, body)
+}
+
+// describeAnswer deals with RowDescription: hidden columns are taken out, and a
+// statement that returns nothing of the client's answers NoData.
+func (s *Session) describeAnswer(e *entry, m pgwire.Message) error {
+	hidden, clientColumns := 0, 0
+	switch {
+	case e.describes != nil && e.describes.plan != nil:
+		hidden, clientColumns = e.describes.plan.Hidden, e.describes.plan.ClientColumns
+	case e.exec != nil:
+		hidden, clientColumns = e.exec.plan.Hidden, e.exec.plan.ClientColumns
+	}
+	if e.describes != nil {
+		s.mu.Lock()
+		e.describes.columns = pgwire.Columns(m.Body()) - hidden
+		s.mu.Unlock()
+	}
+	if !e.silent && hidden > 0 {
+		if err := s.describeCut(e, m, hidden, clientColumns); err != nil {
+			return err
+		}
+	} else if err := s.pass(e, m); err != nil {
+		return err
+	}
+	if e.kind == answerDescribe {
+		s.mu.Lock()
+		e.done()
+		s.pop()
+		s.mu.Unlock()
+	}
+	return nil
+}
+
+func (s *Session) describeCut(e *entry, m pgwire.Message, hidden, clientColumns int) error {
+	if clientColumns < 0 {
+		if e.kind == answerDescribe {
+			return s.toClient(pgwire.NoData, nil)
+		}
+		return nil
+	}
+	body, err := pgwire.CutRowDescription(m.Body(), pgwire.Columns(m.Body())-hidden)
+	if err != nil {
+		return upstreamError(err)
+	}
+	return s.toClient(m.Type, body)
+}
+
+// parametersAnswer deals with ParameterDescription.
+func (s *Session) parametersAnswer(e *entry, m pgwire.Message) error {
+	oids, err := pgwire.DecodeParameterDescription(m.Body())
+	if err != nil {
+		return upstreamError(err)
+	}
+	if e.describes != nil {
+		s.mu.Lock()
+		e.describes.oids = oids
+		s.mu.Unlock()
+	}
+	return s.pass(e, m)
+}
+
+// copyInAnswer deals with the server's readiness for COPY data. The front, which
+// waits with an Execute or Query of a captured COPY, is woken.
+func (s *Session) copyInAnswer(e *entry, m pgwire.Message) error {
+	if err := s.pass(e, m); err != nil {
+		return err
+	}
+	if err := s.flushClient(); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.copyIn = true
+	s.empty.Broadcast()
+	return nil
+}

@@ -1,0 +1,326 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/opmux/opmux/capture/catalog"
+	"github.com/opmux/opmux/capture/classify"
+	"github.com/opmux/opmux/capture/order"
+	"github.com/opmux/opmux/event"
+	"github.com/opmux/opmux/wire/pgwire"
+)
+
+// errMoved says that a name which did not resolve at classification did at
+// execution.
+var errMoved = errors.New("a relation appeared between classification and execution")
+
+// held is what the hold of a commit came to.
+type held struct {
+	ticket *order.Ticket // nil: nothing to record
+	// refusal is why the transaction must not commit; told is set where the
+	// client has heard it from the server already.
+	refusal *refusal
+	told    bool
+}
+
+// hold is the point that orders a transaction: all its responses have arrived
+// and its COMMIT has not been forwarded (I3). What is here is recorded, and with
+// gate recorded acknowledged, before hold returns without a refusal (I1).
+func (s *Session) hold(ctx context.Context, tx *txn, extended bool) (held, error) {
+	if err := s.drainPortals(ctx, tx, extended); err != nil {
+		return held{}, err
+	}
+	if tx.deferrable && tx.writes() {
+		failed := false
+		e := &entry{kind: answerQuery, silent: true, onFail: func() { failed = true }}
+		if err := s.question(constraintsSQL, ownConstraints, e, extended); err != nil {
+			return held{}, err
+		}
+		if failed {
+			return held{told: true}, nil
+		}
+		tx.depends = s.ledger.High()
+	}
+	if tx.broken != nil {
+		return held{refusal: brokenTx(tx.broken)}, nil
+	}
+	if !tx.writes() {
+		return held{}, nil
+	}
+	if err := s.drawXID(tx, extended); err != nil {
+		return held{}, err
+	}
+	body, err := s.transaction(ctx, tx)
+	if err != nil {
+		return held{refusal: refusedByGate(err)}, nil
+	}
+	ticket, err := s.ledger.Ticket(body)
+	if err != nil {
+		return held{refusal: refusedByGate(err)}, nil
+	}
+	if r, err := s.recorded(ctx, tx, ticket, extended); r != nil || err != nil {
+		ticket.Aborted()
+		return held{refusal: r}, err
+	}
+	return held{ticket: ticket}, nil
+}
+
+// recorded waits for the record and, meanwhile, looks whether the catalogue has
+// moved since the transaction's statements were classified (DESIGN §4.2).
+func (s *Session) recorded(ctx context.Context, tx *txn, ticket *order.Ticket, extended bool) (*refusal, error) {
+	stale := make(chan error, 1)
+	var version int64
+	go func() {
+		var err error
+		version, err = s.deps.Catalog.Version(ctx)
+		stale <- err
+	}()
+	err := ticket.Recorded(ctx)
+	versionErr := <-stale
+	if err != nil {
+		return refusedByGate(err), nil
+	}
+	if versionErr != nil {
+		return refusedByGate(fmt.Errorf("the catalogue's version could not be read: %w", versionErr)), nil
+	}
+	if what := s.catalogMoved(ctx, tx, version, extended); what != "" {
+		return moved(what), nil
+	}
+	return nil, nil
+}
+
+// catalogMoved looks up again what the transaction's plans relied on where the
+// counter has moved, and names what differs.
+func (s *Session) catalogMoved(ctx context.Context, tx *txn, version int64, extended bool) string {
+	for _, p := range tx.plans {
+		if p.CatalogVersion == version && p.CatalogVersion != 0 {
+			continue
+		}
+		for _, t := range p.TableRefs {
+			if tx.altered[t.Qualified()] {
+				continue // by the transaction itself, which keeps others away
+			}
+			var q catalog.Querier
+			if tx.ownDDL || s.ownObjects {
+				q = querier{s: s, extended: extended}
+			}
+			now, err := s.deps.Catalog.Table(ctx, q, nil, t.Schema, t.Name)
+			if errors.Is(err, catalog.ErrNotFound) && tx.ownDDL {
+				continue // the transaction dropped it itself
+			}
+			if err != nil {
+				return t.Qualified() + ": " + err.Error()
+			}
+			if now.Fingerprint() != t.Fingerprint() {
+				return t.Qualified() + " was altered"
+			}
+		}
+	}
+	return ""
+}
+
+// transaction makes the body of the record.
+func (s *Session) transaction(ctx context.Context, tx *txn) (*event.Transaction, error) {
+	s.mu.Lock()
+	ops := tx.operations(tx.spilled)
+	p := tx.probe
+	s.mu.Unlock()
+	if p == nil {
+		return nil, errors.New("the transaction's identity is not known")
+	}
+	marks, err := s.marks(ctx, tx, ops)
+	if err != nil {
+		return nil, err
+	}
+	if len(marks) > 0 {
+		ops = append(ops, event.Operation{Kind: event.OpSequence, Class: event.ClassPinned, Reason: "sequence values drawn",
+			Sequences: marks, Digest: event.Digest{SQLState: "00000", Affected: -1}})
+	}
+	t := &event.Transaction{
+		ID: tx.id, Intent: !s.cfg.None, DependsOn: tx.depends, Barrier: tx.barrier,
+		Begin: p.now, Commit: time.Now().UnixMicro(),
+		Context:    event.Context{User: s.who.user, Application: s.who.application, Settings: tx.first.withIsolation(p.isolation)},
+		Postgres:   event.PostgresTx{XID: p.xid, BackendPID: p.pid, BackendStart: s.who.backendStart, ProbeLSN: p.lsn},
+		FirstChunk: -1, Chunks: tx.chunks, Operations: ops,
+	}
+	for _, plan := range tx.plans {
+		t.CatalogVersion = max(t.CatalogVersion, plan.CatalogVersion)
+	}
+	if tx.firstChunk != nil {
+		if t.FirstChunk, err = tx.firstChunk.Wait(ctx); err != nil {
+			return nil, fmt.Errorf("a part of the transaction was not recorded: %w", err)
+		}
+		if _, err = tx.lastChunk.Wait(ctx); err != nil {
+			return nil, fmt.Errorf("a part of the transaction was not recorded: %w", err)
+		}
+	}
+	return t, nil
+}
+
+// marks reads the values of sequences that were drawn from, where no operation
+// carries them.
+func (s *Session) marks(ctx context.Context, tx *txn, ops []event.Operation) ([]event.SequenceMark, error) {
+	carried := map[classify.SequenceRef]bool{}
+	for i := range ops {
+		for _, m := range ops[i].Sequences {
+			carried[classify.SequenceRef{Schema: m.Schema, Name: m.Name}] = true
+		}
+	}
+	var marks []event.SequenceMark
+	for ref := range tx.sequences {
+		if carried[ref] {
+			continue
+		}
+		mark, err := s.deps.Catalog.SequenceValue(ctx, ref.Schema, ref.Name)
+		if errors.Is(err, catalog.ErrNotFound) {
+			continue // made by a transaction that did not commit
+		}
+		if err != nil {
+			return nil, fmt.Errorf("reading sequence %s.%s: %w", ref.Schema, ref.Name, err)
+		}
+		marks = append(marks, mark)
+	}
+	return marks, nil
+}
+
+// publishMarks publishes the sequence values that a rolled back transaction
+// drew: they stay drawn on the primary.
+func (s *Session) publishMarks(ctx context.Context, tx *txn) {
+	if len(tx.sequences) == 0 {
+		return
+	}
+	marks, err := s.marks(ctx, tx, nil)
+	if err == nil && len(marks) > 0 {
+		err = s.ledger.Marks(ctx, []event.Operation{{Kind: event.OpSequence, Class: event.ClassPinned,
+			Reason: "sequence values drawn by a transaction that was rolled back", Sequences: marks,
+			Digest: event.Digest{SQLState: "00000", Affected: -1}}})
+	}
+	if err != nil {
+		s.deps.Metrics.lostMarks.Inc()
+	}
+}
+
+// commitSimple deals with the client's COMMIT in the simple protocol. False: the
+// transaction was rolled back instead, and the client has been told its status.
+func (s *Session) commitSimple(ctx context.Context, p part, e *entry) (bool, error) {
+	ticket, refused, err := s.holdCommit(ctx, false)
+	if err != nil {
+		return false, err
+	}
+	if refused {
+		return false, s.rollbackWrapped(ctx, false)
+	}
+	var tag string
+	e.onTag, e.onError = func(t string) { tag = t }, isFatal
+	if err := s.send(pgwire.Query, pgwire.AppendQuery(nil, p.sql), e); err != nil {
+		return false, s.lost(ticket, err)
+	}
+	return true, s.committed(ctx, ticket, &tag, p.plan.Chain)
+}
+
+// holdCommit holds the open transaction; true: it must not commit, and the
+// client has been told why.
+func (s *Session) holdCommit(ctx context.Context, extended bool) (*order.Ticket, bool, error) {
+	s.mu.Lock()
+	tx, status := s.tx, s.status
+	s.mu.Unlock()
+	if tx == nil || (!extended && status != pgwire.StatusBlock) {
+		return nil, false, nil
+	}
+	h, err := s.hold(ctx, tx, extended)
+	if err != nil {
+		return nil, false, err
+	}
+	if h.refusal != nil {
+		if err := s.refuse(h.refusal); err != nil {
+			return nil, false, err
+		}
+	}
+	return h.ticket, h.told || h.refusal != nil, nil
+}
+
+// committed waits for a COMMIT's answer and tells the ledger how it ended.
+func (s *Session) committed(ctx context.Context, ticket *order.Ticket, tag *string, chain bool) error {
+	if err := s.drain(); err != nil {
+		return s.lost(ticket, err)
+	}
+	ok := *tag == "COMMIT"
+	if ticket != nil {
+		if ok {
+			ticket.Committed()
+		} else {
+			ticket.Aborted()
+		}
+	}
+	s.endTx(ctx, ok && ticket != nil)
+	s.begun = chain && s.transactionStatus() == pgwire.StatusBlock
+	return nil
+}
+
+// isFatal keeps the server's last words from a client whose COMMIT they answer:
+// it hears from lost that the outcome is unknown.
+func isFatal(fields []pgwire.Field) bool {
+	severity := pgwire.FieldValue(fields, pgwire.FieldSeverityPlain)
+	return severity == "FATAL" || severity == "PANIC"
+}
+
+// lost deals with a connection that broke while a COMMIT was under way: whether
+// it took effect is not known here, and the client must hear just that.
+func (s *Session) lost(ticket *order.Ticket, err error) error {
+	if ticket == nil {
+		return err
+	}
+	ticket.Unknown()
+	s.mu.Lock()
+	s.tx = nil
+	s.mu.Unlock()
+	if dieErr := s.die(&refusal{code: stateUnknown,
+		message: "the connection to the primary was lost during COMMIT; whether the transaction committed is not known",
+		hint:    "Look for its effect before trying again."}); !errors.Is(dieErr, errEnded) {
+		return errors.Join(err, dieErr)
+	}
+	return err
+}
+
+// commitWrapped commits what the agent began, and then releases the answer.
+func (s *Session) commitWrapped(ctx context.Context, extended bool) error {
+	ticket, refused, err := s.holdCommit(ctx, extended)
+	if err != nil {
+		return err
+	}
+	if refused {
+		return s.rollbackWrapped(ctx, extended)
+	}
+	var tag string
+	e := &entry{silent: true, onTag: func(t string) { tag = t }, onError: isFatal}
+	if err := s.endOwn("COMMIT", ownCommit, e, extended); err != nil {
+		return s.lost(ticket, err)
+	}
+	if err := s.committed(ctx, ticket, &tag, false); err != nil {
+		return err
+	}
+	if tag == "COMMIT" {
+		if err := s.releaseHeld(); err != nil {
+			return err
+		}
+	} else {
+		s.dropHeld()
+	}
+	return s.ready(s.transactionStatus())
+}
+
+// rollbackSimple deals with the client's ROLLBACK in the simple protocol.
+func (s *Session) rollbackSimple(ctx context.Context, p part, e *entry) error {
+	if err := s.send(pgwire.Query, pgwire.AppendQuery(nil, p.sql), e); err != nil {
+		return err
+	}
+	if err := s.drain(); err != nil {
+		return err
+	}
+	s.endTx(ctx, false)
+	s.begun = s.transactionStatus() != pgwire.StatusIdle
+	return nil
+}

@@ -1,0 +1,171 @@
+package session
+
+import (
+	"context"
+	"errors"
+
+	"github.com/opmux/opmux/capture/classify"
+	"github.com/opmux/opmux/digest"
+	"github.com/opmux/opmux/event"
+	"github.com/opmux/opmux/wire/pgwire"
+)
+
+// execution is one run of a captured statement.
+type execution struct {
+	tx     *txn
+	plan   *classify.Plan
+	params []event.Param
+	// rows are hidden columns that have not been made operations yet.
+	rows     [][]event.Value
+	rowBytes int
+	parts    int // operations were made of that many parts
+	hash     digest.Rows
+	hashed   bool
+	tag      string
+	affected int64
+	// data is a piece of the COPY stream not made an operation yet.
+	data []byte
+	// flagged says that the statement is refused but runs under policy flag.
+	flagged bool
+}
+
+// addRow keeps the hidden columns of one row.
+func (s *Session) addRow(ctx context.Context, x *execution, values []pgwire.DataRowValue) error {
+	row := copyRow(values)
+	if s.cfg.Level == event.LevelFull {
+		x.hash.Add(row)
+		x.hashed = true
+	}
+	x.rows = append(x.rows, row)
+	for _, v := range row {
+		x.rowBytes += 16 + len(v.Text)
+	}
+	if x.rowBytes < s.cfg.ChunkBytes {
+		return nil
+	}
+	if x.plan.Class != event.ClassRows {
+		if x.rowBytes > s.cfg.MaxMessage {
+			x.tx.broken = errors.New("a statement with pinned values returned more than capture.max_message bytes")
+			x.rows, x.rowBytes = nil, 0
+		}
+		return nil
+	}
+	return s.makePart(ctx, x, true)
+}
+
+// copyRow takes values out of the reader's buffer, with one allocation for all.
+func copyRow(values []pgwire.DataRowValue) []event.Value {
+	n := 0
+	for _, v := range values {
+		n += len(v.Value)
+	}
+	slab := make([]byte, 0, n)
+	row := make([]event.Value, len(values))
+	for i, v := range values {
+		start := len(slab)
+		slab = append(slab, v.Value...)
+		row[i] = event.Value{Null: v.Null, Text: slab[start:len(slab):len(slab)]}
+	}
+	return row
+}
+
+// finish takes the end of an execution: its operations go on the log, or it
+// waits there for the probe, which tells the transaction's time. Callers hold s.mu.
+func (s *Session) finish(ctx context.Context, x *execution, tag string) error {
+	x.tag, x.affected = tag, pgwire.Affected(tag)
+	x.tx.depends = s.ledger.High()
+	if x.tx.probe == nil {
+		x.tx.log = append(x.tx.log, logItem{pending: x})
+		return nil
+	}
+	return s.makePart(ctx, x, false)
+}
+
+// makePart turns what an execution holds into operations at the log's end.
+func (s *Session) makePart(ctx context.Context, x *execution, more bool) error {
+	ops, err := s.operationsOf(x, more)
+	if err != nil {
+		x.tx.broken = err
+		return nil
+	}
+	x.tx.append(ops)
+	if x.tx.bytes < s.cfg.ChunkBytes {
+		return nil
+	}
+	return s.spill(ctx, x.tx)
+}
+
+func (s *Session) operationsOf(x *execution, more bool) ([]event.Operation, error) {
+	if x.flagged {
+		return []event.Operation{flaggedOp(x.plan)}, nil
+	}
+	e := classify.Execution{Params: x.params, Rows: x.rows, Affected: x.affected, Tag: x.tag,
+		First: x.parts == 0, More: more, Data: x.data}
+	if x.tx.probe != nil {
+		e.TxTime = x.tx.probe.now
+	}
+	for _, ref := range x.plan.Sequences {
+		if x.plan.Kind == classify.Draw {
+			mark, err := s.deps.Catalog.SequenceValue(context.Background(), ref.Schema, ref.Name)
+			if err != nil {
+				return nil, err
+			}
+			e.Sequences = append(e.Sequences, mark)
+		}
+	}
+	ops, err := x.plan.Operations(e)
+	x.parts++
+	x.rows, x.rowBytes, x.data = nil, 0, nil
+	if err != nil {
+		return nil, err
+	}
+	if n := len(ops); n > 0 && !more && x.hashed {
+		ops[n-1].Digest.Hash = x.hash.Sum()
+	}
+	s.deps.Metrics.count(ops)
+	return ops, nil
+}
+
+func flaggedOp(p *classify.Plan) event.Operation {
+	return event.Operation{Kind: event.OpFlagged, Class: event.ClassRefused, Reason: p.Refusal.Construct + ": " + p.Refusal.Reason,
+		Text: cut(classify.Normalise(p.SQL), event.MaxInfoText), Tables: p.Tables, Diverged: p.Diverged,
+		Digest: event.Digest{SQLState: "00000", Affected: -1}}
+}
+
+func cut(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	return s[:n]
+}
+
+// learn takes the probe's answer: executions that waited for it become operations.
+// Callers hold s.mu.
+func (s *Session) learn(ctx context.Context, tx *txn, p *probe) error {
+	if tx.first != nil && p.context.raw != tx.effective().raw {
+		// A statement (a function that it called) changed a setting unseen, so
+		// what it was classified under may not be what it ran under (I6).
+		tx.broken = errors.New("a statement changed session settings while it ran")
+	}
+	s.context = p.context
+	if tx.probe == nil || tx.probe.xid == 0 {
+		tx.probe = p
+	}
+	for i := range tx.log {
+		x := tx.log[i].pending
+		if x == nil {
+			continue
+		}
+		ops, err := s.operationsOf(x, false)
+		if err != nil {
+			tx.broken = err
+			return nil
+		}
+		tx.log[i].pending, tx.log[i].ops = nil, ops
+		tx.bytes += sizeOf(ops)
+	}
+	if tx.bytes < s.cfg.ChunkBytes {
+		return nil
+	}
+	return s.spill(ctx, tx)
+}

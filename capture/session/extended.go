@@ -1,0 +1,246 @@
+package session
+
+import (
+	"context"
+
+	"github.com/opmux/opmux/capture/classify"
+	"github.com/opmux/opmux/event"
+	"github.com/opmux/opmux/wire/pgwire"
+)
+
+// onParse plans a statement. Its text may be sent with columns added that the
+// client never sees.
+func (s *Session) onParse(ctx context.Context, m pgwire.Message) error {
+	body, err := pgwire.DecodeParse(m.Body())
+	if err != nil {
+		return clientError(err)
+	}
+	st := &statement{name: body.Name, text: body.Text, declared: body.OIDs, columns: -1}
+	parts, err := s.deps.Classifier.Split(body.Text)
+	if err != nil || len(parts) > 1 {
+		// The server says what is wrong with it; if it finds nothing wrong, the
+		// statement exists but is not executed.
+		return s.sendRaw(m, s.parseEntry(st))
+	}
+	if len(parts) == 0 {
+		st.plan = &classify.Plan{Kind: classify.Pass, Class: event.ClassNone, SQL: body.Text, ClientColumns: -1}
+		return s.sendRaw(m, s.parseEntry(st))
+	}
+	plan, err := s.plan(ctx, body.Text, body.OIDs, true)
+	if err != nil {
+		return s.planFailed(err, true)
+	}
+	if r := s.refusedPlan(plan, 0); r != nil {
+		return s.refuseExtended(r)
+	}
+	st.plan = plan
+	if plan.SQL == body.Text {
+		err = s.sendRaw(m, s.parseEntry(st))
+	} else {
+		body.Text = plan.SQL
+		err = s.send(pgwire.Parse, body.Append(nil), s.parseEntry(st))
+	}
+	if err != nil || !captured(plan) {
+		return err
+	}
+	return s.describeStatement(st)
+}
+
+// parseEntry makes the statement known at once, since Bind may follow in the
+// same packet, and forgets it if the server refuses it.
+func (s *Session) parseEntry(st *statement) *entry {
+	s.mu.Lock()
+	before := s.statements[st.name]
+	s.statements[st.name] = st
+	s.mu.Unlock()
+	return &entry{kind: answerParse, onFail: func() {
+		if s.statements[st.name] != st {
+			return
+		}
+		if before == nil || st.name == "" {
+			delete(s.statements, st.name)
+		} else {
+			s.statements[st.name] = before
+		}
+	}}
+}
+
+// describeStatement asks for the types of a captured statement's parameters and
+// the number of its columns, behind its Parse.
+func (s *Session) describeStatement(st *statement) error {
+	return s.send(pgwire.Describe, pgwire.Target{Name: st.name}.Append(nil),
+		&entry{kind: answerDescribe, silent: true, describes: st})
+}
+
+// onBind makes a portal. The hidden columns are asked for as text.
+func (s *Session) onBind(ctx context.Context, m pgwire.Message) error {
+	body, err := pgwire.DecodeBind(m.Body())
+	if err != nil {
+		return clientError(err)
+	}
+	st := s.statementNamed(body.Statement)
+	if st == nil || st.plan == nil || !captured(st.plan) {
+		p := &portal{name: body.Portal, stmt: st}
+		if st != nil {
+			p.plan = st.plan
+		}
+		s.setPortal(p)
+		return s.sendRaw(m, &entry{kind: answerBind})
+	}
+	if err := s.drainPortal(body.Portal); err != nil {
+		return err
+	}
+	plan, err := s.refresh(ctx, st)
+	if err != nil {
+		return s.planFailed(err, true)
+	}
+	if r := s.refusedPlan(plan, 0); r != nil {
+		return s.refuseExtended(r)
+	}
+	if err := s.adjustFormats(st, plan, &body); err != nil {
+		return err
+	}
+	params := eventParams(body.Params, s.parameterTypes(st))
+	if r := s.unreadableParams(params); r != nil {
+		return s.refuseExtended(r)
+	}
+	s.setPortal(&portal{name: body.Portal, stmt: st, plan: plan, params: params})
+	return s.send(pgwire.Bind, body.Append(nil), &entry{kind: answerBind})
+}
+
+func (s *Session) setPortal(p *portal) {
+	s.mu.Lock()
+	s.portals[p.name] = p
+	s.mu.Unlock()
+}
+
+// parameterTypes returns what is known of a statement's parameter types.
+func (s *Session) parameterTypes(st *statement) []uint32 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if st.oids != nil {
+		return st.oids
+	}
+	return st.declared
+}
+
+// refresh plans a statement again as the session now stands: the server does so
+// too when its path or the catalogue has changed. Where other columns must be
+// added now, the statement is prepared again under its name, unseen.
+func (s *Session) refresh(ctx context.Context, st *statement) (*classify.Plan, error) {
+	plan, err := s.plan(ctx, st.text, st.declared, true)
+	if err != nil || plan == st.plan || !captured(plan) {
+		return plan, err
+	}
+	if plan.Kind == classify.Refused || plan.SQL == st.plan.SQL {
+		return plan, nil
+	}
+	s.mu.Lock()
+	st.plan, st.oids, st.columns = plan, nil, -1
+	s.mu.Unlock()
+	silent := func(kind answerKind) *entry { return &entry{kind: kind, silent: true} }
+	if err := s.send(pgwire.Close, pgwire.Target{Name: st.name}.Append(nil), silent(answerClose)); err != nil {
+		return nil, err
+	}
+	parse := pgwire.ParseBody{Name: st.name, Text: plan.SQL, OIDs: st.declared}
+	if err := s.send(pgwire.Parse, parse.Append(nil), silent(answerParse)); err != nil {
+		return nil, err
+	}
+	return plan, s.describeStatement(st)
+}
+
+// adjustFormats extends the client's result formats to the hidden columns.
+func (s *Session) adjustFormats(st *statement, plan *classify.Plan, body *pgwire.BindBody) error {
+	if plan.Hidden == 0 {
+		return nil
+	}
+	if plan.ClientColumns < 0 {
+		body.ResultFormats = nil
+		return nil
+	}
+	switch n := len(body.ResultFormats); {
+	case n == 0 || (n == 1 && body.ResultFormats[0] == 0):
+		body.ResultFormats = nil
+		return nil
+	case n > 1:
+		body.ResultFormats = append(body.ResultFormats, make([]int16, plan.Hidden)...)
+		return nil
+	}
+	s.mu.Lock()
+	columns := st.columns
+	s.mu.Unlock()
+	if columns < 0 {
+		if err := s.flushAndDrain(); err != nil {
+			return err
+		}
+		s.mu.Lock()
+		columns = max(st.columns, 0)
+		s.mu.Unlock()
+	}
+	formats := make([]int16, columns+plan.Hidden)
+	for i := range columns {
+		formats[i] = body.ResultFormats[0]
+	}
+	body.ResultFormats = formats
+	return nil
+}
+
+// unreadableParams refuses text parameters in an encoding that is not recorded.
+func (s *Session) unreadableParams(params []event.Param) *refusal {
+	s.mu.Lock()
+	c := s.context
+	s.mu.Unlock()
+	if c == nil || c.setting("client_encoding") == "UTF8" {
+		return nil
+	}
+	for _, p := range params {
+		if !ascii(p.Value) {
+			return refusedStatement(encodingRefusal(c), 0)
+		}
+	}
+	return nil
+}
+
+// onDescribe forwards the question; the answer loses the hidden columns.
+func (s *Session) onDescribe(m pgwire.Message) error {
+	t, err := pgwire.DecodeTarget(m.Body())
+	if err != nil {
+		return clientError(err)
+	}
+	e := &entry{kind: answerDescribe}
+	s.mu.Lock()
+	if t.Portal {
+		if p := s.portals[t.Name]; p != nil {
+			e.describes = p.stmt
+		}
+	} else {
+		e.describes = s.statements[t.Name]
+	}
+	s.mu.Unlock()
+	return s.sendRaw(m, e)
+}
+
+// onClose forwards it; rows of a write that the client leaves behind are read first.
+func (s *Session) onClose(_ context.Context, m pgwire.Message) error {
+	t, err := pgwire.DecodeTarget(m.Body())
+	if err != nil {
+		return clientError(err)
+	}
+	if !t.Portal {
+		return s.sendRaw(m, &entry{kind: answerClose, onDone: func() { delete(s.statements, t.Name) }})
+	}
+	if err := s.drainPortal(t.Name); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	delete(s.portals, t.Name)
+	s.mu.Unlock()
+	return s.sendRaw(m, &entry{kind: answerClose})
+}
+
+// refuseExtended makes the server fail at this point of the pipeline, and shows
+// the client the agent's error in the place of the server's.
+func (s *Session) refuseExtended(r *refusal) error {
+	parse := pgwire.ParseBody{Name: "opmux_refused", Text: failingSQL}
+	return s.send(pgwire.Parse, parse.Append(nil), &entry{kind: answerParse, refusal: r})
+}

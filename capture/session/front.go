@@ -1,0 +1,206 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"os"
+	"time"
+
+	"github.com/opmux/opmux/wire/pgwire"
+)
+
+// front reads the client and plans each message, until one side ends.
+func (s *Session) front(ctx context.Context) error {
+	for {
+		if ended, err := s.ending(); ended {
+			return err
+		}
+		if s.cr.Buffered() == 0 {
+			if err := s.up.Flush(); err != nil {
+				return upstreamError(err)
+			}
+		}
+		typ, _, err := s.cr.Header()
+		if errors.Is(err, os.ErrDeadlineExceeded) && s.rouse() {
+			continue
+		}
+		if err != nil {
+			return clientError(err)
+		}
+		if err := s.dispatch(ctx, typ); err != nil {
+			return err
+		}
+	}
+}
+
+// rouse tells whether a session that was woken is to look around and go on.
+func (s *Session) rouse() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.backErr == nil && s.client.SetReadDeadline(time.Time{}) == nil
+}
+
+// ending tells whether the session is to end here, between two messages: its
+// epoch is over, or the agent is stopping and no transaction is open.
+func (s *Session) ending() (bool, error) {
+	select {
+	case <-s.ledger.Done():
+		return true, s.die(&refusal{code: stateShutdown, message: "the agent opens a new epoch", hint: "Connect again."})
+	default:
+	}
+	if !s.stopping() {
+		return false, nil
+	}
+	if err := s.drain(); err != nil {
+		return true, err
+	}
+	if s.inBlock() && s.transactionStatus() != pgwire.StatusIdle {
+		return false, nil
+	}
+	return true, s.die(&refusal{code: stateShutdown, message: "the agent is stopping", hint: "Connect again later, or to another agent."})
+}
+
+// dispatch deals with one message of the client's.
+func (s *Session) dispatch(ctx context.Context, typ byte) error {
+	switch typ {
+	case pgwire.CopyData, pgwire.CopyDone, pgwire.CopyFail:
+		// Outside of a captured COPY: one into a temporary table, or the rest
+		// of one that failed, which the server ignores.
+		return s.forward()
+	case pgwire.Flush:
+		return s.forward()
+	case pgwire.Terminate:
+		if err := s.forward(); err != nil {
+			return err
+		}
+		if err := s.up.Flush(); err != nil {
+			return upstreamError(err)
+		}
+		return errEnded
+	}
+	m, err := s.cr.Message(s.cfg.MaxMessage)
+	var large *pgwire.TooLargeError
+	if errors.As(err, &large) {
+		return s.onTooLarge(large)
+	}
+	if err != nil {
+		return clientError(err)
+	}
+	switch m.Type {
+	case pgwire.Query:
+		return s.onQuery(ctx, m)
+	case pgwire.Parse:
+		return s.onParse(ctx, m)
+	case pgwire.Bind:
+		return s.onBind(ctx, m)
+	case pgwire.Describe:
+		return s.onDescribe(m)
+	case pgwire.Execute:
+		return s.onExecute(ctx, m)
+	case pgwire.Close:
+		return s.onClose(ctx, m)
+	case pgwire.Sync:
+		return s.onSync(ctx, m)
+	case pgwire.FunctionCall:
+		return s.onFunctionCall()
+	}
+	return s.die(&refusal{code: stateProtocol, message: "message type " + string(rune(m.Type)) + " is not one of the protocol's"})
+}
+
+// forward streams the next message upstream as it is.
+func (s *Session) forward() error {
+	if err := s.cr.CopyTo(s.up); err != nil {
+		return err
+	}
+	return nil
+}
+
+// send puts a message on its way upstream, with the entry for its answer.
+func (s *Session) send(typ byte, body []byte, e *entry) error {
+	if e != nil {
+		s.push(e)
+	}
+	if err := s.up.Message(typ, body); err != nil {
+		return upstreamError(err)
+	}
+	return nil
+}
+
+// sendRaw is send for a message of the client's that goes unchanged.
+func (s *Session) sendRaw(m pgwire.Message, e *entry) error {
+	if e != nil {
+		s.push(e)
+	}
+	if err := s.up.Write(m.Raw); err != nil {
+		return upstreamError(err)
+	}
+	return nil
+}
+
+// onTooLarge refuses a message that would have to be kept whole.
+func (s *Session) onTooLarge(large *pgwire.TooLargeError) error {
+	if err := s.cr.Discard(); err != nil {
+		return clientError(err)
+	}
+	r := tooLarge(large)
+	switch large.Type {
+	case pgwire.Query:
+		return s.refuseQuery(r)
+	case pgwire.Parse, pgwire.Bind:
+		return s.refuseExtended(r)
+	}
+	return s.die(r)
+}
+
+// onFunctionCall refuses the fast path: which function it calls is an OID, and
+// what it does nobody reads. Drivers use it for large objects, which are refused too.
+func (s *Session) onFunctionCall() error {
+	return s.refuseQuery(&refusal{code: stateNotSupported,
+		message: "fast-path function call: what the function writes cannot be told",
+		hint:    "Call it by SQL, or keep large objects in bytea columns."})
+}
+
+// transactionStatus is what the server last said of the transaction, once every
+// answer is in.
+func (s *Session) transactionStatus() byte {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.status
+}
+
+// currentTx returns the transaction being captured; it begins with the first
+// write or savepoint.
+func (s *Session) currentTx() (*txn, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.tx == nil {
+		tx, err := newTxn()
+		if err != nil {
+			return nil, err
+		}
+		s.tx = tx
+	}
+	return s.tx, nil
+}
+
+// endTx forgets the transaction that has ended. Settings that it changed may
+// have come back. Committed says how it ended; sequence marks of one that was
+// rolled back are published alone.
+func (s *Session) endTx(ctx context.Context, committed bool) {
+	s.mu.Lock()
+	tx := s.tx
+	s.tx = nil
+	clear(s.portals)
+	if s.contextChanged {
+		s.context, s.contextChanged = nil, false
+	}
+	s.mu.Unlock()
+	s.begun, s.wrapped = false, false
+	if tx == nil || committed {
+		return
+	}
+	if tx.spilled {
+		s.ledger.Abandon(tx.id)
+	}
+	s.publishMarks(ctx, tx)
+}

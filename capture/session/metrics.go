@@ -1,0 +1,46 @@
+package session
+
+import (
+	"github.com/opmux/opmux/event"
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// Metrics are those of all sessions of an agent.
+type Metrics struct {
+	sessions     prometheus.Gauge
+	failedStarts prometheus.Counter
+	panics       prometheus.Counter
+	refusals     *prometheus.CounterVec
+	operations   *prometheus.CounterVec
+	lostMarks    prometheus.Counter
+}
+
+// NewMetrics registers the metrics with reg; nil registers them nowhere.
+func NewMetrics(reg prometheus.Registerer) *Metrics {
+	m := &Metrics{
+		sessions: prometheus.NewGauge(prometheus.GaugeOpts{Name: "opmux_capture_sessions",
+			Help: "Client sessions that are captured now."}),
+		failedStarts: prometheus.NewCounter(prometheus.CounterOpts{Name: "opmux_capture_failed_starts_total",
+			Help: "Connections that did not become a session."}),
+		panics: prometheus.NewCounter(prometheus.CounterOpts{Name: "opmux_capture_panics_total",
+			Help: "Sessions that ended by a defect of the agent's."}),
+		refusals: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "opmux_capture_refusals_total",
+			Help: "Errors of the agent's to clients, by SQLSTATE."}, []string{"sqlstate"}),
+		operations: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "opmux_capture_operations_total",
+			Help: "Captured operations, by safety class and kind."}, []string{"class", "kind"}),
+		lostMarks: prometheus.NewCounter(prometheus.CounterOpts{Name: "opmux_capture_lost_sequence_marks_total",
+			Help: "Rolled back transactions whose sequence values could not be published."}),
+	}
+	if reg != nil {
+		reg.MustRegister(m.sessions, m.failedStarts, m.panics, m.refusals, m.operations, m.lostMarks)
+	}
+	return m
+}
+
+func (m *Metrics) count(ops []event.Operation) {
+	for i := range ops {
+		if !ops[i].More {
+			m.operations.WithLabelValues(string(ops[i].Class), string(ops[i].Kind)).Inc()
+		}
+	}
+}

@@ -1,0 +1,100 @@
+package session
+
+import (
+	"context"
+
+	"github.com/opmux/opmux/capture/classify"
+	"github.com/opmux/opmux/event"
+	"github.com/opmux/opmux/wire/pgwire"
+)
+
+// plan classifies one statement as the session stands. Where the settings are
+// not known, the server is asked first, and what was sent before is waited for.
+func (s *Session) plan(ctx context.Context, text string, oids []uint32, extended bool) (*classify.Plan, error) {
+	failed := !extended && s.transactionStatus() == pgwire.StatusFailed
+	if !failed {
+		ok, err := s.ensureContext(extended)
+		if err != nil {
+			return nil, err
+		}
+		failed = !ok
+	}
+	s.mu.Lock()
+	c := s.context
+	if c == nil {
+		c = s.lastContext
+	}
+	s.lastContext = c
+	in := classify.Input{SQL: text, ParamOIDs: oids, Level: s.cfg.Level, Schemas: c.schemas,
+		Settings: event.Context{User: c.user, Settings: c.settings},
+		InBlock:  s.status != pgwire.StatusIdle || s.wrapped || s.begun}
+	own := s.ownObjects || (s.tx != nil && s.tx.ownDDL)
+	s.mu.Unlock()
+	if failed {
+		return s.planFailedBlock(ctx, in)
+	}
+	if own {
+		in.Querier = querier{s: s, extended: extended}
+	}
+	if r := unreadable(c, text); r != nil {
+		return refusedPlan(text, r), nil
+	}
+	p, err := s.deps.Classifier.Classify(ctx, in)
+	if err == nil && !readableRows(c, p) {
+		return refusedPlan(text, encodingRefusal(c)), nil
+	}
+	return p, err
+}
+
+// planFailedBlock tells transaction control from the rest, which a failed block
+// refuses.
+func (s *Session) planFailedBlock(ctx context.Context, in classify.Input) (*classify.Plan, error) {
+	p, err := s.deps.Classifier.Classify(ctx, in)
+	if err == nil {
+		switch p.Kind {
+		case classify.Commit, classify.Rollback, classify.RollbackTo:
+			return p, nil
+		}
+	}
+	return &classify.Plan{Kind: classify.Pass, Class: event.ClassNone, SQL: in.SQL, ClientColumns: -1}, nil
+}
+
+func refusedPlan(text string, r *classify.Refusal) *classify.Plan {
+	return &classify.Plan{Kind: classify.Refused, Class: event.ClassRefused, SQL: text, Refusal: r,
+		Diverged: []string{"*"}, ClientColumns: -1}
+}
+
+// readableRows tells whether what a plan takes from answers or from COPY data
+// is in an encoding that can be recorded.
+func readableRows(c *sessionContext, p *classify.Plan) bool {
+	return c.setting("client_encoding") == "UTF8" || (p.Hidden == 0 && p.Kind != classify.Copy)
+}
+
+func encodingRefusal(c *sessionContext) *classify.Refusal {
+	return &classify.Refusal{Construct: "statement in client_encoding " + c.setting("client_encoding"),
+		Reason: "its rows or parameters are in an encoding that opmux does not convert",
+		Hint:   "SET client_encoding = 'UTF8'."}
+}
+
+// unreadable refuses text whose bytes mean something else to the server than to
+// the parser.
+func unreadable(c *sessionContext, text string) *classify.Refusal {
+	if c.setting("standard_conforming_strings") == "off" {
+		return &classify.Refusal{Construct: "statement under standard_conforming_strings = off",
+			Reason: "its string literals read differently to every parser",
+			Hint:   "SET standard_conforming_strings = on."}
+	}
+	if c.setting("client_encoding") != "UTF8" && !ascii([]byte(text)) {
+		return encodingRefusal(c)
+	}
+	return nil
+}
+
+func ascii(b []byte) bool {
+	for _, c := range b {
+		if c >= 0x80 {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,153 @@
+package session
+
+import (
+	"fmt"
+	"sort"
+	"strconv"
+	"strings"
+
+	"github.com/opmux/opmux/event"
+	"github.com/opmux/opmux/wire/pgwire"
+)
+
+// contextSettings are the settings that change what a statement means or how a
+// value reads as text. They travel with every transaction.
+var contextSettings = []string{
+	"DateStyle", "IntervalStyle", "TimeZone", "array_nulls", "backslash_quote", "bytea_output",
+	"check_function_bodies", "client_encoding", "default_table_access_method", "default_tablespace",
+	"default_text_search_config", "extra_float_digits", "lc_monetary", "lc_numeric", "lc_time",
+	"quote_all_identifiers", "role", "row_security", "search_path", "session_replication_role",
+	"standard_conforming_strings", "transform_null_equals", "xmlbinary", "xmloption",
+}
+
+// probeColumns precede the settings in the probe's row.
+const probeColumns = 8
+
+// probeSQL asks for everything that the agent must know of the session and its
+// transaction, in one row. Operators and functions are qualified, since the
+// session's search_path is the client's.
+var probeSQL = func() string {
+	var b strings.Builder
+	b.WriteString(`SELECT pg_catalog.pg_current_xact_id_if_assigned(), pg_catalog.pg_backend_pid(), ` +
+		`pg_catalog.int8(EXTRACT(epoch FROM pg_catalog.now()) OPERATOR(pg_catalog.*) 1000000), ` +
+		`CASE WHEN pg_catalog.pg_is_in_recovery() THEN 0 ELSE pg_catalog.pg_wal_lsn_diff(pg_catalog.pg_current_wal_insert_lsn(), '0/0') END, ` +
+		`pg_catalog.current_setting('transaction_isolation'), current_user, ` +
+		`pg_catalog.array_to_json(pg_catalog.current_schemas(true)), pg_catalog.array_to_json(pg_catalog.current_schemas(false))`)
+	for _, name := range contextSettings {
+		fmt.Fprintf(&b, ", pg_catalog.current_setting('%s')", name)
+	}
+	return b.String()
+}()
+
+// identitySQL asks whose session this is and which server it is on.
+const identitySQL = `SELECT session_user, pg_catalog.current_setting('application_name'), ` +
+	`pg_catalog.int8(EXTRACT(epoch FROM (SELECT a.backend_start FROM pg_catalog.pg_stat_get_activity(pg_catalog.pg_backend_pid()) a)) OPERATOR(pg_catalog.*) 1000000), ` +
+	`(SELECT system_identifier FROM pg_catalog.pg_control_system()), ` +
+	`pg_catalog.int8(EXTRACT(epoch FROM pg_catalog.pg_postmaster_start_time()) OPERATOR(pg_catalog.*) 1000000), ` +
+	`pg_catalog.pg_is_in_recovery()`
+
+// probe is one row of probeSQL.
+type probe struct {
+	xid       uint64
+	pid       int32
+	now       int64 // transaction time, microseconds since the Unix epoch
+	lsn       uint64
+	isolation string
+	context   *sessionContext
+}
+
+// sessionContext is the part of the probe that classification relies on. It is
+// shared between transactions and never altered.
+type sessionContext struct {
+	raw      string // for comparison
+	user     string
+	schemas  []string // current_schemas(true): the order in which names resolve
+	settings []event.Setting
+}
+
+func (c *sessionContext) setting(name string) string {
+	for _, s := range c.settings {
+		if s.Name == name {
+			return s.Value
+		}
+	}
+	return ""
+}
+
+// identity is the row of identitySQL.
+type identity struct {
+	user, application string
+	pid               int32
+	backendStart      int64
+	systemID          string
+	started           int64
+	recovery          bool
+}
+
+// parseProbe reads a row of probeSQL; known is returned again as its context
+// where nothing changed, so that the common case allocates little.
+func parseProbe(row []pgwire.DataRowValue, known *sessionContext) (*probe, error) {
+	if len(row) != probeColumns+len(contextSettings) {
+		return nil, fmt.Errorf("probe returned %d columns, expected %d", len(row), probeColumns+len(contextSettings))
+	}
+	p := &probe{isolation: string(row[4].Value)}
+	var err error
+	if !row[0].Null {
+		if p.xid, err = strconv.ParseUint(string(row[0].Value), 10, 64); err != nil {
+			return nil, fmt.Errorf("probe: transaction id: %w", err)
+		}
+	}
+	pid, err := strconv.ParseInt(string(row[1].Value), 10, 32)
+	if err != nil {
+		return nil, fmt.Errorf("probe: backend pid: %w", err)
+	}
+	p.pid = int32(pid)
+	if p.now, err = strconv.ParseInt(string(row[2].Value), 10, 64); err != nil {
+		return nil, fmt.Errorf("probe: transaction time: %w", err)
+	}
+	if p.lsn, err = strconv.ParseUint(string(row[3].Value), 10, 64); err != nil {
+		return nil, fmt.Errorf("probe: WAL position: %w", err)
+	}
+	var raw strings.Builder
+	for _, v := range row[5:] {
+		raw.Write(v.Value)
+		raw.WriteByte(0)
+	}
+	if known != nil && known.raw == raw.String() {
+		p.context = known
+		return p, nil
+	}
+	p.context, err = newContext(row, raw.String())
+	return p, err
+}
+
+func newContext(row []pgwire.DataRowValue, raw string) (*sessionContext, error) {
+	c := &sessionContext{raw: raw, user: string(row[5].Value)}
+	var err error
+	if c.schemas, err = jsonStrings(row[6].Value); err != nil {
+		return nil, fmt.Errorf("probe: schemas: %w", err)
+	}
+	path, err := jsonStrings(row[7].Value)
+	if err != nil {
+		return nil, fmt.Errorf("probe: search path: %w", err)
+	}
+	for i, name := range contextSettings {
+		value := string(row[probeColumns+i].Value)
+		if name == "search_path" {
+			// "$user" means another schema for the user that a target is written
+			// by, so the path travels as it resolved here.
+			value = quotePath(path)
+		}
+		c.settings = append(c.settings, event.Setting{Name: name, Value: value})
+	}
+	sort.Slice(c.settings, func(i, j int) bool { return c.settings[i].Name < c.settings[j].Name })
+	return c, nil
+}
+
+func quotePath(path []string) string {
+	quoted := make([]string, len(path))
+	for i, p := range path {
+		quoted[i] = `"` + strings.ReplaceAll(p, `"`, `""`) + `"`
+	}
+	return strings.Join(quoted, ", ")
+}

@@ -1,0 +1,130 @@
+package session
+
+import (
+	"github.com/opmux/opmux/wire/pgwire"
+)
+
+// answerKind is the message of the client's (or the agent's) that an entry
+// awaits the answer of.
+type answerKind int
+
+const (
+	answerQuery answerKind = iota
+	answerParse
+	answerBind
+	answerDescribe
+	answerExecute
+	answerClose
+	answerSync
+	answerFunction
+)
+
+// entry says what the answer to one message will look like and what to do with
+// it. The front makes it, the back works it off.
+type entry struct {
+	kind answerKind
+	// silent swallows the whole answer, errors too: the agent asked.
+	silent bool
+	// refusal, when set, takes the place of the error that the server is made to give.
+	refusal *refusal
+	// skipTags is how many CommandComplete messages precede the client's own
+	// (BEGIN that was put before a statement).
+	skipTags int
+	// shift is how many characters the agent put before the client's text.
+	shift int
+	// hold keeps CommandComplete and ReadyForQuery back for the front to release.
+	hold bool
+	// holdReady keeps ReadyForQuery alone back.
+	holdReady bool
+	// passReady forwards ReadyForQuery of an entry that is silent otherwise.
+	passReady bool
+	// muteWarning swallows notices: the agent's own BEGIN made the client's one warn.
+	muteWarning bool
+	// describes is the statement whose description passes, for entries that describe.
+	describes *statement
+	// portal is the client's portal that an Execute runs, where it is a write's.
+	portal *portal
+	// exec is the write being captured, nil for anything else.
+	exec *execution
+	// onTag runs under the session's lock when CommandComplete arrived.
+	onTag func(tag string)
+	// onDone runs under the session's lock when the answer has ended well.
+	onDone func()
+	// onFail runs under the session's lock when it ended in an error or was skipped.
+	onFail func()
+	// onRow gets the rows of a silent entry.
+	onRow func(values []pgwire.DataRowValue)
+	// onError gets the error under the session's lock; true: the client does not.
+	onError func(fields []pgwire.Field) bool
+}
+
+func (e *entry) done() {
+	if e.onDone != nil {
+		e.onDone()
+	}
+}
+
+func (e *entry) fail() {
+	if e.onFail != nil {
+		e.onFail()
+	}
+}
+
+// ends tells whether the entry's answer ends with ReadyForQuery.
+func (e *entry) ends() bool {
+	return e.kind == answerQuery || e.kind == answerSync || e.kind == answerFunction
+}
+
+// push appends an entry. After an error the server skips everything up to the
+// next Sync, so entries before that one are dropped as failed.
+func (s *Session) push(e *entry) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.skipping && e.kind != answerSync {
+		e.fail()
+		return
+	}
+	s.queue = append(s.queue, e)
+}
+
+// pop removes the head, whose answer has ended. Callers hold s.mu.
+func (s *Session) pop() {
+	s.queue[0] = nil
+	s.queue = s.queue[1:]
+	if len(s.queue) == 0 {
+		s.queue = s.room[:0]
+		s.empty.Broadcast()
+	}
+}
+
+// skip drops entries up to the next Sync after an error in the extended
+// protocol. Callers hold s.mu.
+func (s *Session) skip() {
+	s.skipping = true
+	for len(s.queue) > 0 && s.queue[0].kind != answerSync {
+		e := s.queue[0]
+		s.pop()
+		e.fail()
+	}
+}
+
+// drain sends what is pending upstream and waits until every answer is in. The
+// error is the one that ended the session's back.
+func (s *Session) drain() error {
+	if err := s.up.Flush(); err != nil {
+		return upstreamError(err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for len(s.queue) > 0 && s.backErr == nil {
+		s.empty.Wait()
+	}
+	return s.backErr
+}
+
+// idle tells whether no answer is awaited.
+func (s *Session) idle() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.queue) == 0
+}

@@ -1,0 +1,100 @@
+package session
+
+import (
+	"errors"
+	"strconv"
+
+	"github.com/opmux/opmux/capture/classify"
+	"github.com/opmux/opmux/capture/order"
+	"github.com/opmux/opmux/wire/pgwire"
+)
+
+// SQLSTATEs of the agent's own errors (PostgreSQL manual, appendix A).
+const (
+	stateNotSupported  = "0A000"
+	stateSerialization = "40001"
+	stateUnknown       = "08007"
+	stateShutdown      = "57P01"
+	stateNotReady      = "57P03"
+	stateNoDatabase    = "3D000"
+	stateProtocol      = "08P01"
+	stateAuthSpec      = "28000"
+	stateUpstream      = "08006"
+	stateLimit         = "54000"
+)
+
+// refusal is an error of the agent's to a client.
+type refusal struct {
+	severity string
+	code     string
+	message  string
+	hint     string
+	position int // 1-based characters, 0: none
+}
+
+func (r *refusal) fields() []pgwire.Field {
+	severity := r.severity
+	if severity == "" {
+		severity = "ERROR"
+	}
+	fields := []pgwire.Field{
+		{Code: pgwire.FieldSeverity, Value: severity},
+		{Code: pgwire.FieldSeverityPlain, Value: severity},
+		{Code: pgwire.FieldCode, Value: r.code},
+		{Code: pgwire.FieldMessage, Value: "opmux: " + r.message},
+	}
+	if r.hint != "" {
+		fields = append(fields, pgwire.Field{Code: pgwire.FieldHint, Value: r.hint})
+	}
+	if r.position > 0 {
+		fields = append(fields, pgwire.Field{Code: pgwire.FieldPosition, Value: strconv.Itoa(r.position)})
+	}
+	return fields
+}
+
+func (r *refusal) body() []byte { return pgwire.AppendFields(nil, r.fields()) }
+
+// refusedStatement is the answer to a statement that cannot be carried.
+func refusedStatement(c *classify.Refusal, offset int) *refusal {
+	r := &refusal{code: stateNotSupported, message: c.Construct + ": " + c.Reason, hint: c.Hint}
+	if c.Position > 0 {
+		r.position = c.Position + offset
+	}
+	return r
+}
+
+// refusedByGate is the answer to a transaction that surely did not happen.
+func refusedByGate(err error) *refusal {
+	r := &refusal{code: stateSerialization, message: err.Error(), hint: "The transaction was rolled back; it can be retried."}
+	var refused *order.RefusedError
+	if !errors.As(err, &refused) {
+		r.message = "the transaction could not be recorded: " + err.Error()
+	}
+	return r
+}
+
+// moved is the answer when the catalogue changed under a classified statement.
+func moved(what string) *refusal {
+	return &refusal{code: stateSerialization,
+		message: "the catalogue changed while the transaction ran: " + what,
+		hint:    "The transaction was rolled back; it can be retried."}
+}
+
+// brokenTx is the answer to the COMMIT of a transaction that cannot be recorded.
+func brokenTx(err error) *refusal {
+	var cannot *classify.Refusal
+	var large *pgwire.TooLargeError
+	switch {
+	case errors.As(err, &cannot):
+		return refusedStatement(cannot, 0)
+	case errors.As(err, &large):
+		return tooLarge(large)
+	}
+	return moved(err.Error())
+}
+
+// tooLarge is the answer to a message that is not kept whole.
+func tooLarge(e *pgwire.TooLargeError) *refusal {
+	return &refusal{code: stateLimit, message: e.Error(),
+		hint: "Send less in one statement, use COPY, or raise capture.max_message."}
+}

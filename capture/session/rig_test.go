@@ -1,0 +1,155 @@
+package session_test
+
+import (
+	"context"
+	"net"
+	"os"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/zap/zaptest"
+
+	"github.com/opmux/opmux/capture/catalog"
+	"github.com/opmux/opmux/capture/classify"
+	"github.com/opmux/opmux/capture/order"
+	"github.com/opmux/opmux/capture/order/settle"
+	"github.com/opmux/opmux/capture/session"
+	"github.com/opmux/opmux/event"
+	"github.com/opmux/opmux/internal/testkit"
+	"github.com/opmux/opmux/schema/avro"
+	"github.com/opmux/opmux/topics"
+)
+
+func TestMain(m *testing.M) { os.Exit(testkit.Main(m)) }
+
+// rig is a listener with everything behind it: a database of a real server, and
+// a broker.
+type rig struct {
+	t       testing.TB
+	pg      *testkit.PG
+	db      string
+	address string
+	topics  topics.Config
+	codec   *avro.Codec
+	ledger  *order.Ledger
+}
+
+const source = "orders"
+
+// newRig starts an agent's session layer on a new database; setup is run on it first.
+func newRig(t testing.TB, change func(*session.Config), setup ...string) *rig {
+	t.Helper()
+	r := &rig{t: t, pg: testkit.SharedPostgres(t), codec: avro.New()}
+	r.db = r.pg.CreateDB(t)
+	r.pg.Exec(t, r.db, setup...)
+	r.topics = topics.Config{Brokers: testkit.Kfake(t), Prefix: "opmux"}
+	ctx, cancel := context.WithCancel(context.Background())
+	if _, err := topics.Create(ctx, r.topics, topics.Want{Sources: []string{source}}); err != nil {
+		t.Fatal(err)
+	}
+	cfg := session.Config{Database: r.db, Level: event.LevelCount, MaxMessage: 16 << 20, ChunkBytes: 64 << 10, AuthTimeout: 30 * time.Second}
+	if change != nil {
+		change(&cfg)
+	}
+	log := zaptest.NewLogger(t, zaptest.WrapOptions())
+	cat, err := catalog.Open(ctx, catalog.Config{DSN: r.pg.DSN(r.db), Log: log})
+	if err != nil {
+		t.Fatal(err)
+	}
+	producer, err := topics.NewProducer(ctx, r.topics)
+	if err != nil {
+		t.Fatal(err)
+	}
+	settler, err := settle.Open(r.pg.DSN(r.db))
+	if err != nil {
+		t.Fatal(err)
+	}
+	gate := order.GateRecorded
+	if cfg.None {
+		gate = order.GateNone
+	}
+	r.ledger, err = order.Open(ctx, order.Config{Source: source, Agent: "a1", Gate: gate},
+		order.Deps{Producer: producer, Topics: r.topics, Codec: r.codec, Settler: settler, DSN: r.pg.DSN(r.db), Log: log})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.address = ln.Addr().String()
+	l := session.NewListener(cfg, session.Deps{Upstream: &session.Primary{Address: upstreamAddress(r.pg)},
+		Classifier: classify.New(classify.Config{Catalog: cat}), Catalog: cat, Ledger: func() *order.Ledger { return r.ledger },
+		Log: log, Metrics: session.NewMetrics(nil)}, session.Limits{Sessions: 100, Handshakes: 100, Drain: time.Second})
+	var wait sync.WaitGroup
+	run := func(f func(context.Context) error) {
+		wait.Add(1)
+		go func() {
+			defer wait.Done()
+			if err := f(ctx); err != nil && ctx.Err() == nil {
+				t.Error(err)
+			}
+		}()
+	}
+	run(func(ctx context.Context) error { return l.Run(ctx, ln) })
+	run(cat.Run)
+	run(r.ledger.Run)
+	t.Cleanup(func() {
+		cancel()
+		wait.Wait()
+		closing, stop := context.WithTimeout(context.Background(), 10*time.Second)
+		defer stop()
+		_ = r.ledger.Close(closing)
+		_, _, _ = cat.Close(), producer.Close(), settler.Close()
+	})
+	return r
+}
+
+// DSN leads through the agent.
+func (r *rig) DSN() string {
+	return "postgres://postgres@" + r.address + "/" + r.db + "?sslmode=disable"
+}
+
+// client opens a raw session through the agent.
+func (r *rig) client() *rawClient { return dialRaw(r.t, r.address, r.db) }
+
+// direct opens a raw session past the agent.
+func (r *rig) direct() *rawClient { return dialRaw(r.t, upstreamAddress(r.pg), r.db) }
+
+// record is one record of the ops topic with its offset.
+type record struct {
+	offset int64
+	*event.Record
+}
+
+// records reads the ops topic as it is now.
+func (r *rig) records() []record {
+	r.t.Helper()
+	messages, err := topics.ReadAll(context.Background(), r.topics, r.topics.Names().Ops(source))
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	var out []record
+	for _, m := range messages {
+		rec, err := r.codec.DecodeRecord(m.Value)
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		out = append(out, record{m.Offset, rec})
+	}
+	return out
+}
+
+// committed returns the operations of committed transactions, chunks included,
+// in the topic's order, once every intent has its outcome.
+func (r *rig) committed() []event.Operation {
+	r.t.Helper()
+	var ops []event.Operation
+	testkit.Eventually(r.t, 10*time.Second, func() error {
+		var err error
+		ops, err = committedOf(r.records())
+		return err
+	})
+	return ops
+}

@@ -1,0 +1,166 @@
+package session_test
+
+import (
+	"testing"
+
+	"github.com/opmux/opmux/capture/session"
+	"github.com/opmux/opmux/event"
+	"github.com/opmux/opmux/wire/pgwire"
+)
+
+// schema is what the scripts of this file work on.
+var schema = []string{
+	`CREATE TABLE t (id int PRIMARY KEY, v int, w text DEFAULT 'w')`,
+	`CREATE TABLE s (id serial PRIMARY KEY, v text)`,
+	`CREATE TABLE parent (id int PRIMARY KEY)`,
+	`CREATE TABLE child (id int PRIMARY KEY, p int REFERENCES parent DEFERRABLE INITIALLY DEFERRED)`,
+	`INSERT INTO t SELECT g, g * 10, 'row' || g FROM generate_series(1, 20) g`,
+	`INSERT INTO parent VALUES (1)`,
+}
+
+// scripts are conversations; each step sends messages and reads up to ReadyForQuery.
+var scripts = map[string][]func(*rawClient){
+	"simple autocommit": {
+		q(`UPDATE t SET v = 1 WHERE id = 1`), q(`UPDATE t SET v = 1 WHERE id = 99`), q(`INSERT INTO t VALUES (100, 1)`),
+		q(`INSERT INTO t VALUES (100, 1)`), q(`INSERT INTO t VALUES (101, 1) RETURNING *`), q(`DELETE FROM t WHERE id = 100`),
+		q(`INSERT INTO s (v) VALUES ('a') RETURNING id`), q(`INSERT INTO s (v) SELECT w FROM t WHERE id < 4`),
+		q(`UPDATE t SET v = v + 1 WHERE id < 4`), q(`DELETE FROM t WHERE v > 100 RETURNING id, w`), q(`SELECT * FROM t ORDER BY id`), q(``), q(`-- nothing`),
+	},
+	"errors have the client's positions": {
+		q(`SELECT nothere FROM t`), q(`INSERT INTO t VALUES (1, nothere)`), q(`UPDATE t SET v = nothere WHERE v > 3`),
+		q(`UPDATE nothere SET v = 1`), q(`SELEC 1`), q(`INSERT INTO t (id) VALUES (200) RETURNING nothere`),
+		q(`SELECT 1; SELECT nothere; SELECT 2`), q(`INSERT INTO t VALUES (201, 1); SELECT nothere; SELECT 2`),
+	},
+	"block": {
+		q(`BEGIN`), q(`INSERT INTO t VALUES (300, 1)`), q(`SELECT v FROM t WHERE id = 300`), q(`COMMIT`),
+		q(`BEGIN`), q(`UPDATE t SET v = 2 WHERE id = 300`), q(`ROLLBACK`),
+		q(`BEGIN`), q(`INSERT INTO t VALUES (300, 1)`), q(`SELECT 1`), q(`COMMIT`), q(`SELECT v FROM t WHERE id = 300`),
+		q(`COMMIT`), q(`ROLLBACK`), q(`BEGIN`), q(`BEGIN`), q(`UPDATE t SET v = 5 WHERE id = 2`), q(`COMMIT AND CHAIN`), q(`UPDATE t SET v = 6 WHERE id = 2`), q(`COMMIT`),
+	},
+	"savepoints": {
+		q(`BEGIN`), q(`SAVEPOINT a`), q(`UPDATE t SET v = 7 WHERE id = 3`), q(`ROLLBACK TO a`), q(`UPDATE t SET v = 8 WHERE id = 4`),
+		q(`SAVEPOINT b`), q(`INSERT INTO t VALUES (4, 4)`), q(`SELECT 1`), q(`ROLLBACK TO b`), q(`RELEASE b`), q(`COMMIT`), q(`SELECT id, v FROM t WHERE id IN (3, 4) ORDER BY id`),
+	},
+	"several statements in one Query": {
+		q(`INSERT INTO t VALUES (400, 1); UPDATE t SET v = 2 WHERE id = 400; SELECT v FROM t WHERE id = 400`),
+		q(`INSERT INTO t VALUES (401, 1); INSERT INTO t VALUES (401, 1)`), q(`SELECT * FROM t WHERE id = 401`),
+		q(`BEGIN; INSERT INTO t VALUES (402, 1); COMMIT`), q(`BEGIN; INSERT INTO t VALUES (403, 1)`), q(`ROLLBACK; INSERT INTO t VALUES (404, 1)`),
+		q(`SELECT id FROM t WHERE id > 399 ORDER BY id`), q(`SELECT 1; SELECT 2`), q(`BEGIN; SELECT 1; ROLLBACK`),
+	},
+	"deferred constraint": {
+		q(`INSERT INTO child VALUES (1, 77)`), q(`BEGIN`), q(`INSERT INTO child VALUES (2, 77)`), q(`COMMIT`), q(`SELECT 1`),
+		q(`BEGIN`), q(`INSERT INTO child VALUES (3, 78)`), q(`INSERT INTO parent VALUES (78)`), q(`COMMIT`), q(`SELECT * FROM child`),
+	},
+	"copy": {
+		copyIn(`COPY t FROM STDIN`, "500\t1\tx\n501\t2\ty\n"), copyIn(`COPY t FROM STDIN`, "502\tx\n"), q(`SELECT count(*) FROM t`),
+		q(`BEGIN`), copyIn(`COPY t (id, v) FROM STDIN WITH (FORMAT csv)`, "503,1\n"), q(`COMMIT`), copyOut(`COPY (SELECT id FROM t WHERE id > 499 ORDER BY id) TO STDOUT`),
+	},
+	"settings and session commands": {
+		q(`SET search_path = pg_temp, public`), q(`UPDATE t SET v = 9 WHERE id = 5`), q(`SHOW search_path`), q(`RESET ALL`),
+		q(`SET TIME ZONE 'Europe/Berlin'`), q(`BEGIN`), q(`SET LOCAL DateStyle = 'SQL, DMY'`), q(`UPDATE t SET v = 10 WHERE id = 5`), q(`COMMIT`), q(`SHOW DateStyle`),
+		q(`CREATE TEMP TABLE tt (a int)`), q(`INSERT INTO tt VALUES (1)`), q(`INSERT INTO t SELECT 600 + a FROM tt`), q(`LISTEN x`), q(`SELECT pg_advisory_lock(1)`), q(`DISCARD ALL`), q(`UPDATE t SET v = 11 WHERE id = 5`),
+	},
+	"SQL-level prepared statements": {
+		q(`PREPARE u (int, int) AS UPDATE t SET v = $2 WHERE id = $1`), q(`EXECUTE u (6, 60)`), q(`EXECUTE u (6, 61)`), q(`DEALLOCATE u`), q(`EXECUTE u (6, 62)`),
+		q(`PREPARE r AS SELECT 1 AS one`), q(`EXECUTE r`), q(`DEALLOCATE ALL`),
+	},
+	"ddl": {
+		q(`CREATE TABLE n (a int PRIMARY KEY, b text)`), q(`INSERT INTO n VALUES (1, 'x')`), q(`ALTER TABLE n ADD COLUMN c int DEFAULT 5`),
+		q(`INSERT INTO n VALUES (2, 'y') RETURNING *`), q(`BEGIN`), q(`CREATE TABLE n2 (a int PRIMARY KEY)`), q(`INSERT INTO n2 VALUES (1)`), q(`COMMIT`),
+		q(`TRUNCATE n`), q(`CREATE INDEX CONCURRENTLY ni ON n (b)`), q(`DROP TABLE n, n2`), q(`INSERT INTO n VALUES (1)`), q(`VACUUM t`), q(`BEGIN`), q(`VACUUM t`), q(`ROLLBACK`),
+	},
+	"sequences": {q(`SELECT nextval('s_id_seq')`), q(`BEGIN`), q(`SELECT nextval('s_id_seq')`), q(`ROLLBACK`), q(`SELECT currval('s_id_seq')`), q(`SELECT setval('s_id_seq', 100)`), q(`INSERT INTO s (v) VALUES ('x')`), q(`SELECT * FROM s`)},
+	"extended autocommit": {
+		ext(`UPDATE t SET v = $1 WHERE id = $2`, nil, 0, "1", "7"), ext(`UPDATE t SET v = v + $1 WHERE id < $2`, nil, 0, "1", "5"),
+		ext(`INSERT INTO s (v) VALUES ($1) RETURNING id, v`, nil, 0, "a"), ext(`INSERT INTO s (v) VALUES ($1) RETURNING *`, []int16{1}, 0, "b"),
+		ext(`INSERT INTO s (v) VALUES ($1) RETURNING id, v`, []int16{1, 0}, 0, "c"), ext(`INSERT INTO s (v) VALUES ($1)`, []int16{1}, 1, "d"),
+		ext(`INSERT INTO t VALUES (1)`, nil, 0), ext(`SELECT nothere`, nil, 0), ext(`DELETE FROM t WHERE id = $1 RETURNING w`, nil, 0, "8"), ext(`SELECT v FROM t WHERE id = 7`, nil, 0), ext(``, nil, 0),
+		ext(`SELECT 1; SELECT 2`, nil, 0), ext(`INSERT INTO t (id) VALUES ($1)`, nil, 0, "notanumber"),
+	},
+	"extended block": {
+		ext(`BEGIN`, nil, 0), ext(`UPDATE t SET v = 70 WHERE id = 9`, nil, 0), ext(`COMMIT`, nil, 0), ext(`BEGIN`, nil, 0), ext(`INSERT INTO t VALUES (9)`, nil, 0), ext(`SELECT 1`, nil, 0), ext(`COMMIT`, nil, 0),
+		ext(`BEGIN`, nil, 0), ext(`SAVEPOINT x`, nil, 0), ext(`UPDATE t SET v = 71 WHERE id = 9`, nil, 0), ext(`ROLLBACK TO x`, nil, 0), ext(`COMMIT`, nil, 0), ext(`SELECT v FROM t WHERE id = 9`, nil, 0),
+		ext(`BEGIN`, nil, 0), ext(`INSERT INTO child VALUES (9, 99)`, nil, 0), ext(`COMMIT`, nil, 0), ext(`INSERT INTO child VALUES (9, 99)`, nil, 0),
+	},
+	"pipelines": {
+		func(c *rawClient) {
+			for _, sql := range []string{`BEGIN`, `UPDATE t SET v = 80 WHERE id = 10`, `SELECT v FROM t WHERE id = 10`, `COMMIT`} {
+				c.parse("", sql).bind("", "", nil).execute("", 0)
+			}
+			c.sync().ready()
+		},
+		func(c *rawClient) {
+			for _, sql := range []string{`UPDATE t SET v = 81 WHERE id = 10`, `SELECT v FROM t WHERE id = 10`, `UPDATE t SET v = 82 WHERE id < 3`} {
+				c.parse("", sql).bind("", "", nil).describe(true, "").execute("", 0)
+			}
+			c.sync().ready()
+		},
+		func(c *rawClient) {
+			for _, sql := range []string{`UPDATE t SET v = 83 WHERE id = 10`, `INSERT INTO t VALUES (10)`, `UPDATE t SET v = 84 WHERE id = 10`} {
+				c.parse("", sql).bind("", "", nil).execute("", 0)
+			}
+			c.sync().ready()
+		},
+		ext(`SELECT v FROM t WHERE id = 10`, nil, 0),
+		func(c *rawClient) {
+			for range 3 {
+				c.parse("", `UPDATE t SET v = v + 1 WHERE id = 11`).bind("", "", nil).execute("", 0).sync()
+			}
+			c.ready()
+			c.ready()
+			c.ready()
+		},
+	},
+	"named statements and row limits": {
+		func(c *rawClient) { c.parse("ins", `INSERT INTO s (v) VALUES ($1) RETURNING id`).sync().ready() },
+		func(c *rawClient) { c.describe(false, "ins").sync().ready() },
+		func(c *rawClient) { c.bind("", "ins", nil, "x").execute("", 0).sync().ready() },
+		func(c *rawClient) {
+			c.parse("many", `UPDATE t SET v = 0 WHERE id < 5 RETURNING id`).bind("p", "many", nil).execute("p", 2).execute("p", 1).sync().ready()
+		},
+		func(c *rawClient) { c.bind("p", "many", nil).execute("p", 2).sync().ready() },
+		q(`SELECT id, v FROM t WHERE id < 6 ORDER BY id`),
+		func(c *rawClient) { c.parse("ins", `SELECT 1`).sync().ready() },
+		func(c *rawClient) { c.send(pgwire.Close, pgwire.Target{Name: "ins"}.Append(nil)).sync().ready() },
+		func(c *rawClient) { c.bind("", "ins", nil, "x").execute("", 0).sync().ready() },
+	},
+}
+
+func q(sql string) func(*rawClient) { return func(c *rawClient) { c.query(sql).ready() } }
+
+func ext(sql string, formats []int16, limit int32, params ...string) func(*rawClient) {
+	return func(c *rawClient) {
+		c.parse("", sql).bind("", "", formats, params...).describe(true, "").execute("", limit).sync().ready()
+	}
+}
+
+func copyIn(sql, data string) func(*rawClient) {
+	return func(c *rawClient) {
+		c.query(sql).until(pgwire.CopyInResponse)
+		c.send(pgwire.CopyData, []byte(data)).send(pgwire.CopyDone, nil).ready()
+	}
+}
+
+func copyOut(sql string) func(*rawClient) { return q(sql) }
+
+// TestI5AnswersAreTheServersOwn: what a client sees through the agent is, message
+// by message, what it sees directly.
+func TestI5AnswersAreTheServersOwn(t *testing.T) {
+	for _, level := range []event.Level{event.LevelCount, event.LevelFull} {
+		for name, script := range scripts {
+			t.Run(string(level)+"/"+name, func(t *testing.T) {
+				through := newRig(t, func(c *session.Config) { c.Level = level }, schema...)
+				past := newRig(t, nil, schema...)
+				a, b := through.client(), past.direct()
+				for i, step := range script {
+					step(a)
+					step(b)
+					if got, want := a.take(), b.take(); got != want {
+						t.Errorf("step %d: through the agent:\n%s\ndirectly:\n%s", i, got, want)
+					}
+				}
+				through.committed()
+			})
+		}
+	}
+}

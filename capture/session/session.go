@@ -1,0 +1,214 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"github.com/opmux/opmux/wire/pgwire"
+	"go.uber.org/zap"
+)
+
+// bufferSize is what each direction of a session holds at rest, in bytes.
+const bufferSize = 8 << 10
+
+// Conn is one side of a session.
+type Conn interface {
+	net.Conn
+}
+
+// Session relays one client. Fields below mu are shared by front and back.
+type Session struct {
+	cfg  *Config
+	deps *Deps
+	log  *zap.Logger
+
+	client, server Conn
+	cr, sr         *pgwire.Reader // client and server stream
+	up             *pgwire.Writer // to the server, used by the front alone
+	ledger         ledger
+	stopping       func() bool // the agent is stopping
+	who            identity
+	database       string
+	user           string
+
+	// down is the stream to the client; front and back write it under downMu.
+	downMu sync.Mutex
+	down   *pgwire.Writer
+
+	mu    sync.Mutex
+	empty *sync.Cond // queue has run empty, or the back has ended
+	queue []*entry
+	room  []*entry // the queue's first backing array, used again
+	// skipping is set from an error of the extended protocol to its Sync.
+	skipping bool
+	backErr  error
+	status   byte // of the last ReadyForQuery
+	// failed is set from an error to the next ReadyForQuery.
+	failed bool
+	// held are the messages that an entry with hold or holdReady kept back.
+	held []byte
+	// copyIn is set while the server waits for COPY data.
+	copyIn bool
+	// context is what the session's settings are, nil when they may have changed.
+	context, lastContext *sessionContext
+	// ownObjects says that the session made objects (temporary tables) that the
+	// agent's own connection may not see.
+	ownObjects bool
+	// contextChanged says that a setting was changed since the transaction began.
+	contextChanged bool
+	tx             *txn
+	prepared       map[string]bool // the agent's own statements that exist on the server
+	statements     map[string]*statement
+	portals        map[string]*portal
+
+	// The rest is the front's alone.
+
+	// begun is true inside a block that the client opened, as far as sent.
+	begun bool
+	// wrapped is true from a BEGIN of the agent's to its COMMIT.
+	wrapped bool
+	// synced is true from a Sync of the client's to the next message that is
+	// planned upon the state that it left.
+	synced bool
+
+	closed sync.Once
+}
+
+// errEnded is the end of a session that needs no report.
+var errEnded = errors.New("session ended")
+
+// serve relays until one side ends.
+func (s *Session) serve(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	backDone := make(chan struct{})
+	go func() {
+		defer close(backDone)
+		err := s.guard("back", func() error { return s.back(ctx) })
+		s.mu.Lock()
+		s.backErr = err
+		s.empty.Broadcast()
+		s.mu.Unlock()
+		// The front may be waiting for the client, which has nothing more to hear.
+		_ = s.client.SetReadDeadline(time.Unix(1, 0)) //nolint:errcheck // a closed connection is as good
+	}()
+	stop := context.AfterFunc(ctx, s.close)
+	defer stop()
+	err := s.guard("front", func() error { return s.front(ctx) })
+	s.close()
+	<-backDone
+	s.abandon()
+	s.mu.Lock()
+	backErr := s.backErr
+	s.mu.Unlock()
+	if errors.Is(err, errEnded) || (backErr != nil && isClosed(err)) {
+		err = backErr
+	}
+	if err == nil || errors.Is(err, errEnded) || isClosed(err) {
+		return nil
+	}
+	return err
+}
+
+// guard turns a panic into an error, so that it ends this session only.
+func (s *Session) guard(where string, run func() error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			s.deps.Metrics.panics.Inc()
+			err = fmt.Errorf("panic in session %s: %v\n%s", where, p, debug.Stack())
+			s.close()
+		}
+	}()
+	return run()
+}
+
+// wake interrupts a session that waits for its client, so that it looks whether
+// it is to end.
+func (s *Session) wake() {
+	if err := s.client.SetReadDeadline(time.Unix(1, 0)); err != nil {
+		s.close()
+	}
+}
+
+func (s *Session) close() {
+	s.closed.Do(func() {
+		if err := errors.Join(s.client.Close(), s.server.Close()); err != nil && !errors.Is(err, net.ErrClosed) {
+			s.log.Debug("closing a session", zap.Error(err))
+		}
+	})
+}
+
+// abandon settles what a session leaves behind when it ends inside a
+// transaction: the primary rolls it back, its sequences stay drawn.
+func (s *Session) abandon() {
+	s.mu.Lock()
+	tx := s.tx
+	s.tx = nil
+	s.mu.Unlock()
+	if tx != nil {
+		s.publishMarks(context.Background(), tx)
+	}
+}
+
+// toClient writes a message of the agent's to the client.
+func (s *Session) toClient(typ byte, body []byte) error {
+	s.downMu.Lock()
+	defer s.downMu.Unlock()
+	if err := s.down.Message(typ, body); err != nil {
+		return clientError(err)
+	}
+	return nil
+}
+
+// flushClient sends what the client has not been sent yet.
+func (s *Session) flushClient() error {
+	s.downMu.Lock()
+	defer s.downMu.Unlock()
+	if err := s.down.Flush(); err != nil {
+		return clientError(err)
+	}
+	return nil
+}
+
+// ready tells the client the session's state, as ReadyForQuery.
+func (s *Session) ready(status byte) error {
+	if err := s.toClient(pgwire.ReadyForQuery, []byte{status}); err != nil {
+		return err
+	}
+	return s.flushClient()
+}
+
+// refuse sends an error of the agent's.
+func (s *Session) refuse(r *refusal) error {
+	s.deps.Metrics.refusals.WithLabelValues(r.code).Inc()
+	return s.toClient(pgwire.ErrorResponse, r.body())
+}
+
+// die ends the session with a FATAL error.
+func (s *Session) die(r *refusal) error {
+	r.severity = "FATAL"
+	if err := s.refuse(r); err != nil {
+		return err
+	}
+	if err := s.flushClient(); err != nil {
+		return err
+	}
+	return errEnded
+}
+
+// sideError says which side of a session failed.
+type sideError struct {
+	side string
+	err  error
+}
+
+func (e *sideError) Error() string { return e.side + ": " + e.err.Error() }
+func (e *sideError) Unwrap() error { return e.err }
+
+func clientError(err error) error   { return &sideError{"client", err} }
+func upstreamError(err error) error { return &sideError{"primary", err} }

@@ -1,0 +1,121 @@
+package session
+
+import (
+	"context"
+
+	"github.com/opmux/opmux/capture/classify"
+	"github.com/opmux/opmux/wire/pgwire"
+)
+
+// several deals with a Query of several statements, which the server would run
+// in one implicit transaction. Where all of them are uncaptured they go as they
+// are; otherwise one by one, inside a block of the agent's.
+func (s *Session) several(ctx context.Context, m pgwire.Message, text string, statements []classify.Statement) error {
+	plain, err := s.allPlain(ctx, statements)
+	if err != nil {
+		return s.planFailed(err, false)
+	}
+	if plain {
+		return s.sendRaw(m, &entry{kind: answerQuery})
+	}
+	for i, st := range statements {
+		last := i == len(statements)-1
+		ok, told, err := s.oneOfSeveral(ctx, text, st, last)
+		if err != nil || told {
+			return err
+		}
+		if !ok {
+			break
+		}
+	}
+	if s.wrapped {
+		return s.finishWrapped(ctx, false)
+	}
+	return s.ready(s.transactionStatus())
+}
+
+// allPlain tells whether every statement can be forwarded unseen.
+func (s *Session) allPlain(ctx context.Context, statements []classify.Statement) (bool, error) {
+	for _, st := range statements {
+		p, err := s.plan(ctx, st.Text, nil, false)
+		if err != nil {
+			return false, err
+		}
+		if (p.Kind != classify.Pass && p.Kind != classify.Maintenance) || p.ContextChanges || p.DiscardsStatements || p.CatalogChanges {
+			return false, nil
+		}
+	}
+	return true, nil
+}
+
+// oneOfSeveral runs one statement and waits for its answer. False: it failed,
+// and what follows is not run. Told: the client has had its ReadyForQuery.
+func (s *Session) oneOfSeveral(ctx context.Context, text string, st classify.Statement, last bool) (ok, told bool, err error) {
+	plan, err := s.plan(ctx, st.Text, nil, false)
+	if err != nil {
+		return false, true, s.planFailed(err, false)
+	}
+	p := part{plan: plan, text: st.Text, sql: plan.SQL, before: characters(text[:st.Offset]), quiet: true}
+	r := s.refusedPlan(plan, p.before)
+	if r == nil && s.transactionStatus() != pgwire.StatusFailed {
+		p, r = s.resolveExecute(p)
+	}
+	if r != nil {
+		return false, false, s.refusePart(r, p)
+	}
+	plan = p.plan
+	switch plan.Kind {
+	case classify.Begin, classify.Commit, classify.Rollback:
+	default:
+		if s.transactionStatus() == pgwire.StatusIdle {
+			if begun, err := s.beginImplicit(); err != nil || !begun {
+				return false, false, err
+			}
+		}
+	}
+	if captured(plan) && plan.Kind != classify.Standalone && s.transactionStatus() == pgwire.StatusBlock {
+		ok, err = s.write(ctx, p, false, last && s.wrapped)
+		return ok, false, err
+	}
+	e := &entry{kind: answerQuery, shift: -p.before, hold: last && s.wrapped && plan.Kind != classify.Commit, holdReady: true}
+	failed := false
+	e.onFail = func() { failed = true }
+	if plan.Kind == classify.Commit {
+		done, err := s.commitSimple(ctx, p, e)
+		return done && !failed, !done, err
+	}
+	if err := s.uncaptured(ctx, p, e); err != nil {
+		return false, false, err
+	}
+	err = s.drain()
+	return !failed, false, err
+}
+
+// beginImplicit opens the block that stands for the server's implicit
+// transaction. False: the server did not open it, and has said why.
+func (s *Session) beginImplicit() (bool, error) {
+	e := &entry{kind: answerQuery, silent: true}
+	if err := s.send(pgwire.Query, pgwire.AppendQuery(nil, "BEGIN"), e); err != nil {
+		return false, err
+	}
+	if err := s.drain(); err != nil {
+		return false, err
+	}
+	s.wrapped = s.transactionStatus() == pgwire.StatusBlock
+	return s.wrapped, nil
+}
+
+// refusePart answers one statement with an error of the agent's; where others
+// stood before it in the same Query, ReadyForQuery is the caller's.
+func (s *Session) refusePart(r *refusal, p part) error {
+	if !p.quiet {
+		return s.refuseQuery(r)
+	}
+	if s.transactionStatus() == pgwire.StatusIdle {
+		return s.refuse(r)
+	}
+	if err := s.send(pgwire.Query, pgwire.AppendQuery(nil, failingSQL), &entry{kind: answerQuery, refusal: r, holdReady: true}); err != nil {
+		return err
+	}
+	return s.drain()
+}

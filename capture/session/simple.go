@@ -1,0 +1,289 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"unicode/utf8"
+
+	"github.com/opmux/opmux/capture/classify"
+	"github.com/opmux/opmux/event"
+	"github.com/opmux/opmux/wire/pgwire"
+)
+
+// wrapPrefix goes before an autocommit write, in one text with it: if BEGIN
+// fails (a cancel that came late), the statement does not run either.
+const wrapPrefix = "BEGIN;"
+
+// part is one statement of a Query message.
+type part struct {
+	plan *classify.Plan
+	text string // as the client wrote it
+	sql  string // as it is sent
+	// before is how many characters of the client's text precede sql's beginning.
+	before int
+	// quiet leaves ReadyForQuery to the caller: other parts follow.
+	quiet bool
+	// params are the arguments of an SQL-level EXECUTE.
+	params []event.Param
+}
+
+// onQuery deals with the simple protocol. Every answer is waited for before the
+// next Query is planned, since the plan depends on the transaction's status.
+func (s *Session) onQuery(ctx context.Context, m pgwire.Message) error {
+	text, err := pgwire.QueryText(m.Body())
+	if err != nil {
+		return clientError(err)
+	}
+	if err := s.settle(ctx); err != nil {
+		return err
+	}
+	s.dropStatement("") // as the server does
+	statements, err := s.deps.Classifier.Split(text)
+	if err != nil {
+		return s.unparsable(text)
+	}
+	switch len(statements) {
+	case 0:
+		return s.sendRaw(m, &entry{kind: answerQuery})
+	case 1:
+		return s.single(ctx, m, text, statements[0])
+	}
+	return s.several(ctx, m, text, statements)
+}
+
+// settle waits for every answer and deals with a transaction that has ended
+// without the agent's doing: by ROLLBACK, or by an error of a COMMIT.
+func (s *Session) settle(ctx context.Context) error {
+	if err := s.drain(); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	over := s.status == pgwire.StatusIdle && (s.tx != nil || s.contextChanged || s.begun)
+	s.mu.Unlock()
+	if over {
+		s.endTx(ctx, false)
+	}
+	return nil
+}
+
+// single deals with a Query of one statement.
+func (s *Session) single(ctx context.Context, m pgwire.Message, text string, st classify.Statement) error {
+	plan, err := s.plan(ctx, st.Text, nil, false)
+	if err != nil {
+		return s.planFailed(err, false)
+	}
+	if r := s.refusedPlan(plan, characters(text[:st.Offset])); r != nil {
+		return s.refuseQuery(r)
+	}
+	p := part{plan: plan, text: text, sql: text}
+	if plan.SQL != st.Text {
+		p.sql, p.before = plan.SQL, characters(text[:st.Offset])
+	}
+	if s.transactionStatus() == pgwire.StatusFailed {
+		return s.inFailed(ctx, m, p)
+	}
+	p, r := s.resolveExecute(p)
+	if r != nil {
+		return s.refuseQuery(r)
+	}
+	plan = p.plan
+	if !captured(plan) {
+		return s.uncaptured(ctx, p, &entry{kind: answerQuery, shift: -p.before})
+	}
+	if plan.Kind == classify.Standalone {
+		return s.standalone(ctx, p)
+	}
+	wrap := s.transactionStatus() == pgwire.StatusIdle
+	ok, err := s.write(ctx, p, wrap, wrap)
+	if err != nil || !ok || !wrap {
+		return err
+	}
+	return s.finishWrapped(ctx, false)
+}
+
+// refusedPlan is the answer to a statement that policy reject does not run.
+func (s *Session) refusedPlan(p *classify.Plan, before int) *refusal {
+	if s.cfg.Flag {
+		return nil
+	}
+	if p.Kind == classify.Prepare && p.Inner != nil {
+		p = p.Inner
+	}
+	if p.Kind != classify.Refused {
+		return nil
+	}
+	return refusedStatement(p.Refusal, before)
+}
+
+// inFailed forwards what comes in a failed block: the server refuses all but
+// its end and ROLLBACK TO.
+func (s *Session) inFailed(ctx context.Context, m pgwire.Message, p part) error {
+	switch p.plan.Kind {
+	case classify.Commit, classify.Rollback, classify.RollbackTo:
+		return s.uncaptured(ctx, p, &entry{kind: answerQuery})
+	}
+	return s.sendRaw(m, &entry{kind: answerQuery})
+}
+
+// captured tells whether a statement's effect is to be published.
+func captured(p *classify.Plan) bool {
+	switch p.Kind {
+	case classify.Draw, classify.Write, classify.Copy, classify.DDL, classify.MustFail, classify.Standalone, classify.Refused:
+		return true
+	}
+	return false
+}
+
+// uncaptured forwards a statement that is not published: reads, transaction
+// control and session commands.
+func (s *Session) uncaptured(ctx context.Context, p part, e *entry) error {
+	switch p.plan.Kind {
+	case classify.Commit:
+		_, err := s.commitSimple(ctx, p, e)
+		return err
+	case classify.Rollback:
+		return s.rollbackSimple(ctx, p, e)
+	}
+	if err := s.hook(p.plan, p.text, e); err != nil {
+		return err
+	}
+	return s.send(pgwire.Query, pgwire.AppendQuery(nil, p.sql), e)
+}
+
+// hook sets what an uncaptured statement changes of the session once it is done.
+func (s *Session) hook(p *classify.Plan, text string, e *entry) error {
+	switch p.Kind {
+	case classify.Begin:
+		e.muteWarning = s.wrapped
+		s.begun, s.wrapped = true, false
+	case classify.Savepoint, classify.RollbackTo, classify.Release:
+		tx, err := s.currentTx()
+		if err != nil {
+			return err
+		}
+		e.onTag = func(string) { s.savepoint(tx, p) }
+	case classify.Prepare:
+		st := &statement{name: p.Name, plan: p.Inner, text: text, sqlLevel: true, columns: -1}
+		if s.context != nil {
+			st.schemas = s.context.schemas
+		}
+		e.onTag = func(string) { s.statements[p.Name] = st }
+	case classify.Deallocate:
+		e.onTag = func(string) { s.deallocated(p) }
+	}
+	if p.ContextChanges || p.DiscardsStatements || p.CatalogChanges {
+		s.changes(p, e)
+	}
+	return nil
+}
+
+// savepoint follows the client's savepoints. Callers hold s.mu.
+func (s *Session) savepoint(tx *txn, p *classify.Plan) {
+	switch p.Kind {
+	case classify.Savepoint:
+		tx.savepoint(p.Name)
+	case classify.RollbackTo:
+		tx.rollbackTo(p.Name)
+		if s.contextChanged {
+			s.context = nil
+		}
+	case classify.Release:
+		tx.release(p.Name)
+	}
+}
+
+// changes voids what is known of a session that a command alters.
+func (s *Session) changes(p *classify.Plan, e *entry) {
+	before := e.onTag
+	e.onTag = func(tag string) {
+		if before != nil {
+			before(tag)
+		}
+		if p.ContextChanges {
+			s.context, s.contextChanged = nil, true
+		}
+		if p.DiscardsStatements {
+			clear(s.statements)
+			clear(s.prepared)
+		}
+		if p.CatalogChanges {
+			s.ownObjects = true
+		}
+	}
+}
+
+// deallocated follows DEALLOCATE. Callers hold s.mu.
+func (s *Session) deallocated(p *classify.Plan) {
+	if p.Name == "" {
+		clear(s.statements)
+		clear(s.prepared)
+		return
+	}
+	delete(s.statements, p.Name)
+	delete(s.prepared, p.Name)
+}
+
+// refuseQuery answers a Query with an error of the agent's. Inside a block the
+// server is made to fail, so that the block's state is its own.
+func (s *Session) refuseQuery(r *refusal) error {
+	if err := s.drain(); err != nil {
+		return err
+	}
+	if s.transactionStatus() == pgwire.StatusIdle {
+		if err := s.refuse(r); err != nil {
+			return err
+		}
+		return s.ready(pgwire.StatusIdle)
+	}
+	return s.send(pgwire.Query, pgwire.AppendQuery(nil, failingSQL), &entry{kind: answerQuery, refusal: r})
+}
+
+// failingSQL is a text that any server refuses to parse; the client sees the
+// agent's error in its place.
+const failingSQL = "opmux refused a statement"
+
+// unparsable sends text that the classifier cannot parse as Parse alone, which
+// runs nothing: a syntax error goes to the client, and a statement that only
+// the server understands is refused.
+func (s *Session) unparsable(text string) error {
+	failed := false
+	e := &entry{kind: answerParse, silent: true, onFail: func() { failed = true }}
+	if err := s.send(pgwire.Parse, pgwire.ParseBody{Text: text}.Append(nil), e); err != nil {
+		return err
+	}
+	if err := s.send(pgwire.Sync, nil, &entry{kind: answerSync, holdReady: true}); err != nil {
+		return err
+	}
+	if err := s.drain(); err != nil {
+		return err
+	}
+	if failed {
+		return s.ready(s.transactionStatus())
+	}
+	return s.refuseQuery(unknownStatement)
+}
+
+var unknownStatement = &refusal{code: stateNotSupported,
+	message: "statement: opmux cannot parse it, so it cannot tell what it would change",
+	hint:    "Rewrite it in the grammar of PostgreSQL 17, or run it on the primary and on every target."}
+
+// characters counts what PostgreSQL's error positions count.
+func characters(s string) int { return utf8.RuneCountInString(s) }
+
+// planFailed answers a statement whose plan could not be made.
+func (s *Session) planFailed(err error, extended bool) error {
+	var side *sideError
+	if errors.As(err, &side) {
+		return err
+	}
+	r := &refusal{code: stateSerialization, message: "the catalogue could not be read: " + err.Error(),
+		hint: "Nothing was run. Try again; if it persists, see the agent's log."}
+	var cannot *classify.Refusal
+	if errors.As(err, &cannot) {
+		r = refusedStatement(cannot, 0)
+	}
+	if extended {
+		return s.refuseExtended(r)
+	}
+	return s.refuseQuery(r)
+}

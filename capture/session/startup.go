@@ -1,0 +1,201 @@
+package session
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/opmux/opmux/wire/pgwire"
+	"go.uber.org/zap"
+)
+
+// maxAuthMessage bounds a message before authentication has ended, in bytes.
+const maxAuthMessage = 64 << 10
+
+// hello is what a client said before its session began.
+type hello struct {
+	conn     Conn
+	reader   *pgwire.Reader
+	body     []byte // of the StartupMessage
+	database string
+	user     string
+	tls      bool
+}
+
+// accept takes a client from its first byte to the point where its session can
+// be served. A nil session without an error: there is none to serve (a cancel
+// request, an uncaptured session that has been relayed to its end).
+func (l *Listener) accept(ctx context.Context, conn net.Conn) (*Session, error) {
+	if err := l.handshakes.Acquire(ctx, 1); err != nil {
+		return nil, err
+	}
+	var once sync.Once
+	release := func() { once.Do(func() { l.handshakes.Release(1) }) }
+	defer release()
+	if err := conn.SetDeadline(time.Now().Add(l.cfg.AuthTimeout)); err != nil {
+		return nil, err
+	}
+	h, err := l.greet(ctx, conn)
+	if err != nil || h == nil {
+		return nil, err
+	}
+	ledger := l.deps.Ledger()
+	if ledger == nil {
+		return nil, turnAway(h, &refusal{code: stateNotReady, message: "the agent is not ready", hint: "See its /readyz."})
+	}
+	captured := h.database == l.cfg.Database
+	if !captured && !l.cfg.PassOthers {
+		return nil, turnAway(h, &refusal{code: stateNoDatabase,
+			message: fmt.Sprintf("this agent captures database %q only, not %q", l.cfg.Database, h.database),
+			hint:    "Connect to that database directly, or set capture.other_databases: pass."})
+	}
+	dialCtx, cancel := context.WithTimeout(ctx, l.cfg.AuthTimeout)
+	defer cancel()
+	server, err := l.deps.Upstream.Dial(dialCtx)
+	if err != nil {
+		l.deps.Log.Warn("primary cannot be reached", zap.Error(err))
+		return nil, turnAway(h, &refusal{code: stateUpstream, message: "the primary cannot be reached"})
+	}
+	s := l.newSession(h, server, ledger)
+	if !captured {
+		release()
+		return nil, s.relay(ctx, h)
+	}
+	ok, err := s.authenticate(h, l.deps.Upstream.TLS())
+	if err != nil || !ok {
+		return nil, errors.Join(err, server.Close())
+	}
+	if err := s.introduce(); err != nil {
+		return nil, errors.Join(err, server.Close())
+	}
+	return s, errors.Join(conn.SetDeadline(time.Time{}), server.SetDeadline(time.Time{}))
+}
+
+func (l *Listener) newSession(h *hello, server Conn, ledger ledger) *Session {
+	s := &Session{cfg: l.cfg, deps: l.deps, log: l.deps.Log.With(zap.String("client", h.conn.RemoteAddr().String())),
+		client: h.conn, server: server, cr: h.reader, sr: pgwire.NewReader(server, bufferSize),
+		up: pgwire.NewWriter(server, bufferSize), down: pgwire.NewWriter(h.conn, bufferSize),
+		ledger: ledger, database: h.database, user: h.user, stopping: l.stopping, status: pgwire.StatusIdle,
+		statements: map[string]*statement{}, portals: map[string]*portal{}, prepared: map[string]bool{}}
+	s.empty = sync.NewCond(&s.mu)
+	return s
+}
+
+// greet answers requests for encryption, relays a cancel, and returns what the
+// client wants to begin, or nil.
+func (l *Listener) greet(ctx context.Context, conn net.Conn) (*hello, error) {
+	h := &hello{conn: conn, reader: pgwire.NewReader(conn, bufferSize)}
+	for range 3 { // GSSENCRequest, SSLRequest, StartupMessage
+		body, err := h.reader.ReadUntyped(pgwire.MaxStartup)
+		if err != nil {
+			return nil, clientError(err)
+		}
+		switch pgwire.KindOfStartup(body) {
+		case pgwire.StartupGSSENC:
+			if _, err := conn.Write([]byte{'N'}); err != nil {
+				return nil, clientError(err)
+			}
+		case pgwire.StartupSSL:
+			if err := l.offerTLS(h); err != nil {
+				return nil, err
+			}
+		case pgwire.StartupCancel:
+			return nil, l.cancel(ctx, body)
+		case pgwire.StartupSession:
+			h.body = body
+			return l.begin(h)
+		default:
+			return nil, turnAway(h, &refusal{code: stateProtocol, message: "this is not protocol 3 of PostgreSQL"})
+		}
+	}
+	return nil, turnAway(h, &refusal{code: stateProtocol, message: "too many requests before the session began"})
+}
+
+func (l *Listener) offerTLS(h *hello) error {
+	if l.cfg.ClientTLS == nil || h.tls {
+		_, err := h.conn.Write([]byte{'N'})
+		return err
+	}
+	// Bytes that came in behind the request were not encrypted; taking them for
+	// the session's would let a third party speak first (CVE-2021-23214).
+	if h.reader.Buffered() > 0 {
+		return clientError(&pgwire.ProtocolError{What: "unencrypted data behind SSLRequest"})
+	}
+	if _, err := h.conn.Write([]byte{'S'}); err != nil {
+		return clientError(err)
+	}
+	encrypted := tls.Server(h.conn, l.cfg.ClientTLS)
+	if err := encrypted.Handshake(); err != nil {
+		return clientError(err)
+	}
+	h.conn, h.tls = encrypted, true
+	h.reader = pgwire.NewReader(encrypted, bufferSize)
+	return nil
+}
+
+// begin checks what a client wants to begin.
+func (l *Listener) begin(h *hello) (*hello, error) {
+	params, err := pgwire.StartupParams(h.body)
+	if err != nil {
+		return nil, turnAway(h, &refusal{code: stateProtocol, message: err.Error()})
+	}
+	h.user, h.database = params["user"], params["database"]
+	if h.database == "" {
+		h.database = h.user
+	}
+	switch {
+	case l.cfg.RequireTLS && !h.tls:
+		return nil, turnAway(h, &refusal{code: stateAuthSpec, message: "this agent accepts encrypted connections only", hint: "Use sslmode=require."})
+	case wantsReplication(params["replication"]):
+		return nil, turnAway(h, &refusal{code: stateNotSupported, message: "replication connections are not relayed", hint: "Connect to the primary directly."})
+	}
+	return h, nil
+}
+
+func wantsReplication(value string) bool {
+	switch value {
+	case "", "false", "off", "no", "0", "f", "n":
+		return false
+	}
+	return true
+}
+
+// turnAway ends a connection that has not become a session with a FATAL error.
+func turnAway(h *hello, r *refusal) error {
+	r.severity = "FATAL"
+	w := pgwire.NewWriter(h.conn, bufferSize)
+	if err := w.Message(pgwire.ErrorResponse, r.body()); err != nil {
+		return clientError(err)
+	}
+	if err := w.Flush(); err != nil {
+		return clientError(err)
+	}
+	return errors.New(r.message)
+}
+
+// cancel relays a CancelRequest: keys pass unchanged, so that any agent can relay any.
+func (l *Listener) cancel(ctx context.Context, body []byte) error {
+	ctx, cancel := context.WithTimeout(ctx, l.cfg.AuthTimeout)
+	defer cancel()
+	server, err := l.deps.Upstream.Dial(ctx)
+	if err != nil {
+		return upstreamError(err)
+	}
+	defer func() { _ = server.Close() }() //nolint:errcheck // the request has been sent, or not
+	if err := server.SetDeadline(time.Now().Add(l.cfg.AuthTimeout)); err != nil {
+		return upstreamError(err)
+	}
+	if _, err := server.Write(pgwire.UntypedPacket(body)); err != nil {
+		return upstreamError(err)
+	}
+	// The server closes the connection once it has acted; the client waits for it.
+	var one [1]byte
+	if _, err := server.Read(one[:]); err != nil && !isClosed(err) {
+		return upstreamError(err)
+	}
+	return nil
+}

@@ -1,0 +1,36 @@
+package session
+
+import (
+	"encoding/json"
+	"sort"
+	"strconv"
+	"strings"
+
+	"github.com/opmux/opmux/event"
+	"go.uber.org/zap"
+)
+
+func zapError(err error) zap.Field { return zap.Error(err) }
+
+func jsonStrings(b []byte) ([]string, error) {
+	var out []string
+	return out, json.Unmarshal(b, &out)
+}
+
+// inline puts text literals in the place of $1, $2, … of one of the agent's own
+// questions, for the simple protocol.
+func inline(sql string, args []string) string {
+	for i := len(args); i > 0; i-- {
+		literal := "E'" + strings.NewReplacer(`\`, `\\`, `'`, `''`).Replace(args[i-1]) + "'"
+		sql = strings.ReplaceAll(sql, "$"+strconv.Itoa(i), literal)
+	}
+	return sql
+}
+
+// withIsolation returns the settings with the transaction's isolation level.
+func (c *sessionContext) withIsolation(level string) []event.Setting {
+	out := make([]event.Setting, 0, len(c.settings)+1)
+	out = append(append(out, c.settings...), event.Setting{Name: "transaction_isolation", Value: level})
+	sort.Slice(out, func(i, j int) bool { return out[i].Name < out[j].Name })
+	return out
+}

@@ -1,0 +1,261 @@
+package session
+
+import (
+	"context"
+
+	"github.com/google/uuid"
+	"github.com/opmux/opmux/capture/classify"
+	"github.com/opmux/opmux/capture/order"
+	"github.com/opmux/opmux/event"
+)
+
+// txn is what a session has captured of the transaction that is open. It is
+// guarded by the session's mu.
+type txn struct {
+	id    event.TxID
+	log   []logItem
+	bytes int // of the operations in log
+	// first is the context of the first write, context the one at the log's
+	// beginning: another one once a part was written out.
+	first, context *sessionContext
+	probe          *probe
+	// depends is the ledger's highest ticket when the last response arrived.
+	depends int64
+	plans   []*classify.Plan
+	// sequences may have been drawn from; they stay drawn after a rollback.
+	sequences  map[classify.SequenceRef]struct{}
+	deferrable bool
+	barrier    bool
+	ownDDL     bool
+	altered    map[string]bool // tables that the transaction's own DDL named
+	admitted   bool
+	// broken is why the transaction cannot be recorded any more.
+	broken error
+
+	chunks     int32
+	spilled    bool
+	firstChunk *order.Append
+	lastChunk  *order.Append
+}
+
+// logItem is one step of a transaction: finished operations, an execution that
+// waits for the probe, or a savepoint.
+type logItem struct {
+	ops       []event.Operation
+	pending   *execution
+	savepoint string
+	context   *sessionContext // set where the item changes it
+}
+
+func newTxn() (*txn, error) {
+	id, err := uuid.NewV7()
+	if err != nil {
+		return nil, err
+	}
+	return &txn{id: event.TxID(id), sequences: map[classify.SequenceRef]struct{}{}, altered: map[string]bool{}}, nil
+}
+
+// writes tells whether anything of the transaction is to be published.
+func (t *txn) writes() bool {
+	if t.spilled {
+		return true
+	}
+	for _, item := range t.log {
+		if item.pending != nil {
+			return true
+		}
+		for i := range item.ops {
+			if item.ops[i].Kind != event.OpSet {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// effective is the context that the end of the log stands under.
+func (t *txn) effective() *sessionContext {
+	for i := len(t.log) - 1; i >= 0; i-- {
+		if t.log[i].context != nil {
+			return t.log[i].context
+		}
+	}
+	return t.context
+}
+
+// note remembers a plan that ran in the transaction.
+func (t *txn) note(p *classify.Plan) {
+	t.deferrable = t.deferrable || p.Deferrable
+	t.barrier = t.barrier || p.Barrier || p.Kind == classify.DDL
+	t.ownDDL = t.ownDDL || p.CatalogChanges || p.Kind == classify.DDL
+	if p.Kind == classify.DDL {
+		for _, table := range p.Tables {
+			t.altered[table] = true
+		}
+	}
+	for _, ref := range p.Sequences {
+		t.sequences[ref] = struct{}{}
+	}
+	for _, known := range t.plans {
+		if known == p {
+			return
+		}
+	}
+	t.plans = append(t.plans, p)
+}
+
+// enter puts the context in which the next operation runs on the log.
+func (t *txn) enter(c *sessionContext) {
+	if t.context == nil {
+		t.first, t.context = c, c
+		return
+	}
+	last := t.effective()
+	if last == c || last.raw == c.raw {
+		return
+	}
+	var changed []event.Setting
+	for i, s := range c.settings {
+		if last.settings[i] != s {
+			changed = append(changed, s)
+		}
+	}
+	t.log = append(t.log, logItem{context: c, ops: []event.Operation{{Kind: event.OpSet, Class: event.ClassText,
+		Reason: "session context", Settings: changed, Digest: event.Digest{SQLState: "00000", Affected: -1}}}})
+}
+
+// append puts finished operations on the log.
+func (t *txn) append(ops []event.Operation) {
+	if len(ops) == 0 {
+		return
+	}
+	t.log = append(t.log, logItem{ops: ops})
+	t.bytes += sizeOf(ops)
+}
+
+func (t *txn) savepoint(name string) {
+	t.log = append(t.log, logItem{savepoint: name})
+}
+
+// rollbackTo drops what was rolled back, or says so where it is written out already.
+func (t *txn) rollbackTo(name string) {
+	for i := len(t.log) - 1; i >= 0; i-- {
+		if t.log[i].savepoint != name {
+			continue
+		}
+		for _, item := range t.log[i+1:] {
+			t.bytes -= sizeOf(item.ops)
+		}
+		t.log = t.log[:i+1]
+		return
+	}
+	// The savepoint was written out with a chunk: everything since is dropped
+	// there, and here all that is left.
+	t.log, t.bytes = t.log[:0], 0
+	t.append([]event.Operation{savepointOp(event.OpRollbackTo, name)})
+}
+
+// release forgets a savepoint and those above it; what they covered stays.
+func (t *txn) release(name string) {
+	for i := len(t.log) - 1; i >= 0; i-- {
+		if t.log[i].savepoint != name {
+			continue
+		}
+		for j := i; j < len(t.log); j++ {
+			t.log[j].savepoint = ""
+		}
+		return
+	}
+	for j := range t.log {
+		t.log[j].savepoint = ""
+	}
+	if t.spilled {
+		t.append([]event.Operation{savepointOp(event.OpRelease, name)})
+	}
+}
+
+func savepointOp(kind event.OpKind, name string) event.Operation {
+	return event.Operation{Kind: kind, Class: event.ClassText, Reason: "savepoint of a large transaction", Text: name,
+		Digest: event.Digest{SQLState: "00000", Affected: -1}}
+}
+
+// operations flattens the log; savepoints appear only where parts of the
+// transaction are written out already, or are about to be.
+func (t *txn) operations(savepoints bool) []event.Operation {
+	var out []event.Operation
+	for _, item := range t.log {
+		if item.savepoint != "" && savepoints {
+			out = append(out, savepointOp(event.OpSavepoint, item.savepoint))
+		}
+		out = append(out, item.ops...)
+	}
+	return out
+}
+
+// sizeOf estimates in bytes what operations take.
+func sizeOf(ops []event.Operation) int {
+	n := 0
+	for i := range ops {
+		o := &ops[i]
+		n += 64 + len(o.Text) + len(o.Data) + len(o.Reason)
+		for _, p := range o.Params {
+			n += 12 + len(p.Value)
+		}
+		if o.Rows == nil {
+			continue
+		}
+		for _, r := range o.Rows.Rows {
+			for _, v := range r.Key {
+				n += 8 + len(v.Text)
+			}
+			for _, v := range r.Values {
+				n += 8 + len(v.Text)
+			}
+		}
+	}
+	return n
+}
+
+// spill writes the log out as a chunk (I7). At most two chunks are on their way.
+// Callers hold s.mu, which is given up while the ledger is waited for.
+func (s *Session) spill(ctx context.Context, t *txn) error {
+	if !t.finished() {
+		return nil
+	}
+	chunk := &event.Chunk{Tx: t.id, Index: t.chunks, Operations: t.operations(true)}
+	before := t.lastChunk
+	s.mu.Unlock()
+	a, err := s.appendChunk(ctx, chunk, before)
+	s.mu.Lock()
+	if err != nil {
+		return err
+	}
+	if t.firstChunk == nil {
+		t.firstChunk = a
+	}
+	t.lastChunk = a
+	t.chunks++
+	t.spilled = true
+	t.context = t.effective()
+	t.log, t.bytes = nil, 0
+	return nil
+}
+
+func (s *Session) appendChunk(ctx context.Context, c *event.Chunk, before *order.Append) (*order.Append, error) {
+	if before != nil {
+		if _, err := before.Wait(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return s.ledger.Chunk(c)
+}
+
+// finished tells whether no execution waits for the probe.
+func (t *txn) finished() bool {
+	for _, item := range t.log {
+		if item.pending != nil {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,172 @@
+package session
+
+import (
+	"context"
+
+	"github.com/opmux/opmux/capture/classify"
+	"github.com/opmux/opmux/event"
+	"github.com/opmux/opmux/wire/pgwire"
+)
+
+// begin makes the transaction ready for a write of plan p, which may be refused
+// while the ledger cannot take it: better now than with locks held (DESIGN §4.3).
+func (s *Session) begin(p *classify.Plan) (*txn, *refusal, error) {
+	tx, err := s.currentTx()
+	if err != nil {
+		return nil, nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !tx.admitted {
+		if err := s.ledger.Admit(); err != nil {
+			return nil, refusedByGate(err), nil
+		}
+		tx.admitted = true
+	}
+	tx.enter(s.context)
+	tx.note(p)
+	return tx, nil, nil
+}
+
+// newExecution makes what captures one run of a plan.
+func (s *Session) newExecution(tx *txn, p *classify.Plan, params []event.Param) *execution {
+	return &execution{tx: tx, plan: p, params: params, flagged: p.Kind == classify.Refused}
+}
+
+// probing tells whether the transaction's identity is still to be learnt.
+func (s *Session) probing(tx *txn) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return tx.probe == nil || tx.probe.xid == 0
+}
+
+// write sends a captured statement in the simple protocol. With wrap the agent's
+// BEGIN goes in front, in the same text; with hold the end of the answer waits
+// for the release. Inside a client's block only the probe's answer is waited for.
+// False: the statement did not run well.
+func (s *Session) write(ctx context.Context, p part, wrap, hold bool) (bool, error) {
+	plan := p.plan
+	tx, r, err := s.begin(plan)
+	if err != nil {
+		return false, err
+	}
+	if r != nil {
+		return false, s.refusePart(r, p)
+	}
+	x := s.newExecution(tx, plan, p.params)
+	failed := false
+	e := &entry{kind: answerQuery, shift: -p.before, hold: hold, holdReady: true, exec: x, onFail: func() { failed = true }}
+	if plan.Kind == classify.MustFail {
+		e.exec, e.onTag = nil, func(string) { tx.broken = errMoved }
+	}
+	if plan.CatalogChanges {
+		s.changes(plan, e)
+	}
+	text := p.sql
+	if wrap {
+		text, e.skipTags, e.shift = wrapPrefix+text, 1, len(wrapPrefix)-p.before
+		s.wrapped = true
+	}
+	if err := s.send(pgwire.Query, pgwire.AppendQuery(nil, text), e); err != nil {
+		return false, err
+	}
+	if plan.Kind == classify.Copy {
+		if err := s.copyData(ctx, x); err != nil {
+			return false, err
+		}
+	}
+	if err := s.probeSimple(ctx, tx, e, hold || p.quiet); err != nil {
+		return false, err
+	}
+	return !failed, nil
+}
+
+// probeSimple sends the probe behind a write and waits for both answers. The
+// client is told the block's state by the probe's ReadyForQuery, since a cancel
+// may have hit the probe.
+func (s *Session) probeSimple(ctx context.Context, tx *txn, e *entry, quiet bool) error {
+	if s.probing(tx) {
+		probe := s.probeEntry(ctx, tx)
+		probe.kind, probe.passReady = answerQuery, !quiet
+		probe.onError = func(fields []pgwire.Field) bool {
+			return pgwire.FieldValue(fields, pgwire.FieldCode) == stateFailedTransaction
+		}
+		if err := s.send(pgwire.Query, pgwire.AppendQuery(nil, probeSQL), probe); err != nil {
+			return err
+		}
+		return s.drain()
+	}
+	if err := s.drain(); err != nil {
+		return err
+	}
+	if quiet {
+		return nil
+	}
+	return s.ready(s.transactionStatus())
+}
+
+// stateFailedTransaction is what the server answers in a failed block.
+const stateFailedTransaction = "25P02"
+
+// finishWrapped ends what the agent began around an autocommit statement.
+func (s *Session) finishWrapped(ctx context.Context, extended bool) error {
+	switch s.transactionStatus() {
+	case pgwire.StatusBlock:
+		return s.commitWrapped(ctx, extended)
+	case pgwire.StatusFailed:
+		return s.rollbackWrapped(ctx, extended)
+	}
+	s.dropHeld()
+	s.endTx(ctx, false)
+	return s.ready(pgwire.StatusIdle)
+}
+
+// rollbackWrapped ends a failed transaction of the agent's; the client has heard
+// of the error and now hears that its session is idle.
+func (s *Session) rollbackWrapped(ctx context.Context, extended bool) error {
+	s.dropHeld()
+	if err := s.endOwn("ROLLBACK", ownRollback, &entry{silent: true}, extended); err != nil {
+		return err
+	}
+	s.endTx(ctx, false)
+	return s.ready(s.transactionStatus())
+}
+
+// endOwn runs the agent's COMMIT or ROLLBACK and waits for its answer.
+func (s *Session) endOwn(sql, name string, e *entry, extended bool) error {
+	if !extended {
+		e.kind = answerQuery
+		if err := s.send(pgwire.Query, pgwire.AppendQuery(nil, sql), e); err != nil {
+			return err
+		}
+		return s.drain()
+	}
+	if err := s.runOwn(name, e); err != nil {
+		return err
+	}
+	if err := s.send(pgwire.Sync, nil, &entry{kind: answerSync, silent: true}); err != nil {
+		return err
+	}
+	return s.drain()
+}
+
+// dropHeld forgets an answer whose command did not come about.
+func (s *Session) dropHeld() {
+	s.mu.Lock()
+	s.held = s.held[:0]
+	s.mu.Unlock()
+}
+
+// releaseHeld sends the client the end of the answer that was kept back.
+func (s *Session) releaseHeld() error {
+	s.mu.Lock()
+	held := s.held
+	s.held = nil
+	s.mu.Unlock()
+	s.downMu.Lock()
+	defer s.downMu.Unlock()
+	if err := s.down.Write(held); err != nil {
+		return clientError(err)
+	}
+	return nil
+}

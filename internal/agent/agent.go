@@ -1,0 +1,288 @@
+// Package agent wires the parts of the capture agent and keeps them going: the
+// catalogue and the producer for its whole life, an epoch of the ledger for as
+// long as it lasts, and the listener once everything is there.
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/opmux/opmux/capture/catalog"
+	"github.com/opmux/opmux/capture/classify"
+	"github.com/opmux/opmux/capture/order"
+	"github.com/opmux/opmux/capture/order/settle"
+	"github.com/opmux/opmux/capture/session"
+	"github.com/opmux/opmux/event"
+	"github.com/opmux/opmux/internal/config"
+	"github.com/opmux/opmux/internal/process"
+	"github.com/opmux/opmux/schema/avro"
+	"github.com/opmux/opmux/topics"
+)
+
+// retryPause is the time between attempts to reach Kafka or the primary.
+const retryPause = time.Second
+
+// agent is a running capture agent.
+type agent struct {
+	cfg      *config.Agent
+	log      *zap.Logger
+	topics   topics.Config
+	codec    *avro.Codec
+	producer *topics.Producer
+	settler  *settle.Server
+	catalog  *catalog.Catalog
+	listener *session.Listener
+	metrics  *order.Metrics
+	sessions *session.Metrics
+
+	ledger atomic.Pointer[order.Ledger]
+	state  atomic.Pointer[string] // why it is not ready, nil when it is
+}
+
+// Run runs a capture agent until ctx ends.
+func Run(ctx context.Context, cfg *config.Agent, rt *process.Runtime) error {
+	a := &agent{cfg: cfg, log: rt.Log, metrics: order.NewMetrics(rt.Metrics), sessions: session.NewMetrics(rt.Metrics)}
+	a.unready("starting")
+	rt.Ready(a.ready)
+	if err := a.connect(ctx); err != nil {
+		return err
+	}
+	defer a.disconnect()
+	ln, err := a.listen(ctx)
+	if err != nil {
+		return err
+	}
+	return a.serve(ctx, ln)
+}
+
+// unready notes why the agent is not ready; "" says that it is.
+func (a *agent) unready(why string) {
+	if why == "" {
+		a.state.Store(nil)
+		return
+	}
+	a.state.Store(&why)
+}
+
+// ready is what /readyz asks.
+func (a *agent) ready() error {
+	if why := a.state.Load(); why != nil {
+		return errors.New(*why)
+	}
+	if err := a.producer.LastError(); err != nil {
+		return fmt.Errorf("kafka: %w", err)
+	}
+	return nil
+}
+
+// connect opens what lives as long as the agent, waiting for what is away.
+func (a *agent) connect(ctx context.Context) (err error) {
+	if a.topics, err = a.cfg.Topics(); err != nil {
+		return err
+	}
+	if a.producer, err = topics.NewProducer(ctx, a.topics); err != nil {
+		return err
+	}
+	if a.settler, err = settle.Open(a.cfg.Catalog.DSN); err != nil {
+		return err
+	}
+	if err := a.keepTrying(ctx, "topics", a.requireTopics); err != nil {
+		return err
+	}
+	if err := a.keepTrying(ctx, "schema registry", func(ctx context.Context) (err error) {
+		a.codec, err = a.cfg.Kafka.Codec(ctx)
+		return err
+	}); err != nil {
+		return err
+	}
+	return a.keepTrying(ctx, "catalogue of the primary", func(ctx context.Context) (err error) {
+		a.catalog, err = catalog.Open(ctx, catalog.Config{DSN: a.cfg.Catalog.DSN, Log: a.log,
+			OnRestart: func(event.Primary) { a.log.Warn("the primary has started anew") }})
+		return err
+	})
+}
+
+func (a *agent) disconnect() {
+	err := errors.Join(a.catalog.Close(), a.settler.Close(), a.producer.Close())
+	if err != nil {
+		a.log.Debug("closing", zap.Error(err))
+	}
+}
+
+// requireTopics checks that the topics exist with the settings that they need.
+func (a *agent) requireTopics(ctx context.Context) error {
+	problems, err := topics.Require(ctx, a.topics, topics.Want{Sources: []string{a.cfg.Source}, Config: a.cfg.Path})
+	for _, p := range problems {
+		if !p.Fatal {
+			a.log.Warn("topic setting", zap.String("topic", p.Topic), zap.String("setting", p.Setting),
+				zap.String("have", p.Have), zap.String("want", p.Want))
+		}
+	}
+	return err
+}
+
+// keepTrying runs an attempt until it succeeds, ctx ends, or it fails for good.
+func (a *agent) keepTrying(ctx context.Context, what string, attempt func(context.Context) error) error {
+	last := ""
+	for {
+		err := attempt(ctx)
+		if err == nil || permanent(err) {
+			return err
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		a.unready(what + ": " + err.Error())
+		if err.Error() != last {
+			last = err.Error()
+			a.log.Warn("waiting for "+what, zap.Error(err))
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(retryPause):
+		}
+	}
+}
+
+// permanent tells errors that trying again cannot mend.
+func permanent(err error) bool {
+	var missing *topics.MissingTopicsError
+	var wrong *topics.WrongTopicsError
+	return errors.As(err, &missing) || errors.As(err, &wrong) || order.Permanent(err)
+}
+
+// listen opens the first epoch and then the address, in this order: clients that
+// could not be served are not kept waiting.
+func (a *agent) listen(ctx context.Context) (net.Listener, error) {
+	if err := a.buildListener(); err != nil {
+		return nil, err
+	}
+	if err := a.keepTrying(ctx, "epoch", a.openEpoch); err != nil {
+		return nil, err
+	}
+	ln, err := (&net.ListenConfig{}).Listen(ctx, "tcp", a.cfg.Listen.Address)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("listen.address: %w", err), a.ledger.Load().Close(ctx))
+	}
+	a.log.Info("listening", zap.String("address", ln.Addr().String()), zap.String("source", a.cfg.Source),
+		zap.String("agent", a.cfg.Agent), zap.String("gate", a.cfg.Gate.Mode))
+	return ln, nil
+}
+
+func (a *agent) buildListener() error {
+	clientTLS, err := a.cfg.Listen.TLS.Config()
+	if err != nil {
+		return err
+	}
+	upstreamTLS, err := a.cfg.Upstream.Config()
+	if err != nil {
+		return err
+	}
+	a.listener = session.NewListener(session.Config{
+		Database: a.cfg.Upstream.Database, PassOthers: a.cfg.Capture.OtherDatabases == "pass",
+		Flag: a.cfg.OnUnsafe == "flag", Level: event.Level(a.cfg.Digest.Level), None: a.cfg.Gate.Mode == order.GateNone,
+		MaxMessage: int(a.cfg.Capture.MaxMessage), ChunkBytes: int(a.cfg.Capture.Chunk),
+		ClientTLS: clientTLS, RequireTLS: a.cfg.Listen.TLS != nil && a.cfg.Listen.TLS.Require,
+		AuthTimeout: a.cfg.Listen.HandshakeTimeout,
+	}, session.Deps{
+		Upstream:   &session.Primary{Address: a.cfg.Upstream.Address, Config: upstreamTLS, Optional: a.cfg.Upstream.TLS.Mode == "prefer"},
+		Classifier: classify.New(classify.Config{Catalog: a.catalog}), Catalog: a.catalog,
+		Ledger: a.ledger.Load, Log: a.log, Metrics: a.sessions,
+	}, session.Limits{Sessions: a.cfg.Listen.MaxSessions, Handshakes: a.cfg.Listen.MaxHandshakes, Drain: a.cfg.Listen.DrainTimeout})
+	return nil
+}
+
+// openEpoch opens an epoch of the ledger.
+func (a *agent) openEpoch(ctx context.Context) error {
+	l, err := order.Open(ctx, order.Config{
+		Source: a.cfg.Source, Agent: a.cfg.Agent, Gate: a.cfg.Gate.Mode, Timeout: a.cfg.Gate.Timeout,
+		BufferBytes: int64(a.cfg.Capture.Buffer), RecordBytes: a.producer.MaxRecordBytes(), Level: event.Level(a.cfg.Digest.Level),
+	}, order.Deps{
+		Producer: a.producer, Topics: a.topics, Codec: a.codec, Settler: a.settler, DSN: a.cfg.Catalog.DSN,
+		Normalise: classify.Normalise, Log: a.log, Metrics: a.metrics,
+		Status: func() (bool, string) {
+			if err := a.ready(); err != nil {
+				return false, err.Error()
+			}
+			return true, ""
+		},
+	})
+	if err != nil {
+		return err
+	}
+	a.ledger.Store(l)
+	a.unready("")
+	return nil
+}
+
+// serve runs the listener and the catalogue beside one epoch after another.
+func (a *agent) serve(ctx context.Context, ln net.Listener) error {
+	g, gctx := errgroup.WithContext(ctx)
+	ledgers, stopLedgers := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopLedgers()
+	g.Go(func() error { return a.catalog.Run(gctx) })
+	g.Go(func() error {
+		defer stopLedgers()
+		err := a.listener.Run(gctx, ln)
+		return errors.Join(err, a.closeEpoch())
+	})
+	g.Go(func() error { return a.epochs(gctx, ledgers) })
+	err := g.Wait()
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
+}
+
+// closeEpoch writes a clean FENCE, once sessions have ended.
+func (a *agent) closeEpoch() error {
+	a.unready("stopping")
+	l := a.ledger.Load()
+	if l == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), a.cfg.Listen.DrainTimeout)
+	defer cancel()
+	return l.Close(ctx)
+}
+
+// epochs runs the current epoch; when it ends by itself, sessions are closed and
+// another is opened.
+func (a *agent) epochs(ctx, ledgers context.Context) error {
+	for {
+		l := a.ledger.Load()
+		err := l.Run(ledgers)
+		if ctx.Err() != nil || ledgers.Err() != nil {
+			return nil
+		}
+		a.unready("the epoch has ended")
+		a.ledger.Store(nil)
+		a.listener.CloseSessions()
+		if err != nil && permanent(err) {
+			return err
+		}
+		a.log.Warn("epoch ended; another one is opened", zap.Error(err))
+		closing, cancel := context.WithTimeout(ctx, a.cfg.Gate.Timeout)
+		if err := l.Close(closing); err != nil {
+			a.log.Debug("closing an ended epoch", zap.Error(err))
+		}
+		cancel()
+		if err := a.producer.Reset(); err != nil {
+			return err
+		}
+		if err := a.keepTrying(ctx, "epoch", a.openEpoch); err != nil {
+			if ctx.Err() != nil {
+				return nil
+			}
+			return err
+		}
+	}
+}
