@@ -82,6 +82,7 @@ func (d *document) agent() (*Agent, error) {
 
 func (d *document) worker() (*Worker, error) {
 	w := &Worker{
+		Path:        d.file,
 		Kafka:       kafkaDefaults(),
 		Parallelism: 4,
 		OnError:     "stop",
@@ -99,6 +100,7 @@ func (d *document) worker() (*Worker, error) {
 
 func (d *document) verifier() (*Verifier, error) {
 	v := &Verifier{
+		Path:    d.file,
 		Kafka:   kafkaDefaults(),
 		Level:   "count",
 		Timeout: 30 * time.Second,

@@ -40,7 +40,7 @@ func leaves(t reflect.Type, path string) []string {
 	case reflect.Struct:
 		var list []string
 		for i := range t.NumField() {
-			if key := t.Field(i).Tag.Get("yaml"); key != "" {
+			if key := t.Field(i).Tag.Get("yaml"); key != "" && key != "-" {
 				list = append(list, leaves(t.Field(i).Type, join(path, key))...)
 			}
 		}

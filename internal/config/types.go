@@ -148,6 +148,9 @@ type Digest struct {
 
 // Worker is the configuration of an apply-worker.
 type Worker struct {
+	// Path is the file that it was read from.
+	Path string `yaml:"-"`
+
 	Target      string         `yaml:"target"`
 	Name        string         `yaml:"name"`
 	Kafka       Kafka          `yaml:"kafka"`
@@ -176,6 +179,9 @@ func (w *Worker) SourceNames() []string {
 
 // Verifier is the configuration of a verify-worker.
 type Verifier struct {
+	// Path is the file that it was read from.
+	Path string `yaml:"-"`
+
 	Name    string           `yaml:"name"`
 	Kafka   Kafka            `yaml:"kafka"`
 	Sources []VerifierSource `yaml:"sources"`

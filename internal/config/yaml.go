@@ -266,7 +266,7 @@ func describe(node *yaml.Node) string {
 func keysOf(t reflect.Type) []string {
 	keys := make([]string, 0, t.NumField())
 	for i := range t.NumField() {
-		if key := t.Field(i).Tag.Get("yaml"); key != "" {
+		if key := t.Field(i).Tag.Get("yaml"); key != "" && key != "-" {
 			keys = append(keys, key)
 		}
 	}
@@ -275,7 +275,7 @@ func keysOf(t reflect.Type) []string {
 
 func fieldOf(v reflect.Value, key string) (reflect.Value, bool) {
 	for i := range v.NumField() {
-		if v.Type().Field(i).Tag.Get("yaml") == key {
+		if key != "-" && v.Type().Field(i).Tag.Get("yaml") == key {
 			return v.Field(i), true
 		}
 	}
