@@ -164,7 +164,7 @@ func (a *attempt) commit() error {
 
 // failure names what the server's error is about; other errors stay as they are.
 func (a *attempt) failure(offset int64, index int, text string, tables []string, err error) error {
-	if _, again := transient(err); again {
+	if _, again := Transient(err); again {
 		return err
 	}
 	return &OperationError{

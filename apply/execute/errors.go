@@ -63,8 +63,8 @@ const (
 	ReasonChunks        Reason = "chunks"
 )
 
-// transient says whether the same may work when it is tried again.
-func transient(err error) (Reason, bool) {
+// Transient says whether the same may work when it is tried again.
+func Transient(err error) (Reason, bool) {
 	var chunks *ReadError
 	if errors.As(err, &chunks) {
 		return ReasonChunks, true

@@ -115,7 +115,7 @@ func (l *Lane) persist(ctx context.Context, job *Job) ([]Result, error) {
 			l.cfg.Trouble("", nil)
 			return results, nil
 		}
-		reason, again := transient(err)
+		reason, again := Transient(err)
 		if !again {
 			if l.misfit(job, err) {
 				continue

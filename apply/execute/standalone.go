@@ -31,7 +31,7 @@ func (l *Lane) RunStandalone(ctx context.Context, job Job, begun *position.Stand
 		if err == nil {
 			break
 		}
-		reason, again := transient(err)
+		reason, again := Transient(err)
 		if !again {
 			return nil, err
 		}

@@ -174,10 +174,13 @@ func (s *Scheduler) Full() bool {
 	return s.window.len >= s.cfg.Window || s.bytes >= s.cfg.WindowBytes
 }
 
+// Idle says that Next has nothing to return.
+func (s *Scheduler) Idle() bool { return s.idle || s.queue.len == 0 }
+
 // Quiet says that no group runs and none can, and that everything that could be
 // finished is: what is left waits for outcomes that have not been read.
 func (s *Scheduler) Quiet() bool {
-	return s.running == 0 && s.finishing == 0 && (s.idle || s.queue.len == 0)
+	return s.running == 0 && s.finishing == 0 && s.Idle()
 }
 
 // Backlog returns how many transactions wait for the target, and the time of

@@ -63,10 +63,11 @@ type Scheduler struct {
 	barrier []*Tx // those of queue that nothing may run beside
 	settled []*Tx // to be finished without execution, not handed out yet
 
-	bytes     int64 // of transactions in queue
-	running   int   // groups
-	finishing int   // transactions that are applied or settled, and not finished
-	idle      bool  // Next found nothing and nothing has changed since
+	bytes     int64     // of transactions in queue
+	adding    event.Ref // the record that Add is about
+	running   int       // groups
+	finishing int       // transactions that are applied or settled, and not finished
+	idle      bool      // Next found nothing and nothing has changed since
 }
 
 // New returns a scheduler that begins at a position.
@@ -102,6 +103,7 @@ func (s *Scheduler) Add(offset int64, size int, hash []byte, r *event.Record) er
 	}
 	s.reading.advance(&st)
 	s.read = offset + 1
+	s.adding = event.Ref{Agent: st.ref.Agent, Epoch: st.ref.Epoch, N: st.n}
 	e := s.window.push(offset, st)
 	switch body := r.Body.(type) {
 	case *event.Transaction:
@@ -245,6 +247,9 @@ func (s *Scheduler) drop(t *Tx) {
 		}
 	}
 }
+
+// Adding returns the record that Add is about, for a SkipFunc.
+func (s *Scheduler) Adding() event.Ref { return s.adding }
 
 // Settled returns the transactions that are to be finished without execution:
 // aborted ones, whose sequence marks count all the same, and those with Skip.

@@ -1,0 +1,240 @@
+package apply
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/opmux/opmux/apply/execute"
+	"github.com/opmux/opmux/apply/schedule"
+	"github.com/opmux/opmux/digest"
+	"github.com/opmux/opmux/event"
+)
+
+// finishing is a transaction of which nothing is left to execute.
+type finishing struct {
+	*schedule.Tx
+	result *execute.Result // nil: it was not executed
+}
+
+// finisher does what follows the target transaction: sequence marks, which are
+// not transactional, and digests. The position moves past a transaction only
+// when both are safe, so that a worker that takes over does them again.
+//
+// It is the one writer of sequences of its stream, also for those that aborted
+// transactions have drawn from.
+type finisher struct {
+	*stream
+	keeper *keeper
+	failed chan error // of the producer
+
+	saving  sync.Mutex
+	saved   int64 // the position that the keeper has stored
+	savedAt time.Time
+}
+
+func newFinisher(st *stream) *finisher {
+	return &finisher{
+		stream: st, keeper: newKeeper(st), failed: make(chan error, 1), saved: st.held.Low,
+	}
+}
+
+// Positions are saved so often when lanes have nothing to do, and at least so
+// often when they have.
+const (
+	saveIdle = 100 * time.Millisecond
+	saveBusy = 2 * time.Second
+)
+
+func (f *finisher) run(ctx context.Context) error {
+	defer f.keeper.close()
+	tick := time.NewTicker(saveIdle)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case err := <-f.failed:
+			return err
+		case list := <-f.finish:
+			if err := f.finishAll(ctx, list); err != nil {
+				return err
+			}
+		case <-tick.C:
+			if err := f.saveIdle(ctx); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// finishAll finishes transactions that came together.
+func (f *finisher) finishAll(ctx context.Context, list []finishing) error {
+	var marks execute.Marks
+	records := make([]*event.DigestRecord, len(list))
+	for i, t := range list {
+		record, own, err := f.conclude(ctx, t)
+		if err != nil {
+			return err
+		}
+		records[i] = record
+		marks.Merge(own)
+	}
+	if err := f.keeper.setSequences(ctx, marks); err != nil {
+		return err
+	}
+	for i, t := range list {
+		if err := f.publish(t.Tx, records[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// conclude returns a transaction's digests, nil for none to publish, and its
+// sequence marks.
+func (f *finisher) conclude(ctx context.Context, t finishing) (*event.DigestRecord, execute.Marks, error) {
+	record := &event.DigestRecord{
+		Source: f.source, Tx: t.Transaction.ID, Offset: t.Offset, Target: f.cfg.Target,
+		Level: event.LevelFull, Time: time.Now().UnixMicro(), Skipped: t.Skip,
+	}
+	outcome := "skipped"
+	switch {
+	case !t.Committed:
+		outcome = "aborted"
+	case t.result != nil:
+		outcome = "applied"
+		record.Skipped = t.result.Unknown
+	}
+	f.metrics.transactions.WithLabelValues(f.source, outcome).Inc()
+	if t.result != nil && t.result.Unknown == "" {
+		t.result.Digests.Fill(record)
+		for kind, n := range t.result.Operations {
+			f.metrics.operations.WithLabelValues(f.source, string(kind)).Add(float64(n))
+		}
+		return publishable(record), t.result.Marks, nil
+	}
+	if t.Skip == skipSnapshot && t.Transaction.Chunks > 0 {
+		// The snapshot has its sequences; the operations are not worth reading.
+		record.Count = 1
+		return record, nil, nil
+	}
+	count, marks, err := f.look(ctx, t.Tx)
+	if err != nil || !t.Committed {
+		return nil, marks, err
+	}
+	record.Count = count
+	if t.Skip == skipSnapshot {
+		marks = nil
+	}
+	return publishable(record), marks, nil
+}
+
+func publishable(r *event.DigestRecord) *event.DigestRecord {
+	if r.Count == 0 {
+		return nil // nothing in it is compared
+	}
+	return r
+}
+
+// look passes through the operations of a transaction that was not executed by
+// this worker: its sequence marks count all the same.
+func (f *finisher) look(ctx context.Context, tx *schedule.Tx) (compared int32, marks execute.Marks, err error) {
+	for wait := firstRetry; ; wait = min(2*wait, lastRetry) {
+		compared, marks, err = f.lookOnce(ctx, tx)
+		var chunks *execute.ReadError
+		if ctx.Err() != nil || !errors.As(err, &chunks) {
+			return compared, marks, err
+		}
+		f.trouble(execute.ReasonChunks, err)
+		if err := pause(ctx, wait); err != nil {
+			return 0, nil, err
+		}
+	}
+}
+
+func (f *finisher) lookOnce(ctx context.Context, tx *schedule.Tx) (compared int32, marks execute.Marks, err error) {
+	ops, err := f.operations(ctx, tx)
+	if err != nil {
+		return 0, nil, err
+	}
+	defer func() { _ = ops.Close() }() // it only reads
+	var number digest.Numbering
+	for {
+		op, err := ops.Next(ctx)
+		if err != nil || op == nil {
+			return compared, marks, err
+		}
+		marks.Add(op.Sequences)
+		if _, last := number.Next(op); last && digest.Compared(op.Kind) {
+			compared++
+		}
+	}
+}
+
+// publish hands a transaction's digests to the producer. The transaction is
+// finished when they are acknowledged.
+func (f *finisher) publish(tx *schedule.Tx, record *event.DigestRecord) error {
+	if record == nil {
+		f.finished(tx)
+		return nil
+	}
+	value, err := f.deps.Codec.EncodeDigest(record)
+	if err != nil {
+		return f.recordError(tx.Offset, fmt.Errorf("encoding its digests: %w", err))
+	}
+	topic := f.deps.Topics.Names().Digests(f.source)
+	f.producer.Produce(topic, digest.Key(f.source, record.Tx), value, nil, func(_ int64, err error) {
+		if err == nil {
+			f.finished(tx)
+			return
+		}
+		select {
+		case f.failed <- fmt.Errorf("publishing digests to topic %s: %w", topic, err):
+		default: // one is enough
+		}
+	})
+	return nil
+}
+
+func (f *finisher) finished(tx *schedule.Tx) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	tx.Transaction = nil
+	f.scheduler.Finish(tx)
+	f.signal()
+}
+
+// saveIdle stores the position when it has moved and no group does, and now and
+// then in any case.
+func (f *finisher) saveIdle(ctx context.Context) error {
+	f.mu.Lock()
+	low, quiet := f.scheduler.Low(), f.scheduler.Quiet()
+	f.mu.Unlock()
+	f.saving.Lock()
+	due := low != f.saved && (quiet || time.Since(f.savedAt) >= saveBusy)
+	f.saving.Unlock()
+	if !due {
+		return nil
+	}
+	return f.save(ctx)
+}
+
+// save stores the position as it is now.
+func (f *finisher) save(ctx context.Context) error {
+	f.saving.Lock()
+	defer f.saving.Unlock()
+	f.mu.Lock()
+	p := f.scheduler.Position(nil)
+	f.mu.Unlock()
+	if err := f.keeper.save(ctx, p); err != nil {
+		return err
+	}
+	f.saved, f.savedAt = p.Low, time.Now()
+	if f.commit != nil {
+		f.commit(p.Low)
+	}
+	return nil
+}

@@ -1,0 +1,122 @@
+package apply
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"sync"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/opmux/opmux/apply/execute"
+	"github.com/opmux/opmux/apply/position"
+)
+
+// keeper is the session of a stream that writes what is not part of a group.
+type keeper struct {
+	*stream
+	mu   sync.Mutex
+	conn *pgx.Conn // nil: not connected
+}
+
+func newKeeper(st *stream) *keeper { return &keeper{stream: st} }
+
+func (k *keeper) close() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.conn != nil {
+		closeConn(k.conn)
+		k.conn = nil
+	}
+}
+
+// do runs something that may be done twice, until it succeeds or cannot.
+func (k *keeper) do(ctx context.Context, f func(conn *pgx.Conn) error) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for wait := firstRetry; ; wait = min(2*wait, lastRetry) {
+		err := k.try(ctx, f)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err == nil {
+			return nil
+		}
+		reason, again := execute.Transient(err)
+		if !again {
+			return err
+		}
+		k.trouble(reason, err)
+		if err := pause(ctx, wait); err != nil {
+			return err
+		}
+	}
+}
+
+func (k *keeper) try(ctx context.Context, f func(conn *pgx.Conn) error) error {
+	if k.conn == nil || k.conn.IsClosed() {
+		conn, err := k.connect(ctx)
+		if err != nil {
+			return err
+		}
+		k.conn = conn
+	}
+	return f(k.conn)
+}
+
+const saveSQL = `UPDATE opmux.position SET low = $4, done = $5, heads = $6 WHERE stream = $1 AND lane = $2 AND fence = $3`
+
+// save stores a position, unless another worker has the stream (I4).
+func (k *keeper) save(ctx context.Context, p position.Position) error {
+	return k.do(ctx, func(conn *pgx.Conn) error {
+		tag, err := conn.Exec(ctx, saveSQL, k.source, position.Keeper, k.held.Fence, p.Low, p.Done.String(), p.Heads.Encode())
+		if err != nil {
+			return fmt.Errorf("saving the position of stream %s on the target: %w", k.source, err)
+		}
+		if tag.RowsAffected() == 0 {
+			return &position.FencedError{Source: k.source, Fence: k.held.Fence}
+		}
+		return nil
+	})
+}
+
+// sequenceSQL moves sequences forward to their marks, never back. Sequences that
+// do not exist are those that the same transaction has dropped or whose creation
+// was aborted. It does nothing once another worker has the stream.
+const sequenceSQL = `
+SELECT pg_catalog.setval(seq, m.value)
+FROM pg_catalog.json_to_recordset($1::json) AS m(schema text, name text, value bigint, ascending boolean)
+CROSS JOIN LATERAL (SELECT pg_catalog.to_regclass(pg_catalog.format('%I.%I', m.schema, m.name)) AS seq OFFSET 0) AS s
+JOIN pg_catalog.pg_class c ON c.oid = s.seq AND c.relkind = 'S'
+JOIN opmux.position p ON p.stream = $2 AND p.lane = $3 AND p.fence = $4
+WHERE CASE WHEN m.ascending
+	THEN coalesce(pg_catalog.pg_sequence_last_value(s.seq) < m.value, true)
+	ELSE coalesce(pg_catalog.pg_sequence_last_value(s.seq) > m.value, true) END`
+
+type markJSON struct {
+	Schema    string `json:"schema"`
+	Name      string `json:"name"`
+	Value     int64  `json:"value"`
+	Ascending bool   `json:"ascending"`
+}
+
+// setSequences moves sequences forward.
+func (k *keeper) setSequences(ctx context.Context, marks execute.Marks) error {
+	if len(marks) == 0 {
+		return nil
+	}
+	list := make([]markJSON, 0, len(marks))
+	for _, m := range marks {
+		list = append(list, markJSON{m.Schema, m.Name, m.Value, m.Ascending})
+	}
+	text, err := json.Marshal(list)
+	if err != nil {
+		return fmt.Errorf("sequence marks of source %s: %w", k.source, err)
+	}
+	return k.do(ctx, func(conn *pgx.Conn) error {
+		if _, err := conn.Exec(ctx, sequenceSQL, string(text), k.source, position.Keeper, k.held.Fence); err != nil {
+			return fmt.Errorf("source %s: moving sequences forward on the target (%s): %w", k.source, text, err)
+		}
+		return nil
+	})
+}
