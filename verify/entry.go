@@ -86,6 +86,21 @@ func (e *entry) complete() bool {
 	return true
 }
 
+// empty says that nothing of what is here could be compared, as of a transaction
+// of sequence marks alone, which the primary's side does not report.
+func (e *entry) empty() bool {
+	for i := range e.targets {
+		if rec := e.targets[i].rec; rec != nil && !nothing(rec) {
+			return false
+		}
+	}
+	return true
+}
+
+func nothing(rec *event.DigestRecord) bool {
+	return rec.Count == 0 && len(rec.Operations) == 0
+}
+
 // dueHeap orders entries by when to look at them next.
 type dueHeap []*entry
 

@@ -98,13 +98,10 @@ func (j *joiner) take(offset int64, rec *event.DigestRecord, now time.Time) {
 		e.place = j.places.hold(offset)
 		defer j.unplace(e)
 	}
-	size += j.interned.record(rec)
-	e.size += size
-	j.bytes += size
 	if index < 0 {
-		j.takePrimary(e, rec)
+		j.takePrimary(e, rec, size)
 	} else {
-		j.takeTarget(e, index, rec)
+		j.takeTarget(e, index, rec, size)
 	}
 	if e.complete() {
 		j.close(e)
@@ -115,11 +112,14 @@ func (j *joiner) take(offset int64, rec *event.DigestRecord, now time.Time) {
 // says nothing new or has to be read again later.
 func (j *joiner) admit(offset int64, rec *event.DigestRecord, index int, size int64, now time.Time) *entry {
 	before := j.recent.get(rec.Tx)
-	if before != nil && (index < 0 || !j.news(&before[index], rec)) {
+	if before != nil && (index < 0 && allSaid(before) || index >= 0 && !j.news(&before[index], rec)) {
 		return nil
 	}
+	if j.warming && j.bytes+size > j.max {
+		j.coolDown()
+	}
 	if j.resume >= 0 || !j.room(size) {
-		if j.resume < 0 && !j.warming {
+		if j.resume < 0 {
 			j.resume = offset
 		}
 		return nil
@@ -128,17 +128,27 @@ func (j *joiner) admit(offset int64, rec *event.DigestRecord, index int, size in
 		tx: rec.Tx, size: entryOverhead, seen: now, due: now.Add(j.timeout),
 		heap: -1, targets: make([]targetState, len(j.targets)), place: j.places.hold(offset),
 	}
+	copy(e.targets, before)
 	if index >= 0 {
 		e.due = now.Add(j.grace)
-	}
-	if before != nil {
-		copy(e.targets, before)
-		e.due = now
+		if before != nil {
+			e.due = now // the primary's digest will not come again
+		}
 	}
 	j.bytes += e.size
 	j.pending[rec.Tx] = e
 	heap.Push(&j.due, e)
 	return e
+}
+
+// allSaid says whether something was told of every target.
+func allSaid(states []targetState) bool {
+	for i := range states {
+		if states[i].said == saidNothing {
+			return false
+		}
+	}
+	return true
 }
 
 // room makes room for a record of that size by letting go of what only lingers.
@@ -158,16 +168,25 @@ func (j *joiner) room(size int64) bool {
 // (a take-over races with the worker that it takes over from): the report counts,
 // whichever comes first.
 func (j *joiner) news(t *targetState, rec *event.DigestRecord) bool {
-	if rec.Skipped != "" && (t.said >= saidSkipped || t.rec != nil) {
+	if rec.Skipped != "" && (t.said >= saidSkipped || t.print != 0) {
 		return false
 	}
 	return t.print == 0 || t.print != fingerprint(j.seed, rec)
 }
 
-func (j *joiner) takePrimary(e *entry, rec *event.DigestRecord) {
+// count adds a record that an entry keeps to what it holds.
+func (j *joiner) count(e *entry, rec *event.DigestRecord, size int64) {
+	size += j.interned.record(rec)
+	e.size += size
+	j.bytes += size
+}
+
+func (j *joiner) takePrimary(e *entry, rec *event.DigestRecord, size int64) {
 	if e.primary != nil && (e.primary.Skipped == "" || rec.Skipped != "") {
+		e.borrowed = false // it was early, not lost: who does not report is missing
 		return
 	}
+	j.count(e, rec, size)
 	e.primary, e.borrowed = rec, false
 	for i := range e.targets {
 		j.compare(e, i)
@@ -178,11 +197,12 @@ func (j *joiner) takePrimary(e *entry, rec *event.DigestRecord) {
 	}
 }
 
-func (j *joiner) takeTarget(e *entry, index int, rec *event.DigestRecord) {
+func (j *joiner) takeTarget(e *entry, index int, rec *event.DigestRecord, size int64) {
 	t := &e.targets[index]
 	if !j.news(t, rec) {
 		return
 	}
+	j.count(e, rec, size)
 	t.rec, t.print = rec, fingerprint(j.seed, rec)
 	j.compare(e, index)
 }
@@ -255,7 +275,13 @@ func (j *joiner) floor(position int64) int64 {
 // rewind returns the offset to read again from, once there is room for what was
 // passed over.
 func (j *joiner) rewind() (offset int64, ok bool) {
-	if j.resume < 0 || j.bytes > j.max/2 {
+	if j.resume < 0 {
+		return 0, false
+	}
+	for oldest := j.lingering.Front(); oldest != nil && j.bytes > j.max/2; oldest = j.lingering.Front() {
+		j.close(oldest.Value.(*entry))
+	}
+	if j.bytes > j.max/2 {
 		return 0, false
 	}
 	offset, j.resume = j.resume, -1

@@ -216,8 +216,12 @@ func TestNothingToCompareIsNotSaid(t *testing.T) {
 	r.feed(primaryOf(1))
 	r.feed(backupOf("standby", 1))
 	r.feed(primaryOf(2))
+	r.feed(backupOf("standby", 3))
 	r.pass(2 * testTimeout)
 	r.want()
+	if r.lookups != 0 {
+		t.Errorf("%d look-ups of nothing", r.lookups)
+	}
 }
 
 func TestRestartJudgesWhatWasPendingAndNothingElse(t *testing.T) {

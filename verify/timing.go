@@ -14,7 +14,7 @@ const holdFor = time.Second
 func (j *joiner) tick(now time.Time) {
 	for len(j.due) > 0 && !j.due[0].due.After(now) {
 		e := heap.Pop(&j.due).(*entry)
-		if e.primary == nil && e.lookup == lookupNone {
+		if e.primary == nil && e.lookup == lookupNone && !e.empty() {
 			e.lookup = lookupWanted
 			j.wanted = append(j.wanted, e)
 			j.rest(e, e.seen.Add(j.timeout))
@@ -80,7 +80,8 @@ func (j *joiner) conclude(e *entry, now time.Time) {
 	held := false
 	for i := range e.targets {
 		t := &e.targets[i]
-		if t.rec != nil || t.said != saidNothing || e.borrowed {
+		// With a print, it reported: that record is forgotten (coolDown).
+		if t.rec != nil || t.print != 0 || t.said != saidNothing || e.borrowed {
 			continue
 		}
 		a := j.absent(j.targets[i], e.primary.Offset, now)
@@ -106,7 +107,7 @@ func (j *joiner) conclude(e *entry, now time.Time) {
 func (j *joiner) withoutPrimary(e *entry) {
 	for i := range e.targets {
 		t := &e.targets[i]
-		if t.rec == nil || t.said != saidNothing {
+		if t.rec == nil || t.said != saidNothing || nothing(t.rec) {
 			continue
 		}
 		b := newVerdict(j.targets[i], t.rec)
@@ -161,9 +162,7 @@ func (j *joiner) looked(e *entry, f finding) {
 		return
 	}
 	e.primary, e.borrowed = f.rec, true
-	size := recordSize(f.rec) + j.interned.record(f.rec)
-	e.size += size
-	j.bytes += size
+	j.count(e, f.rec, recordSize(f.rec))
 	rest := false
 	for i := range e.targets {
 		j.compare(e, i)
@@ -194,15 +193,33 @@ func (j *joiner) appliedAborted(e *entry) {
 // target's digest alone may still wait for the primary's.
 func (j *joiner) endWarmUp() {
 	j.warming = false
+	j.finishWarm()
+}
+
+// finishWarm closes what has its primary's side. What was not seen of a target
+// was said to be missing by the earlier life.
+func (j *joiner) finishWarm() {
 	for _, e := range j.pending {
 		if e.primary == nil {
 			continue
 		}
 		for i := range e.targets {
-			if e.targets[i].said == saidNothing {
+			if e.targets[i].said == saidNothing && !e.borrowed {
 				e.targets[i].said = saidMissing
 			}
 		}
+		j.close(e)
+	}
+}
+
+// coolDown makes room during the warm-up: transactions are remembered without
+// their digests.
+func (j *joiner) coolDown() {
+	j.finishWarm()
+	if j.bytes <= j.max/2 {
+		return
+	}
+	for _, e := range j.pending {
 		j.close(e)
 	}
 }
