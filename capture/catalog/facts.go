@@ -124,7 +124,7 @@ type Builtins struct {
 const builtinsSQL = `
 select pg_catalog.json_build_object(
   'Functions', (select pg_catalog.json_object_agg(f.name, f.vol) from (
-    select p.proname::pg_catalog.text as name, case when pg_catalog.bool_or(p.provolatile = 'v' and p.proname <> 'in_range') then 'v'
+    select p.proname::pg_catalog.text as name, case when pg_catalog.bool_or(p.provolatile = 'v') then 'v'
       when pg_catalog.bool_or(p.provolatile = 's') then 's' else 'i' end as vol
     from pg_catalog.pg_proc p where p.oid < 16384 group by 1) f),
   'Types', (select pg_catalog.json_object_agg(t.typname::pg_catalog.text, t.oid::pg_catalog.int8) from pg_catalog.pg_type t

@@ -1,13 +1,25 @@
 // Package classify decides how each statement of an application may travel:
 // as text, with pinned values, as row images, or not at all. It reads the parse
 // tree and the catalogue, and what it does not know is not text (fail closed).
+//
+// The way through it: Classify looks into the cache, else a job takes the
+// statement by its kind (statement.go), gathers what it would set off beside its
+// own rows (effects.go), and for writes asks the catalogue about the table
+// (target.go). An INSERT, UPDATE or DELETE then tries to be text (safe.go says
+// which expressions may travel) and falls back to rows. Plan.Operations turns one
+// execution into what is published.
 package classify
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"unicode/utf8"
 
 	"github.com/opmux/opmux/capture/catalog"
 	"github.com/opmux/opmux/event"
+	pg "github.com/pganalyze/pg_query_go/v6"
 )
 
 // Config configures a Classifier.
@@ -32,37 +44,164 @@ type Input struct {
 	InBlock bool
 }
 
-// Statement is one statement of a text, without its semicolon.
-type Statement struct {
-	Text string
-	// Offset is where Text begins, in bytes.
-	Offset int
-}
-
-// SyntaxError says that a text could not be parsed.
-type SyntaxError struct {
-	Message string
-	// Position is the 1-based byte position, 0 if unknown.
-	Position int
-}
-
-// Error implements error.
-func (e *SyntaxError) Error() string { return e.Message }
-
 // Classifier classifies statements. It is safe for concurrent use.
-type Classifier struct{ cfg Config }
+type Classifier struct {
+	catalog *catalog.Catalog
+	plans   *planCache
+}
 
 // New returns a Classifier on a catalogue.
-func New(cfg Config) *Classifier { return &Classifier{cfg: cfg} }
-
-// Split parses a text and cuts it into statements; *SyntaxError where it cannot
-// be parsed.
-func (c *Classifier) Split(sql string) ([]Statement, error) { return nil, nil }
+func New(cfg Config) *Classifier {
+	if cfg.CacheEntries == 0 {
+		cfg.CacheEntries = 4096
+	}
+	if cfg.CacheBytes == 0 {
+		cfg.CacheBytes = 16 << 20
+	}
+	return &Classifier{catalog: cfg.Catalog, plans: newPlanCache(cfg.CacheEntries, cfg.CacheBytes)}
+}
 
 // Classify says how one statement may travel. An error is about the catalogue
 // look-up or the text's syntax (*SyntaxError), never a refusal.
-func (c *Classifier) Classify(ctx context.Context, in Input) (*Plan, error) { return nil, nil }
+func (c *Classifier) Classify(ctx context.Context, in Input) (*Plan, error) {
+	version, restarts := c.catalog.Known(), c.catalog.Restarts()
+	if in.Querier == nil {
+		if p := c.plans.get(&in, version, restarts); p != nil {
+			return p, nil
+		}
+	}
+	tree, err := parse(in.SQL)
+	if err != nil {
+		return nil, err
+	}
+	if len(tree.Stmts) != 1 {
+		return nil, fmt.Errorf("classify: one statement expected, got %d", len(tree.Stmts))
+	}
+	j := newJob(ctx, c, &in, version)
+	j.grammar = tree.Version
+	plan, err := j.run(tree.Stmts[0])
+	if err != nil {
+		return nil, err
+	}
+	if in.Querier == nil && !j.uncacheable && plan.CatalogVersion == version {
+		in.Querier, in.ParamOIDs = nil, append([]uint32(nil), in.ParamOIDs...)
+		c.plans.put(&in, plan, restarts)
+	}
+	return plan, nil
+}
 
-// Normalise replaces constants by $n for people and metrics; text that cannot be
-// parsed becomes "".
-func Normalise(sql string) string { return sql }
+// errMustFail says that the server will reject the statement, by what the
+// catalogue says.
+var errMustFail = errors.New("names something that does not exist")
+
+// job is the classification of one statement.
+type job struct {
+	ctx  context.Context
+	c    *Classifier
+	in   *Input
+	plan *Plan
+	// grammar is the version of the grammar that parsed the statement.
+	grammar int32
+	// body is the text up to the statement's end, without its semicolon.
+	body string
+	// path are the schemas that unqualified names are looked up in.
+	path []string
+	eff  effects
+	// loaded are the database's facts, once asked for.
+	loaded *catalog.Facts
+	// uncacheable: the answer holds for this session and moment alone.
+	uncacheable bool
+	// views that are being looked into, against recursion.
+	views map[string]bool
+}
+
+func newJob(ctx context.Context, c *Classifier, in *Input, version int64) *job {
+	j := &job{ctx: ctx, c: c, in: in, path: in.Schemas, views: map[string]bool{}}
+	if len(j.path) == 0 {
+		j.path = []string{"pg_catalog", "public"}
+	}
+	j.plan = &Plan{Kind: Pass, Class: event.ClassNone, SQL: in.SQL, CatalogVersion: version}
+	return j
+}
+
+// run classifies and turns refusals into plans.
+func (j *job) run(raw *pg.RawStmt) (*Plan, error) {
+	stmt := raw.Stmt
+	j.body = j.in.SQL
+	if raw.StmtLen > 0 {
+		j.body = j.in.SQL[:raw.StmtLocation+raw.StmtLen]
+	}
+	j.plan.Construct = construct(stmt)
+	err := j.statement(stmt)
+	var refusal *Refusal
+	switch {
+	case err == nil:
+		return j.plan, nil
+	case errors.As(err, &refusal):
+		return j.refused(refusal), nil
+	case errors.Is(err, errMustFail):
+		j.uncacheable = true
+		return j.bare(MustFail, "the server is expected to reject it: "+err.Error()), nil
+	}
+	return nil, err
+}
+
+// bare is a plan that leaves the client's text alone.
+func (j *job) bare(kind Kind, reason string) *Plan {
+	return &Plan{
+		Kind: kind, Class: event.ClassNone, Reason: reason, SQL: j.in.SQL, Construct: j.plan.Construct,
+		ContextChanges: j.plan.ContextChanges, CatalogChanges: true, Barrier: true,
+		CatalogVersion: j.plan.CatalogVersion, TableRefs: j.plan.TableRefs, Tables: j.plan.Tables,
+	}
+}
+
+func (j *job) refused(r *Refusal) *Plan {
+	p := j.bare(Refused, r.Reason)
+	p.Class, p.Refusal, p.Diverged = event.ClassRefused, r, p.Tables
+	if len(p.Diverged) == 0 || r.anyTable {
+		p.Diverged = []string{"*"}
+	}
+	if r.Position > 0 { // from a byte offset to characters
+		r.Position = 1 + utf8.RuneCountInString(j.in.SQL[:min(r.Position-1, len(j.in.SQL))])
+	}
+	return p
+}
+
+// refuse makes a refusal; location is a byte offset in the statement, -1 for none.
+func (j *job) refuse(construct string, location int32, reason, hint string) *Refusal {
+	r := &Refusal{Construct: construct, Reason: reason, Hint: hint}
+	if location >= 0 {
+		r.Position = int(location) + 1
+	}
+	return r
+}
+
+// saw lowers the plan's version where an answer is unsettled.
+func (j *job) saw(version int64) {
+	if version == catalog.Unsettled {
+		j.plan.CatalogVersion = catalog.Unsettled
+	}
+}
+
+func (j *job) facts() (*catalog.Facts, error) {
+	if j.loaded != nil {
+		return j.loaded, nil
+	}
+	f, err := j.c.catalog.Facts(j.ctx, j.in.Querier)
+	if err != nil {
+		return nil, err
+	}
+	j.saw(f.Version)
+	j.loaded = f
+	return f, nil
+}
+
+// setting is the value of a setting, whatever the case of its name.
+func setting(c event.Context, name string) string {
+	for _, s := range c.Settings {
+		if strings.EqualFold(s.Name, name) {
+			return s.Value
+		}
+	}
+	return ""
+}

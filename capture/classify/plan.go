@@ -100,13 +100,22 @@ type Plan struct {
 	// Diverged lists what is lost to targets when a refused statement runs under
 	// policy flag; "*" where the tables cannot be told.
 	Diverged []string
+	// Whole says that Operations needs all rows of an execution in one call; their
+	// number is bounded by the statement's own text.
+	Whole bool
 	// Inner is the plan of the statement that PREPARE names.
 	Inner *Plan
-	// Args are the arguments of EXECUTE, ArgsConstant whether all of them are
-	// constants. Where they are not, an Inner plan of class text or pinned that
-	// has parameters cannot be published: see Plan.BindArgs.
+	// Args are the arguments of EXECUTE as constants, ArgsConstant whether all of
+	// them are: see BindArgs.
 	Args         []event.Param
 	ArgsConstant bool
+
+	// paramOIDs are the types that PREPARE declares for Inner, 0 for none.
+	paramOIDs []uint32
+	// copyColumns are, by place in a COPY stream, whether a field may hold a special
+	// date word; copyFormat is how to read it.
+	copyColumns []bool
+	copyFormat  copyFormat
 
 	frozen frozen
 }
@@ -119,6 +128,11 @@ type Refusal struct {
 	Construct, Reason, Hint string
 	// Position is the 1-based character of the construct in the statement, 0 for none.
 	Position int
+	// Always: policy flag does not lift it, since what comes after could not be
+	// followed either.
+	Always bool
+	// anyTable: what it writes cannot be told, even where a table is named.
+	anyTable bool
 }
 
 // Error is the message for the client, beginning "opmux: ".
@@ -143,14 +157,3 @@ type Execution struct {
 	// setval needs them here.
 	Sequences []event.SequenceMark
 }
-
-type frozen struct{}
-
-// Operations returns what is to be published of one execution, nothing where
-// nothing changed.
-func (p *Plan) Operations(e Execution) ([]event.Operation, error) { return nil, nil }
-
-// BindArgs returns the plan of a prepared statement for the arguments of an
-// EXECUTE: the inner plan itself, or a refusal where its parameters would have
-// to be published and exec's arguments are not constants.
-func (p *Plan) BindArgs(exec *Plan) *Plan { return p }

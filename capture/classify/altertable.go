@@ -1,0 +1,156 @@
+package classify
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/opmux/opmux/capture/catalog"
+	pg "github.com/pganalyze/pg_query_go/v6"
+)
+
+// plainAlters are the ALTER TABLE commands that compute no values of rows.
+var plainAlters = []pg.AlterTableType{
+	pg.AlterTableType_AT_ColumnDefault, pg.AlterTableType_AT_DropNotNull, pg.AlterTableType_AT_SetNotNull, pg.AlterTableType_AT_SetExpression,
+	pg.AlterTableType_AT_DropExpression, pg.AlterTableType_AT_SetStatistics, pg.AlterTableType_AT_SetOptions, pg.AlterTableType_AT_ResetOptions,
+	pg.AlterTableType_AT_SetStorage, pg.AlterTableType_AT_SetCompression, pg.AlterTableType_AT_DropColumn, pg.AlterTableType_AT_AddConstraint,
+	pg.AlterTableType_AT_AddIndexConstraint, pg.AlterTableType_AT_AlterConstraint, pg.AlterTableType_AT_ValidateConstraint,
+	pg.AlterTableType_AT_DropConstraint, pg.AlterTableType_AT_ChangeOwner, pg.AlterTableType_AT_ClusterOn, pg.AlterTableType_AT_DropCluster,
+	pg.AlterTableType_AT_SetUnLogged, pg.AlterTableType_AT_DropOids, pg.AlterTableType_AT_SetAccessMethod, pg.AlterTableType_AT_SetTableSpace,
+	pg.AlterTableType_AT_SetRelOptions, pg.AlterTableType_AT_ResetRelOptions, pg.AlterTableType_AT_ReplaceRelOptions,
+	pg.AlterTableType_AT_EnableTrig, pg.AlterTableType_AT_EnableAlwaysTrig, pg.AlterTableType_AT_EnableReplicaTrig, pg.AlterTableType_AT_DisableTrig,
+	pg.AlterTableType_AT_EnableTrigAll, pg.AlterTableType_AT_DisableTrigAll, pg.AlterTableType_AT_EnableTrigUser, pg.AlterTableType_AT_DisableTrigUser,
+	pg.AlterTableType_AT_EnableRule, pg.AlterTableType_AT_EnableAlwaysRule, pg.AlterTableType_AT_EnableReplicaRule, pg.AlterTableType_AT_DisableRule,
+	pg.AlterTableType_AT_AddInherit, pg.AlterTableType_AT_DropInherit, pg.AlterTableType_AT_AddOf, pg.AlterTableType_AT_DropOf,
+	pg.AlterTableType_AT_ReplicaIdentity, pg.AlterTableType_AT_EnableRowSecurity, pg.AlterTableType_AT_DisableRowSecurity,
+	pg.AlterTableType_AT_ForceRowSecurity, pg.AlterTableType_AT_NoForceRowSecurity, pg.AlterTableType_AT_AttachPartition,
+	pg.AlterTableType_AT_DetachPartition, pg.AlterTableType_AT_DetachPartitionFinalize, pg.AlterTableType_AT_AddIdentity,
+	pg.AlterTableType_AT_SetIdentity, pg.AlterTableType_AT_DropIdentity,
+}
+
+func (j *job) alterTable(st *pg.AlterTableStmt) error {
+	if st.Objtype == pg.ObjectType_OBJECT_FOREIGN_TABLE {
+		return j.refuse("ALTER FOREIGN TABLE", -1, "foreign data is on another server", "Run it on each server that needs it, directly.")
+	}
+	if err := j.define(st.Relation); err != nil || j.plan.Kind != DDL {
+		return err
+	}
+	var t *catalog.Table
+	if len(j.plan.TableRefs) > 0 {
+		t = j.plan.TableRefs[0]
+	}
+	for _, n := range st.Cmds {
+		cmd := n.GetAlterTableCmd()
+		if err := j.alterCommand(t, cmd); err != nil {
+			return err
+		}
+		if d := cmd.Def.GetPartitionCmd(); d != nil && d.Concurrent {
+			j.plan.Kind, j.plan.Reason = Standalone, "DDL outside of transactions"
+		}
+	}
+	return nil
+}
+
+func (j *job) alterCommand(t *catalog.Table, cmd *pg.AlterTableCmd) error {
+	switch {
+	case cmd.Subtype == pg.AlterTableType_AT_AddColumn:
+		return j.addColumn(cmd.Def.GetColumnDef())
+	case cmd.Subtype == pg.AlterTableType_AT_AlterColumnType:
+		return j.alterType(t, cmd)
+	case cmd.Subtype == pg.AlterTableType_AT_SetLogged:
+		return j.refuse("ALTER TABLE … SET LOGGED", -1, "what the table holds so far is on no backup", "Create a table anew and insert the rows into it.")
+	case slices.Contains(plainAlters, cmd.Subtype):
+		return nil
+	}
+	return j.refuse("ALTER TABLE with a command that opmux does not know", -1, "what it does to rows is not known", "Run it on each server directly while no application is connected.")
+}
+
+// addColumn refuses a new column whose values in the rows that are there would be
+// computed anew on each server.
+func (j *job) addColumn(def *pg.ColumnDef) error {
+	const hint = "Add the column without it, fill it by UPDATE, then set the default (ALTER COLUMN … SET DEFAULT, ADD GENERATED)."
+	schema, typ := name(def.TypeName.GetNames())
+	switch typ {
+	case "serial", "serial2", "serial4", "serial8", "bigserial", "smallserial":
+		return j.refuse("ADD COLUMN "+def.Colname+" "+typ, def.Location, "rows that are there get numbers in no order that backups share", hint)
+	}
+	facts, err := j.facts()
+	if err != nil {
+		return err
+	}
+	if schema != "pg_catalog" && facts.Types[typ] == "D" {
+		return j.refuse("ADD COLUMN "+def.Colname+" of domain "+typ, def.Location, "the domain has a default", "Use the base type.")
+	}
+	oid, err := j.typeOID(def.TypeName)
+	if err != nil {
+		return err
+	}
+	exprs := []*pg.Node{def.RawDefault}
+	for _, n := range def.Constraints {
+		c := n.GetConstraint()
+		switch c.GetContype() {
+		case pg.ConstrType_CONSTR_IDENTITY:
+			return j.refuse("ADD COLUMN "+def.Colname+" AS IDENTITY", def.Location, "rows that are there get numbers in no order that backups share", hint)
+		case pg.ConstrType_CONSTR_DEFAULT:
+			exprs = append(exprs, c.RawExpr)
+		}
+	}
+	cat := category(oid)
+	if cat == "" && oid == 0 {
+		cat = "D" // an unknown type's input may know special date words
+	} else if cat == "" {
+		cat = "U"
+	}
+	for _, e := range exprs {
+		why, err := j.unsafe(e, cat, scope{})
+		if err != nil {
+			return err
+		}
+		if e != nil && why == "" && j.pinsTime(e) {
+			why = "it is the time of the ALTER, which differs on each server"
+		}
+		if why != "" {
+			return j.refuse("ADD COLUMN "+def.Colname+" … DEFAULT", def.Location, why, hint)
+		}
+	}
+	return nil
+}
+
+// alterType refuses a new type whose values are not a function of the old ones.
+func (j *job) alterType(t *catalog.Table, cmd *pg.AlterTableCmd) error {
+	if t == nil {
+		return nil // the server says so
+	}
+	c := t.Column(cmd.Name)
+	if c == nil {
+		return fmt.Errorf("column %s: %w", cmd.Name, errMustFail)
+	}
+	def := cmd.Def.GetColumnDef()
+	oid, err := j.typeOID(def.GetTypeName())
+	if err != nil {
+		return err
+	}
+	const hint = "Add a column, fill it by UPDATE, and drop the old one."
+	s := scope{table: t, rel: t.Name}
+	why, err := j.unsafe(def.GetRawDefault(), "", s)
+	if err != nil {
+		return err
+	}
+	if why == "" && def.GetRawDefault() != nil && j.pinsTime(def.GetRawDefault()) {
+		why = "it uses the time of the ALTER, which differs on each server"
+	}
+	enum, err := j.isEnum(def.GetTypeName())
+	if err != nil {
+		return err
+	}
+	dated := oid == 0 && !enum || slices.Contains(dated, oid)
+	if why == "" && dated && !mayBeDated(c) && columnCategory(c) == "S" {
+		why = "text may hold special date words (now, today)"
+	}
+	if why == "" && (slices.Contains(objects, oid) || slices.Contains(objects, c.BaseOID)) {
+		why = "object numbers differ between servers"
+	}
+	if why != "" {
+		return j.refuse("ALTER COLUMN "+cmd.Name+" TYPE", -1, why, hint)
+	}
+	return nil
+}

@@ -1,0 +1,125 @@
+package classify
+
+import (
+	"hash/maphash"
+	"slices"
+	"sync"
+
+	"github.com/opmux/opmux/event"
+)
+
+// planCache keeps plans by exact text and everything else that they depend on.
+// It is bounded by entries and by bytes of text, and drops what was used least
+// recently (I7).
+type planCache struct {
+	maxEntries, maxBytes int
+	seed                 maphash.Seed
+
+	mu    sync.Mutex
+	bytes int
+	byKey map[uint64]*cached
+	// root.next is the most recently used entry, root.prev the least.
+	root cached
+}
+
+// cached is one plan with the input that it was made for. Entries whose keys
+// collide replace each other; match tells them apart.
+type cached struct {
+	key        uint64
+	prev, next *cached
+
+	in       Input
+	plan     *Plan
+	restarts int64
+}
+
+// planOverhead is what a plan costs beside its texts, roughly, in bytes.
+const planOverhead = 1024
+
+func newPlanCache(entries, bytes int) *planCache {
+	c := &planCache{maxEntries: entries, maxBytes: bytes, seed: maphash.MakeSeed(), byKey: map[uint64]*cached{}}
+	c.root.prev, c.root.next = &c.root, &c.root
+	return c
+}
+
+// hash covers the text only: one text rarely comes with several contexts, and
+// match looks at the rest.
+func (c *planCache) hash(in *Input) uint64 {
+	h := maphash.String(c.seed, in.SQL)
+	for _, s := range in.Schemas {
+		h = h*31 + maphash.String(c.seed, s)
+	}
+	return h
+}
+
+// get returns the plan for an input, if it was made at that version.
+func (c *planCache) get(in *Input, version, restarts int64) *Plan {
+	key := c.hash(in)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	e := c.byKey[key]
+	if e == nil || e.plan.CatalogVersion != version || e.restarts != restarts || !e.match(in) {
+		return nil
+	}
+	c.unlink(e)
+	c.link(e)
+	return e.plan
+}
+
+func (c *planCache) put(in *Input, plan *Plan, restarts int64) {
+	e := &cached{key: c.hash(in), in: *in, plan: plan, restarts: restarts}
+	if e.size() > c.maxBytes/4 {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if old := c.byKey[e.key]; old != nil {
+		c.remove(old)
+	}
+	c.byKey[e.key] = e
+	c.link(e)
+	c.bytes += e.size()
+	for len(c.byKey) > c.maxEntries || c.bytes > c.maxBytes {
+		c.remove(c.root.prev)
+	}
+}
+
+func (c *planCache) remove(e *cached) {
+	c.unlink(e)
+	delete(c.byKey, e.key)
+	c.bytes -= e.size()
+}
+
+func (c *planCache) unlink(e *cached) { e.prev.next, e.next.prev = e.next, e.prev }
+
+func (c *planCache) link(e *cached) {
+	e.prev, e.next = &c.root, c.root.next
+	e.prev.next, e.next.prev = e, e
+}
+
+func (e *cached) size() int { return planOverhead + 2*len(e.in.SQL) + len(e.plan.frozen.text) }
+
+func (e *cached) match(in *Input) bool {
+	a := &e.in
+	return a.SQL == in.SQL && a.Level == in.Level && slices.Equal(a.ParamOIDs, in.ParamOIDs) &&
+		slices.Equal(a.Schemas, in.Schemas) && sameSettings(a.Settings, in.Settings)
+}
+
+// meaningful are the settings that decide how a statement is classified. The rest
+// of the context travels with the transaction and does not matter here.
+var meaningful = [...]string{
+	"role", "session_authorization", "DateStyle", "extra_float_digits",
+	"session_replication_role", "standard_conforming_strings", "transform_null_equals",
+}
+
+func sameSettings(a, b event.Context) bool {
+	if a.User != b.User {
+		return false
+	}
+	for _, name := range meaningful {
+		if setting(a, name) != setting(b, name) {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,182 @@
+package classify
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/opmux/opmux/capture/catalog"
+	"github.com/opmux/opmux/event"
+	pg "github.com/pganalyze/pg_query_go/v6"
+	"google.golang.org/protobuf/proto"
+)
+
+// copy plans COPY in all its forms.
+func (j *job) copy(n *pg.Node, st *pg.CopyStmt) error {
+	switch {
+	case st.IsProgram || st.Filename != "":
+		return j.refuse("COPY with a file or program of the server", -1, "the backups' servers have other files", "Use COPY … FROM STDIN or TO STDOUT (psql: \\copy).")
+	case st.IsFrom:
+		return j.copyFrom(n, st)
+	case st.Query == nil:
+		return j.scan(st.Relation)
+	case st.Query.GetSelectStmt() == nil:
+		return j.refuse("COPY of a data-modifying statement", -1, "its rows go to the client as a stream", "Run the statement with RETURNING.")
+	}
+	if err := j.scan(st.Query); err != nil {
+		return err
+	}
+	return j.finishRead()
+}
+
+// copyFormat is how the fields of a COPY stream are told apart.
+type copyFormat struct {
+	csv, header          bool
+	delim, quote, escape byte
+}
+
+func (j *job) copyFrom(n *pg.Node, st *pg.CopyStmt) error {
+	if err := j.scan(nodes([]*pg.Node{st.WhereClause})...); err != nil {
+		return err
+	}
+	t, err := j.target(st.Relation, catalog.TriggerInsert)
+	if err != nil {
+		return err
+	}
+	columns := stored(t)
+	if len(st.Attlist) > 0 {
+		columns = nil
+		for _, a := range st.Attlist {
+			columns = append(columns, a.GetString_().GetSval())
+		}
+	}
+	if err := j.copyDefaults(t, columns); err != nil {
+		return err
+	}
+	if t.Temp {
+		return j.temporary()
+	}
+	where, err := j.unsafe(st.WhereClause, "B", scope{table: t, rel: relName(st.Relation)})
+	if err != nil {
+		return err
+	}
+	if where != "" || j.pinsTime(st.WhereClause) {
+		return j.refuse("COPY … WHERE", -1, "its condition is not the same everywhere", "Filter the rows before they are sent.")
+	}
+	freeze, err := j.copyOptions(t, st, columns)
+	if err != nil {
+		return err
+	}
+	text := j.body
+	if freeze {
+		// A target's table need not be as young as this one.
+		if text, err = j.withoutFreeze(n); err != nil {
+			return j.refuse("COPY … FREEZE", -1, err.Error(), "Leave FREEZE out.")
+		}
+	}
+	if err := j.access(t, nil); err != nil {
+		return err
+	}
+	j.plan.Kind, j.plan.Class, j.plan.Reason, j.plan.ClientColumns = Copy, event.ClassText, "the stream's bytes", -1
+	j.plan.frozen = frozen{kind: freezeCopy, text: text, counted: true}
+	return j.finishWrite(t, nil)
+}
+
+// copyDefaults refuses a COPY that leaves out columns whose default is drawn.
+func (j *job) copyDefaults(t *catalog.Table, columns []string) error {
+	for _, c := range columns {
+		if t.Column(c) == nil {
+			return fmt.Errorf("column %s: %w", c, errMustFail)
+		}
+	}
+	for i := range t.Columns {
+		c := &t.Columns[i]
+		if slices.Contains(columns, c.Name) {
+			continue
+		}
+		d, err := j.defaultOf(c)
+		if err != nil {
+			return err
+		}
+		if t.Temp {
+			j.eff.draws = append(j.eff.draws, slices.DeleteFunc(d.draws, func(s SequenceRef) bool { return s.Schema == t.Schema })...)
+			continue
+		}
+		if d.drawn {
+			return j.refuse("COPY into "+t.Qualified()+" without column "+c.Name, -1, "the column's default is not the same on every server",
+				"Give the column in the stream, or use INSERT.")
+		}
+	}
+	return nil
+}
+
+// copyOptions reads the options; freeze says that FREEZE is on.
+func (j *job) copyOptions(t *catalog.Table, st *pg.CopyStmt, columns []string) (freeze bool, err error) {
+	p := j.plan
+	format := "text"
+	p.copyFormat = copyFormat{delim: '\t', quote: '"'}
+	for _, o := range st.Options {
+		d := o.GetDefElem()
+		value := optionValue(d)
+		switch d.Defname {
+		case "format":
+			format = strings.ToLower(value)
+		case "delimiter", "quote", "escape":
+			if len(value) != 1 {
+				return false, fmt.Errorf("COPY %s of %d bytes: %w", d.Defname, len(value), errMustFail)
+			}
+			switch d.Defname {
+			case "delimiter":
+				p.copyFormat.delim = value[0]
+			case "quote":
+				p.copyFormat.quote = value[0]
+			default:
+				p.copyFormat.escape = value[0]
+			}
+		case "header":
+			p.copyFormat.header = d.Arg == nil || !slices.Contains([]string{"false", "off", "0"}, strings.ToLower(value))
+		case "freeze":
+			freeze = enabled(st.Options, "freeze")
+		case "null", "encoding", "force_not_null", "force_null":
+		default:
+			return false, j.refuse("COPY option "+d.Defname, d.Location, "opmux does not know it", "Leave the option out.")
+		}
+	}
+	switch format {
+	case "csv":
+		if p.copyFormat.csv = true; !slices.ContainsFunc(st.Options, func(o *pg.Node) bool { return o.GetDefElem().GetDefname() == "delimiter" }) {
+			p.copyFormat.delim = ','
+		}
+		if p.copyFormat.escape == 0 {
+			p.copyFormat.escape = p.copyFormat.quote
+		}
+	case "binary":
+		for _, name := range columns {
+			if c := t.Column(name); isOpaque(c) || c.Element >= firstUserOID || slices.Contains(objects, c.BaseOID) {
+				return freeze, j.refuse("COPY … BINARY into "+t.Qualified(), -1, "column "+name+" holds numbers of types or objects, which differ between servers", "Use the text format.")
+			}
+		}
+		return freeze, nil
+	case "text":
+	default:
+		return false, fmt.Errorf("COPY format %s: %w", format, errMustFail)
+	}
+	any := false
+	for _, name := range columns {
+		c := t.Column(name)
+		dated := mayBeDated(c)
+		any = any || dated
+		p.copyColumns = append(p.copyColumns, dated)
+	}
+	if !any {
+		p.copyColumns = nil
+	}
+	return freeze, nil
+}
+
+func (j *job) withoutFreeze(n *pg.Node) (string, error) {
+	n = proto.Clone(n).(*pg.Node)
+	st := n.GetCopyStmt()
+	st.Options = slices.DeleteFunc(st.Options, func(o *pg.Node) bool { return o.GetDefElem().GetDefname() == "freeze" })
+	return deparse(j.grammar, n)
+}

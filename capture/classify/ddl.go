@@ -1,0 +1,459 @@
+package classify
+
+import (
+	"errors"
+	"slices"
+	"strings"
+
+	"github.com/opmux/opmux/capture/catalog"
+	"github.com/opmux/opmux/event"
+	pg "github.com/pganalyze/pg_query_go/v6"
+	"google.golang.org/protobuf/proto"
+)
+
+// definitions are the statements that only define objects: they travel as text.
+// touches are the relations that they name, to tell temporary ones.
+func definition(n *pg.Node) (touches []*pg.RangeVar, ok bool) {
+	switch s := n.Node.(type) {
+	case *pg.Node_CreateSeqStmt:
+		return []*pg.RangeVar{s.CreateSeqStmt.Sequence}, true
+	case *pg.Node_AlterSeqStmt:
+		return []*pg.RangeVar{s.AlterSeqStmt.Sequence}, true
+	case *pg.Node_CreateTrigStmt:
+		return []*pg.RangeVar{s.CreateTrigStmt.Relation}, true
+	case *pg.Node_RuleStmt:
+		return []*pg.RangeVar{s.RuleStmt.Relation}, true
+	case *pg.Node_CreatePolicyStmt:
+		return []*pg.RangeVar{s.CreatePolicyStmt.Table}, true
+	case *pg.Node_AlterPolicyStmt:
+		return []*pg.RangeVar{s.AlterPolicyStmt.Table}, true
+	case *pg.Node_CompositeTypeStmt:
+		return nil, true
+	case *pg.Node_CreateStatsStmt:
+		for _, r := range s.CreateStatsStmt.Relations {
+			touches = append(touches, r.GetRangeVar())
+		}
+		return touches, true
+	case *pg.Node_CreateEnumStmt, *pg.Node_AlterEnumStmt, *pg.Node_CreateRangeStmt, *pg.Node_CreateDomainStmt, *pg.Node_AlterDomainStmt,
+		*pg.Node_CreateFunctionStmt, *pg.Node_AlterFunctionStmt, *pg.Node_DefineStmt, *pg.Node_CreateExtensionStmt, *pg.Node_AlterExtensionStmt,
+		*pg.Node_AlterExtensionContentsStmt, *pg.Node_CreateCastStmt, *pg.Node_CreateConversionStmt, *pg.Node_AlterStatsStmt,
+		*pg.Node_CreateOpClassStmt, *pg.Node_CreateOpFamilyStmt, *pg.Node_AlterOpFamilyStmt, *pg.Node_AlterOperatorStmt, *pg.Node_AlterTypeStmt,
+		*pg.Node_AlterObjectDependsStmt, *pg.Node_AlterCollationStmt, *pg.Node_CreateTransformStmt, *pg.Node_AlterTsdictionaryStmt,
+		*pg.Node_AlterTsconfigurationStmt, *pg.Node_CreatePlangStmt:
+		return nil, true
+	}
+	return nil, false
+}
+
+// ddl plans statements that define objects.
+func (j *job) ddl(n *pg.Node) error {
+	j.plan.CatalogChanges = true
+	if err := j.sparesOpmux(n); err != nil {
+		return err
+	}
+	switch s := n.Node.(type) {
+	case *pg.Node_CreateStmt:
+		return j.createTable(s.CreateStmt)
+	case *pg.Node_CreateTableAsStmt:
+		return j.createTableAs(s.CreateTableAsStmt)
+	case *pg.Node_RefreshMatViewStmt:
+		if s.RefreshMatViewStmt.SkipData {
+			return j.define(s.RefreshMatViewStmt.Relation)
+		}
+		return j.refuse("REFRESH MATERIALIZED VIEW", -1, "it computes rows from what it reads at another moment than the backups would", "Run it on each server, or use a table.")
+	case *pg.Node_IndexStmt:
+		return j.createIndex(s.IndexStmt)
+	case *pg.Node_AlterTableStmt:
+		return j.alterTable(s.AlterTableStmt)
+	case *pg.Node_ViewStmt:
+		return j.createView(s.ViewStmt)
+	case *pg.Node_RenameStmt:
+		return j.rename(s.RenameStmt)
+	case *pg.Node_AlterObjectSchemaStmt:
+		if s.AlterObjectSchemaStmt.Relation != nil {
+			return j.define(s.AlterObjectSchemaStmt.Relation)
+		}
+		return j.define()
+	case *pg.Node_AlterOwnerStmt:
+		return j.alterOwner(s.AlterOwnerStmt)
+	case *pg.Node_DropStmt:
+		return j.drop(s.DropStmt)
+	case *pg.Node_CommentStmt:
+		return j.comment(s.CommentStmt)
+	case *pg.Node_CreateSchemaStmt:
+		if s.CreateSchemaStmt.Schemaname == "opmux" {
+			return j.never("CREATE SCHEMA opmux", -1, "the name is opmux's own", "")
+		}
+		return j.define()
+	}
+	if touches, ok := definition(n); ok {
+		return j.define(touches...)
+	}
+	return j.unlisted(n)
+}
+
+// sparesOpmux refuses DDL on functions and the like of opmux's own schema.
+func (j *job) sparesOpmux(n *pg.Node) error {
+	return walk(n, func(m proto.Message) (bool, error) {
+		o, ok := m.(*pg.ObjectWithArgs)
+		if !ok {
+			return true, nil
+		}
+		if schema, _ := name(o.Objname); schema == "opmux" {
+			return false, j.never(j.plan.Construct+" in schema opmux", -1, "schema opmux is opmux's own", "")
+		}
+		return true, nil
+	})
+}
+
+// unlisted refuses what has no place in the stream, with the way out where there
+// is one.
+func (j *job) unlisted(n *pg.Node) error {
+	name := construct(n)
+	switch n.Node.(type) {
+	case *pg.Node_DoStmt, *pg.Node_CallStmt:
+		return j.refuse(name, -1, "what a procedure does is not seen by opmux", "Run its statements one by one.")
+	case *pg.Node_GrantStmt, *pg.Node_GrantRoleStmt, *pg.Node_CreateRoleStmt, *pg.Node_AlterRoleStmt, *pg.Node_AlterRoleSetStmt, *pg.Node_DropRoleStmt,
+		*pg.Node_AlterDefaultPrivilegesStmt, *pg.Node_ReassignOwnedStmt, *pg.Node_DropOwnedStmt:
+		return j.refuse(name, -1, "roles and privileges are each server's own", "Run it on the primary and on each backup directly.")
+	case *pg.Node_CreateEventTrigStmt, *pg.Node_AlterEventTrigStmt:
+		return j.never(name, -1, "event triggers change what DDL does", "Run it on each server directly, if it writes nothing.")
+	case *pg.Node_AlterDatabaseStmt, *pg.Node_AlterDatabaseSetStmt, *pg.Node_AlterDatabaseRefreshCollStmt, *pg.Node_CreateTableSpaceStmt,
+		*pg.Node_DropTableSpaceStmt, *pg.Node_AlterTableSpaceOptionsStmt, *pg.Node_CreatePublicationStmt, *pg.Node_AlterPublicationStmt,
+		*pg.Node_CreateSubscriptionStmt, *pg.Node_AlterSubscriptionStmt, *pg.Node_DropSubscriptionStmt:
+		return j.refuse(name, -1, "it is about this server and not about its data", "Run it on each server that needs it, directly.")
+	case *pg.Node_CreateFdwStmt, *pg.Node_AlterFdwStmt, *pg.Node_CreateForeignServerStmt, *pg.Node_AlterForeignServerStmt, *pg.Node_CreateForeignTableStmt,
+		*pg.Node_CreateUserMappingStmt, *pg.Node_AlterUserMappingStmt, *pg.Node_DropUserMappingStmt, *pg.Node_ImportForeignSchemaStmt:
+		return j.refuse(name, -1, "foreign data is on another server", "Run it on each server that needs it, directly.")
+	}
+	return j.refuse(name, -1, "opmux does not know how to carry it", "Run it on each server directly while no application is connected.")
+}
+
+// define plans DDL that travels as text, in the open. Relations that are
+// temporary make it the session's own affair.
+func (j *job) define(touches ...*pg.RangeVar) error {
+	temp, durable := 0, 0
+	for _, rv := range touches {
+		if rv == nil {
+			continue
+		}
+		t, err := j.touched(rv)
+		switch {
+		case err != nil:
+			return err
+		case isTempName(rv) || t != nil && t.Temp:
+			temp++
+		default:
+			durable++
+		}
+	}
+	if temp > 0 && durable > 0 {
+		return j.refuse(j.plan.Construct+" on temporary and other tables", -1, "temporary tables are on no backup", "Name them in statements of their own.")
+	}
+	j.plan.ClientColumns = -1
+	if temp > 0 {
+		j.plan.Reason, j.plan.Tables = "temporary object", nil
+		j.uncacheable = true
+		return nil
+	}
+	p := j.plan
+	p.Kind, p.Class, p.Reason, p.Barrier = DDL, event.ClassText, "DDL", true
+	p.frozen = frozen{kind: freezeDDL, text: j.body}
+	return nil
+}
+
+// touched looks up a relation that DDL names; nil where there is none (yet).
+func (j *job) touched(rv *pg.RangeVar) (*catalog.Table, error) {
+	if rv.Schemaname == "opmux" {
+		return nil, j.never(j.plan.Construct+" in schema opmux", rv.Location, "schema opmux is opmux's own", "")
+	}
+	t, err := j.lookup(rv.Schemaname, rv.Relname)
+	if errors.Is(err, errMustFail) {
+		if !isTempName(rv) {
+			j.plan.Tables = append(j.plan.Tables, qualify(rv, j.path))
+		}
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	if t.Schema == "opmux" {
+		return nil, j.never(j.plan.Construct+" on "+t.Qualified(), rv.Location, "schema opmux is opmux's own", "")
+	}
+	if !t.Temp {
+		j.plan.Tables = append(j.plan.Tables, t.Qualified())
+	}
+	j.plan.TableRefs = append(j.plan.TableRefs, t)
+	return t, nil
+}
+
+func isTempName(rv *pg.RangeVar) bool {
+	return rv.Relpersistence == "t" || rv.Schemaname == "pg_temp" || strings.HasPrefix(rv.Schemaname, "pg_temp_")
+}
+
+// qualify is the name that a relation to be created will have.
+func qualify(rv *pg.RangeVar, path []string) string {
+	if rv.Schemaname != "" {
+		return rv.Schemaname + "." + rv.Relname
+	}
+	for _, s := range path {
+		if s != "pg_catalog" && !strings.HasPrefix(s, "pg_temp_") {
+			return s + "." + rv.Relname
+		}
+	}
+	return rv.Relname
+}
+
+// createTable plans CREATE TABLE, which makes no rows. The new name is not looked
+// up: a temporary table of the same name does not matter to it.
+func (j *job) createTable(st *pg.CreateStmt) error {
+	if isTempName(st.Relation) {
+		return j.define(st.Relation)
+	}
+	if st.Relation.Schemaname == "opmux" {
+		return j.never("CREATE TABLE in schema opmux", st.Relation.Location, "schema opmux is opmux's own", "")
+	}
+	parents := make([]*pg.RangeVar, 0, len(st.InhRelations))
+	for _, r := range st.InhRelations {
+		parents = append(parents, r.GetRangeVar())
+	}
+	for _, e := range st.TableElts {
+		if l := e.GetTableLikeClause(); l != nil {
+			if t, err := j.touched(l.Relation); err != nil {
+				return err
+			} else if t != nil && t.Temp {
+				return j.refuse("CREATE TABLE LIKE a temporary table", l.Relation.Location, "temporary tables are on no backup", "Name the columns.")
+			}
+		}
+	}
+	if err := j.define(parents...); err != nil {
+		return err
+	}
+	j.plan.Tables = []string{qualify(st.Relation, j.path)}
+	return nil
+}
+
+func (j *job) createTableAs(st *pg.CreateTableAsStmt) error {
+	rel := st.Into.Rel
+	if !isTempName(rel) && !st.Into.SkipData {
+		return j.refuse(j.plan.Construct, rel.Location, "it computes rows from what it reads at another moment than the backups would",
+			"Add WITH NO DATA, then INSERT … SELECT; or for a materialized view, run REFRESH on each server.")
+	}
+	if st.Query.GetExecuteStmt() != nil {
+		return j.refuse(j.plan.Construct+" … EXECUTE", rel.Location, "what the prepared statement does is not known here", "Write the query in place.")
+	}
+	if err := j.scan(st.Query); err != nil {
+		return err
+	}
+	if !isTempName(rel) {
+		if err := j.define(); err != nil {
+			return err
+		}
+		j.plan.Tables = []string{qualify(rel, j.path)}
+		return nil
+	}
+	j.uncacheable, j.plan.Reason, j.plan.ClientColumns = true, "temporary table", -1
+	return j.finishRead()
+}
+
+func (j *job) createIndex(st *pg.IndexStmt) error {
+	if err := j.define(st.Relation); err != nil {
+		return err
+	}
+	if st.Concurrent && j.plan.Kind == DDL {
+		j.plan.Kind, j.plan.Reason = Standalone, "DDL outside of transactions"
+	}
+	return nil
+}
+
+// createView plans CREATE VIEW; one that reads a temporary table becomes temporary.
+func (j *job) createView(st *pg.ViewStmt) error {
+	if st.View.Schemaname == "opmux" {
+		return j.never("CREATE VIEW in schema opmux", st.View.Location, "schema opmux is opmux's own", "")
+	}
+	temp := isTempName(st.View)
+	ctes := &job{eff: effects{ctes: map[string]bool{}}}
+	if err := ctes.names(st.Query); err != nil {
+		return err
+	}
+	err := walk(st.Query, func(m proto.Message) (bool, error) {
+		rv, ok := m.(*pg.RangeVar)
+		if !ok || rv.Schemaname == "" && ctes.eff.ctes[rv.Relname] {
+			return true, nil
+		}
+		t, err := j.lookup(rv.Schemaname, rv.Relname)
+		if errors.Is(err, errMustFail) {
+			return true, nil
+		}
+		temp = temp || t != nil && t.Temp
+		return true, err
+	})
+	if err != nil {
+		return err
+	}
+	if temp {
+		j.uncacheable, j.plan.Reason, j.plan.ClientColumns = true, "temporary view", -1
+		return nil
+	}
+	if err := j.define(); err != nil {
+		return err
+	}
+	j.plan.Tables = []string{qualify(st.View, j.path)}
+	return nil
+}
+
+func (j *job) rename(st *pg.RenameStmt) error {
+	switch st.RenameType {
+	case pg.ObjectType_OBJECT_ROLE, pg.ObjectType_OBJECT_DATABASE, pg.ObjectType_OBJECT_TABLESPACE, pg.ObjectType_OBJECT_FOREIGN_SERVER,
+		pg.ObjectType_OBJECT_FDW, pg.ObjectType_OBJECT_EVENT_TRIGGER, pg.ObjectType_OBJECT_PUBLICATION, pg.ObjectType_OBJECT_SUBSCRIPTION:
+		return j.refuse("RENAME of a "+objectName(st.RenameType), -1, "it is each server's own", "Run it on each server directly.")
+	case pg.ObjectType_OBJECT_SCHEMA:
+		if st.Subname == "opmux" || st.Newname == "opmux" {
+			return j.never("RENAME of schema opmux", -1, "the name is opmux's own", "")
+		}
+	}
+	if st.Relation != nil {
+		return j.define(st.Relation)
+	}
+	return j.define()
+}
+
+func (j *job) alterOwner(st *pg.AlterOwnerStmt) error {
+	switch st.ObjectType {
+	case pg.ObjectType_OBJECT_DATABASE, pg.ObjectType_OBJECT_TABLESPACE, pg.ObjectType_OBJECT_FOREIGN_SERVER, pg.ObjectType_OBJECT_FDW,
+		pg.ObjectType_OBJECT_EVENT_TRIGGER, pg.ObjectType_OBJECT_PUBLICATION, pg.ObjectType_OBJECT_SUBSCRIPTION, pg.ObjectType_OBJECT_LARGEOBJECT:
+		return j.refuse("ALTER "+objectName(st.ObjectType)+" OWNER", -1, "it is each server's own", "Run it on each server directly.")
+	}
+	return j.define()
+}
+
+// relations are the object types whose names are relations.
+var relations = []pg.ObjectType{
+	pg.ObjectType_OBJECT_TABLE, pg.ObjectType_OBJECT_VIEW, pg.ObjectType_OBJECT_MATVIEW, pg.ObjectType_OBJECT_SEQUENCE, pg.ObjectType_OBJECT_INDEX,
+}
+
+// attached are the object types whose names end in the object's own, behind their table's.
+var attached = []pg.ObjectType{
+	pg.ObjectType_OBJECT_TRIGGER, pg.ObjectType_OBJECT_RULE, pg.ObjectType_OBJECT_POLICY, pg.ObjectType_OBJECT_COLUMN, pg.ObjectType_OBJECT_TABCONSTRAINT,
+}
+
+// rangeVar makes a relation's name of a list of parts.
+func rangeVar(parts []*pg.Node) *pg.RangeVar {
+	schema, rel := name(parts)
+	return &pg.RangeVar{Schemaname: schema, Relname: rel, Inh: true, Relpersistence: "p"}
+}
+
+func (j *job) drop(st *pg.DropStmt) error {
+	var touches []*pg.RangeVar
+	switch t := st.RemoveType; {
+	case slices.Contains(relations, t):
+		for _, o := range st.Objects {
+			touches = append(touches, rangeVar(o.GetList().GetItems()))
+		}
+	case slices.Contains(attached, t):
+		for _, o := range st.Objects {
+			if parts := o.GetList().GetItems(); len(parts) > 1 {
+				touches = append(touches, rangeVar(parts[:len(parts)-1]))
+			}
+		}
+	case t == pg.ObjectType_OBJECT_SCHEMA:
+		for _, o := range st.Objects {
+			if o.GetString_().GetSval() == "opmux" {
+				return j.never("DROP SCHEMA opmux", -1, "the schema is opmux's own", "")
+			}
+		}
+	case slices.Contains([]pg.ObjectType{
+		pg.ObjectType_OBJECT_EVENT_TRIGGER, pg.ObjectType_OBJECT_FDW, pg.ObjectType_OBJECT_FOREIGN_SERVER, pg.ObjectType_OBJECT_FOREIGN_TABLE,
+		pg.ObjectType_OBJECT_PUBLICATION, pg.ObjectType_OBJECT_ACCESS_METHOD,
+	}, t):
+		r := j.refuse("DROP "+objectName(t), -1, "it is each server's own", "Run it on each server directly.")
+		r.Always = t == pg.ObjectType_OBJECT_EVENT_TRIGGER
+		return r
+	}
+	if err := j.define(touches...); err != nil {
+		return err
+	}
+	if st.Concurrent && j.plan.Kind == DDL {
+		j.plan.Kind, j.plan.Reason = Standalone, "DDL outside of transactions"
+	}
+	return nil
+}
+
+func (j *job) comment(st *pg.CommentStmt) error {
+	parts := st.Object.GetList().GetItems()
+	switch {
+	case slices.Contains(relations, st.Objtype):
+		return j.define(rangeVar(parts))
+	case slices.Contains(attached, st.Objtype) && len(parts) > 1:
+		return j.define(rangeVar(parts[:len(parts)-1]))
+	case slices.Contains([]pg.ObjectType{pg.ObjectType_OBJECT_DATABASE, pg.ObjectType_OBJECT_ROLE, pg.ObjectType_OBJECT_TABLESPACE,
+		pg.ObjectType_OBJECT_LARGEOBJECT, pg.ObjectType_OBJECT_EVENT_TRIGGER, pg.ObjectType_OBJECT_SUBSCRIPTION, pg.ObjectType_OBJECT_PUBLICATION,
+		pg.ObjectType_OBJECT_FOREIGN_SERVER, pg.ObjectType_OBJECT_FDW}, st.Objtype):
+		return j.refuse("COMMENT ON "+objectName(st.Objtype), -1, "it is each server's own", "Run it on each server directly.")
+	}
+	return j.define()
+}
+
+// truncate plans TRUNCATE, with the tables that CASCADE takes along.
+func (j *job) truncate(st *pg.TruncateStmt) error {
+	var all []*catalog.Table
+	temp := 0
+	for _, n := range st.Relations {
+		t, err := j.target(n.GetRangeVar(), catalog.TriggerTruncate)
+		if err != nil {
+			return err
+		}
+		if t.Temp {
+			temp++
+		}
+		all = append(all, t)
+	}
+	switch {
+	case temp == len(all):
+		return j.temporary()
+	case temp > 0:
+		return j.refuse("TRUNCATE of temporary and other tables", -1, "temporary tables are on no backup", "Name them in statements of their own.")
+	}
+	if st.Behavior == pg.DropBehavior_DROP_CASCADE {
+		var err error
+		if all, err = j.referencing(all); err != nil {
+			return err
+		}
+	}
+	j.write(event.ClassText, "whole tables")
+	j.plan.Barrier, j.plan.ClientColumns = true, -1
+	j.plan.frozen = frozen{kind: freezeDDL, text: j.body}
+	for _, t := range all {
+		if err := j.finishWrite(t, nil); err != nil {
+			return err
+		}
+		if q := t.Qualified(); !slices.Contains(j.plan.Tables, q) {
+			j.plan.Tables = append(j.plan.Tables, q)
+		}
+	}
+	return nil
+}
+
+// referencing adds the tables that refer to tables, and so on.
+func (j *job) referencing(tables []*catalog.Table) ([]*catalog.Table, error) {
+	for i := 0; i < len(tables); i++ {
+		for _, fk := range tables[i].ReferencedBy {
+			if slices.ContainsFunc(tables, func(t *catalog.Table) bool { return t.Schema == fk.Schema && t.Name == fk.Table }) {
+				continue
+			}
+			t, err := j.lookup(fk.Schema, fk.Table)
+			if err != nil {
+				return nil, err
+			}
+			if err := j.writable(t, -1); err != nil {
+				return nil, err
+			}
+			if err := j.quiet(t, catalog.TriggerTruncate, -1); err != nil {
+				return nil, err
+			}
+			j.plan.TableRefs = append(j.plan.TableRefs, t)
+			tables = append(tables, t)
+		}
+	}
+	return tables, nil
+}

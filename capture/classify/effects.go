@@ -1,0 +1,244 @@
+package classify
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/opmux/opmux/capture/catalog"
+	pg "github.com/pganalyze/pg_query_go/v6"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+)
+
+// effects is what a statement sets off beside the rows of its own target.
+type effects struct {
+	// draws are the sequences that it may draw from.
+	draws []SequenceRef
+	// setval are its calls of setval.
+	setval []*pg.FuncCall
+	// context: it may change session settings (set_config).
+	context bool
+	// ctes are the names of all its common table expressions.
+	ctes map[string]bool
+	// subqueries: it reads more than its target's row.
+	subqueries bool
+	// maxParam is the highest parameter number.
+	maxParam int
+}
+
+// scan walks a part of a statement and adds its effects to the job's; a part that
+// may write elsewhere is an error (*Refusal).
+func (j *job) scan(parts ...proto.Message) error {
+	if j.eff.ctes == nil {
+		j.eff.ctes = map[string]bool{}
+	}
+	for _, p := range parts {
+		if err := j.names(p); err != nil {
+			return err
+		}
+	}
+	for _, p := range parts {
+		if err := walk(p, j.visit); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// names collects the names of common table expressions, which hide relations.
+func (j *job) names(part proto.Message) error {
+	return walk(part, func(m proto.Message) (bool, error) {
+		if cte, ok := m.(*pg.CommonTableExpr); ok {
+			j.eff.ctes[cte.Ctename] = true
+		}
+		return true, nil
+	})
+}
+
+// walk calls visit for a message and all below it, parents first; visit says
+// whether to go below.
+func walk(m proto.Message, visit func(proto.Message) (bool, error)) error {
+	if m == nil || !m.ProtoReflect().IsValid() {
+		return nil
+	}
+	deeper, err := visit(m)
+	if err != nil || !deeper {
+		return err
+	}
+	m.ProtoReflect().Range(func(f protoreflect.FieldDescriptor, v protoreflect.Value) bool {
+		if f.Kind() != protoreflect.MessageKind {
+			return true
+		}
+		if !f.IsList() {
+			err = walk(v.Message().Interface(), visit)
+			return err == nil
+		}
+		for i := 0; i < v.List().Len() && err == nil; i++ {
+			err = walk(v.List().Get(i).Message().Interface(), visit)
+		}
+		return err == nil
+	})
+	return err
+}
+
+// visit judges one node of a statement.
+func (j *job) visit(m proto.Message) (bool, error) {
+	switch n := m.(type) {
+	case *pg.FuncCall:
+		return true, j.visitCall(n)
+	case *pg.InsertStmt, *pg.UpdateStmt, *pg.DeleteStmt, *pg.MergeStmt:
+		return false, j.refuse("a data-modifying statement in WITH", -1, "it changes several tables in one statement whose rows cannot be told apart",
+			"Run the statements one after the other in one transaction.")
+	case *pg.IntoClause:
+		return false, j.refuse("SELECT INTO", -1, "it computes rows from what it reads", "Use CREATE TABLE and INSERT … SELECT.")
+	case *pg.SubLink:
+		j.eff.subqueries = true
+		return true, j.operator(n.OperName)
+	case *pg.A_Expr:
+		return true, j.operator(n.Name)
+	case *pg.SortBy:
+		return true, j.operator(n.UseOp)
+	case *pg.ParamRef:
+		j.eff.maxParam = max(j.eff.maxParam, int(n.Number))
+	case *pg.RangeVar:
+		return true, j.reads(n)
+	case *pg.ColumnRef:
+		if len(n.Fields) > 1 {
+			return true, j.attribute(n.Fields[len(n.Fields)-1], n.Location)
+		}
+	case *pg.A_Indirection:
+		for _, f := range n.Indirection {
+			if err := j.attribute(f, -1); err != nil {
+				return false, err
+			}
+		}
+	}
+	return true, nil
+}
+
+func (j *job) visitCall(n *pg.FuncCall) error {
+	schema, fn := name(n.Funcname)
+	if schema == "" || schema == "pg_catalog" {
+		switch fn {
+		case "nextval":
+			return j.draw(n)
+		case "setval":
+			j.eff.setval = append(j.eff.setval, n)
+			return nil
+		case "set_config":
+			j.eff.context = true
+			return j.visitSetConfig(n)
+		}
+	}
+	v, err := j.call(schema, fn)
+	if err != nil {
+		return err
+	}
+	switch v {
+	case callUnknown:
+		return fmt.Errorf("function %s: %w", fn, errMustFail)
+	case callUnsafe:
+		return j.unsafeCall(fn, n.Location)
+	}
+	return nil
+}
+
+func (j *job) unsafeCall(fn string, location int32) error {
+	if strings.HasPrefix(fn, "lo_") || fn == "loread" || fn == "lowrite" {
+		return j.refuse("large object function "+fn, location, "large objects are numbered by the server", "Keep the data in a bytea column.")
+	}
+	return j.refuse("function "+fn, location, "it is volatile and may write what opmux cannot see",
+		"Declare it STABLE or IMMUTABLE if it writes nothing, or run its statements one by one.")
+}
+
+// attribute judges rel.field, which calls a function of that name if the
+// relation has no such column.
+func (j *job) attribute(field *pg.Node, location int32) error {
+	s := field.GetString_()
+	if s == nil {
+		return nil
+	}
+	facts, err := j.facts()
+	if err != nil {
+		return err
+	}
+	for _, f := range facts.Functions[s.Sval] {
+		if f.Attribute && slices.Contains(j.path, f.Schema) && userFunction(f) == callUnsafe {
+			return j.unsafeCall(s.Sval, location)
+		}
+	}
+	return nil
+}
+
+func (j *job) operator(list []*pg.Node) error {
+	if len(list) == 0 {
+		return nil
+	}
+	facts, err := j.facts()
+	if err != nil {
+		return err
+	}
+	if _, op := name(list); facts.Operators[op].Volatile {
+		return j.refuse("operator "+op, -1, "its function is volatile and may write what opmux cannot see", "Declare its function STABLE or IMMUTABLE if it writes nothing.")
+	}
+	return nil
+}
+
+// reads judges a relation that is read: views and row security policies run
+// functions that the statement does not name.
+func (j *job) reads(rv *pg.RangeVar) error {
+	if rv.Schemaname == "" && j.eff.ctes[rv.Relname] {
+		return nil
+	}
+	facts, err := j.facts()
+	if err != nil || len(facts.Views) == 0 && len(facts.UnsafePolicies) == 0 {
+		return err
+	}
+	schemas := j.path
+	if rv.Schemaname != "" {
+		schemas = []string{rv.Schemaname}
+	}
+	for _, s := range schemas {
+		qualified := s + "." + rv.Relname
+		if facts.UnsafePolicies[qualified] {
+			return j.refuse("relation "+qualified, rv.Location, "its row security policy calls a volatile function", "Declare the function STABLE if it writes nothing.")
+		}
+		if facts.Views[qualified] {
+			return j.view(s, rv.Relname)
+		}
+	}
+	return nil
+}
+
+func (j *job) view(schema, name string) error {
+	qualified := schema + "." + name
+	if j.views[qualified] {
+		return nil
+	}
+	j.views[qualified] = true
+	def, err := j.c.catalog.Definition(j.ctx, j.in.Querier, &catalog.Table{Schema: schema, Name: name})
+	if err != nil {
+		return fmt.Errorf("look up view %s: %w", qualified, err)
+	}
+	tree, err := parse(def)
+	if err != nil || len(tree.Stmts) != 1 {
+		return j.refuse("view "+qualified, -1, "its definition cannot be parsed", "Read the tables that it reads.")
+	}
+	inner := &job{ctx: j.ctx, c: j.c, in: j.in, plan: j.plan, path: j.path, loaded: j.loaded, views: j.views}
+	if !slices.Contains(inner.path, "pg_catalog") {
+		inner.path = append([]string{"pg_catalog"}, inner.path...)
+	}
+	err = inner.scan(tree.Stmts[0].Stmt)
+	if err != nil {
+		var r *Refusal
+		if asRefusal(err, &r) {
+			return j.refuse("view "+qualified, -1, "it calls "+r.Construct+": "+r.Reason, r.Hint)
+		}
+		return err
+	}
+	j.eff.draws = append(j.eff.draws, inner.eff.draws...)
+	j.eff.setval = append(j.eff.setval, inner.eff.setval...)
+	j.eff.context = j.eff.context || inner.eff.context
+	return nil
+}

@@ -1,0 +1,168 @@
+package classify
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/opmux/opmux/event"
+)
+
+// Operations returns what is to be published of one execution, nothing where
+// nothing changed. Only the last part of a long one (More false) has a digest,
+// whose hash, at level full, the caller fills in. An error means that the
+// execution cannot be published and must be rolled back.
+func (p *Plan) Operations(e Execution) ([]event.Operation, error) {
+	if p.Kind == Refused {
+		return p.flagged(e), nil
+	}
+	op := event.Operation{Kind: event.OpStatement, Class: p.Class, Reason: p.Reason, Tables: p.Tables, Sequences: e.Sequences}
+	op.Digest = event.Digest{SQLState: "00000", Affected: -1}
+	if p.frozen.counted {
+		op.Digest.Affected = e.Affected
+	}
+	var err error
+	switch p.frozen.kind {
+	case freezeText:
+		if e.More && !p.Whole {
+			return nil, nil // its rows are of no use
+		}
+		if e.Affected == 0 {
+			return p.marks(op), nil
+		}
+		err = p.text(&op, e)
+	case freezeRows:
+		if len(e.Rows) == 0 && e.First && !e.More {
+			if e.Affected != 0 {
+				return nil, fmt.Errorf("%d rows were hit and none came back by RETURNING", e.Affected)
+			}
+			return p.marks(op), nil
+		}
+		err = p.rows(&op, e)
+	case freezeDDL:
+		op.Text = p.frozen.text
+	case freezeSetval:
+		if len(e.Sequences) != 1 {
+			return nil, fmt.Errorf("setval: the sequence's value is needed, got %d values", len(e.Sequences))
+		}
+		op.Text, op.Params, op.Sequences = p.frozen.text, setvalParams(e.Sequences[0]), nil
+	case freezeCopy:
+		op.Kind, op.Data, op.More = event.OpCopy, e.Data, e.More
+		if e.First {
+			op.Text = p.frozen.text
+		}
+	default:
+		return p.marks(op), nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	if op.More {
+		op.Digest, op.Sequences = event.Digest{}, nil
+	}
+	return []event.Operation{op}, nil
+}
+
+// marks is what is left of a statement that changed no row: draws from sequences
+// are not undone.
+func (p *Plan) marks(op event.Operation) []event.Operation {
+	if len(p.Sequences) == 0 {
+		return nil
+	}
+	op.Kind, op.Text, op.Digest.Affected = event.OpSequence, "", -1
+	op.Class, op.Reason, op.Tables = event.ClassPinned, "draws from a sequence", nil
+	return []event.Operation{op}
+}
+
+func (p *Plan) flagged(e Execution) []event.Operation {
+	return []event.Operation{{
+		Kind: event.OpFlagged, Class: event.ClassRefused, Reason: p.Refusal.Construct + ": " + p.Reason, Text: cut(p.SQL),
+		Tables: p.Tables, Diverged: p.Diverged, Sequences: e.Sequences, Digest: event.Digest{SQLState: "00000", Affected: -1},
+	}}
+}
+
+// text fills in frozen text and its parameters.
+func (p *Plan) text(op *event.Operation, e Execution) error {
+	f := &p.frozen
+	if f.atMost > 0 && e.Affected > int64(f.atMost) {
+		return fmt.Errorf("a statement that names one row by its key hit %d rows", e.Affected)
+	}
+	if f.rows > 0 && (len(e.Rows) != f.rows || int64(f.rows) != e.Affected) {
+		return fmt.Errorf("INSERT of %d rows inserted %d and returned %d", f.rows, e.Affected, len(e.Rows))
+	}
+	op.Text = f.text
+	if f.asBound {
+		op.Params = make([]event.Param, len(e.Params))
+		for i := range e.Params {
+			op.Params[i] = portable(e.Params[i])
+		}
+		return nil
+	}
+	op.Params = make([]event.Param, len(f.params))
+	for i, s := range f.params {
+		switch s.from {
+		case fromClient:
+			if s.index >= len(e.Params) {
+				return fmt.Errorf("parameter $%d is not bound", s.index+1)
+			}
+			op.Params[i] = portable(e.Params[s.index])
+		case fromTime:
+			op.Params[i] = event.Param{OID: s.oid, Value: timestamptz(e.TxTime)}
+		case fromRow:
+			row := e.Rows[s.row]
+			if s.index >= len(row) {
+				return fmt.Errorf("column %d of RETURNING is missing", s.index+1)
+			}
+			op.Params[i] = event.Param{OID: s.oid, Null: row[s.index].Null, Value: row[s.index].Text}
+		}
+	}
+	return nil
+}
+
+// portable takes the number of a user's type out of a parameter, since it is
+// another one on each server. Only enums come this far, whose binary form is
+// their text, into columns that tell the server the type.
+func portable(p event.Param) event.Param {
+	if p.OID >= firstUserOID {
+		p.OID = 0
+	}
+	return p
+}
+
+// timestamptz prints microseconds since the Unix epoch so that every DateStyle
+// and TimeZone reads them the same.
+func timestamptz(micros int64) []byte {
+	return time.UnixMicro(micros).UTC().AppendFormat(nil, "2006-01-02 15:04:05.000000+00")
+}
+
+// rows fills in row images.
+func (p *Plan) rows(op *event.Operation, e Execution) error {
+	im := &p.frozen.images
+	op.Kind, op.Text, op.More = event.OpRows, im.info, e.More
+	if e.First && !e.More && int64(len(e.Rows)) != e.Affected {
+		return fmt.Errorf("%d rows were hit and %d came back by RETURNING", e.Affected, len(e.Rows))
+	}
+	r := &event.RowImages{
+		Action: im.action, Schema: im.schema, Table: im.table, Key: im.key, Columns: im.columns,
+		KeyTypes: im.keyTypes, ColumnTypes: im.columnTypes, Returning: im.returning,
+	}
+	r.Rows = make([]event.RowImage, len(e.Rows))
+	for i, row := range e.Rows {
+		if len(row) != p.Hidden {
+			return fmt.Errorf("RETURNING gave %d columns, %d were asked for", len(row), p.Hidden)
+		}
+		r.Rows[i] = event.RowImage{Key: pick(row, im.keyAt), Values: pick(row, im.columnAt)}
+	}
+	op.Rows = r
+	return nil
+}
+
+func pick(row []event.Value, at []int) []event.Value {
+	if len(at) == 0 {
+		return nil
+	}
+	out := make([]event.Value, len(at))
+	for i, k := range at {
+		out[i] = row[k]
+	}
+	return out
+}

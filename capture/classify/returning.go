@@ -1,0 +1,174 @@
+package classify
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/opmux/opmux/capture/catalog"
+	"github.com/opmux/opmux/event"
+	pg "github.com/pganalyze/pg_query_go/v6"
+)
+
+// images says how the hidden columns of a rows plan become row images.
+type images struct {
+	action                event.Action
+	schema, table         string
+	key, columns          []string
+	keyTypes, columnTypes []string
+	keyAt, columnAt       []int // places among the hidden columns
+	returning             []string
+	info                  string // the client's statement, for people
+}
+
+// hide adds columns of the target to what goes upstream, behind the client's own
+// RETURNING, and says so in the plan. rel is the target's name or alias, which
+// qualifies them: in UPDATE … FROM a bare name may be ambiguous. RETURNING is the
+// last clause of the grammar, so it is put behind the text, on a line of its own
+// since the text may end in a comment.
+func (j *job) hide(rel string, columns []string, client []*pg.Node) {
+	p := j.plan
+	p.ClientColumns = -1
+	if len(client) > 0 {
+		p.ClientColumns = len(client)
+	}
+	if len(columns) == 0 {
+		return
+	}
+	p.Hidden = len(columns)
+	var b strings.Builder
+	b.WriteString(j.body)
+	if len(client) > 0 {
+		b.WriteString("\n, ")
+	} else {
+		b.WriteString("\nRETURNING ")
+	}
+	for i, c := range columns {
+		if i > 0 {
+			b.WriteString(", ")
+		}
+		b.WriteString(catalog.QuoteIdent(rel))
+		b.WriteByte('.')
+		b.WriteString(catalog.QuoteIdent(c))
+	}
+	p.SQL = b.String()
+}
+
+// relName is the name by which a statement's other clauses know its target.
+func relName(rv *pg.RangeVar) string {
+	if rv.Alias != nil {
+		return rv.Alias.Aliasname
+	}
+	return rv.Relname
+}
+
+// returningNodes is a RETURNING list of columns for frozen text.
+func returningNodes(rel string, columns []string) []*pg.Node {
+	var list []*pg.Node
+	for _, c := range columns {
+		ref := pg.MakeColumnRefNode([]*pg.Node{pg.MakeStrNode(rel), pg.MakeStrNode(c)}, 0)
+		list = append(list, &pg.Node{Node: &pg.Node_ResTarget{ResTarget: &pg.ResTarget{Val: ref}}})
+	}
+	return list
+}
+
+func allColumns(t *catalog.Table) []string {
+	list := make([]string, len(t.Columns))
+	for i, c := range t.Columns {
+		list[i] = c.Name
+	}
+	return list
+}
+
+// stored are the columns that an INSERT can give.
+func stored(t *catalog.Table) []string {
+	var list []string
+	for _, c := range t.Columns {
+		if !c.Generated {
+			list = append(list, c.Name)
+		}
+	}
+	return list
+}
+
+// rows plans a statement whose row images are published: key and columns of each
+// row come back by an added RETURNING. At level full every column does, since the
+// digest covers them.
+func (j *job) rows(t *catalog.Table, rv *pg.RangeVar, action event.Action, key, columns []string, client []*pg.Node, reason string) error {
+	hidden := slices.Clone(key)
+	for _, c := range columns {
+		if !slices.Contains(hidden, c) {
+			hidden = append(hidden, c)
+		}
+	}
+	im := images{action: action, schema: t.Schema, table: t.Name, key: key, columns: columns, info: cut(j.body)}
+	if j.in.Level == event.LevelFull {
+		hidden = allColumns(t)
+		im.returning = hidden
+	}
+	if err := j.access(t, hidden); err != nil {
+		return err
+	}
+	if err := j.exact(t, hidden); err != nil {
+		return err
+	}
+	im.keyAt, im.keyTypes = places(t, hidden, key)
+	im.columnAt, im.columnTypes = places(t, hidden, columns)
+	j.write(event.ClassRows, reason)
+	j.hide(relName(rv), hidden, client)
+	j.plan.frozen = frozen{kind: freezeRows, counted: true, images: im}
+	return nil
+}
+
+func places(t *catalog.Table, hidden, columns []string) (at []int, types []string) {
+	for _, c := range columns {
+		at = append(at, slices.Index(hidden, c))
+		types = append(types, t.Column(c).Type)
+	}
+	return at, types
+}
+
+// cut bounds text that is information only, at a character's border.
+func cut(s string) string {
+	s = strings.TrimSpace(s)
+	if len(s) <= event.MaxInfoText {
+		return s
+	}
+	return strings.ToValidUTF8(s[:event.MaxInfoText], "")
+}
+
+// text plans a statement that travels as text. f holds the frozen statement;
+// edited says that it is no longer the client's.
+func (j *job) text(t *catalog.Table, rv *pg.RangeVar, f *freezer, edited bool, client []*pg.Node, setReturning func([]*pg.Node)) error {
+	pinned := f.pinTime()
+	var hidden []string
+	if j.in.Level == event.LevelFull {
+		hidden = allColumns(t)
+	}
+	if err := j.access(t, hidden); err != nil {
+		return err
+	}
+	if err := j.exact(t, hidden); err != nil {
+		return err
+	}
+	j.write(event.ClassText, "a function of its literals, parameters and the rows it names by key")
+	j.hide(relName(rv), hidden, client)
+	fr := frozen{kind: freezeText, counted: true}
+	switch {
+	case pinned || edited || len(client) > 0:
+		setReturning(returningNodes(relName(rv), hidden))
+		text, params, err := f.finish()
+		if err != nil {
+			return j.refuse(j.plan.Construct, -1, "its frozen form cannot be written: "+err.Error(), "Write the statement in a simpler way, without functions of the time.")
+		}
+		fr.text, fr.params = text, params
+	case len(hidden) > 0:
+		fr.text, fr.asBound = j.plan.SQL, true
+	default:
+		fr.text, fr.asBound = j.body, true
+	}
+	if pinned {
+		j.plan.Class, j.plan.Reason = event.ClassPinned, "the transaction's time is pinned"
+	}
+	j.plan.frozen = fr
+	return nil
+}

@@ -1,0 +1,344 @@
+package classify
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/opmux/opmux/capture/catalog"
+	pg "github.com/pganalyze/pg_query_go/v6"
+)
+
+// scope is what a row-local expression may see.
+type scope struct {
+	// table's columns may be read; nil: none.
+	table *catalog.Table
+	// rel is the name or alias that may qualify a column.
+	rel string
+}
+
+// A value's category is given to the check of an expression where it is known what
+// type the value is taken for: one that is not "" and not "D" cannot be a date.
+
+// unsafe says why an expression's value is not a function of literals, parameters,
+// session settings and the row alone; "" where it is. The list of what may stand
+// in it is closed: what is not named here is unsafe.
+func (j *job) unsafe(n *pg.Node, cat string, s scope) (string, error) {
+	switch {
+	case n == nil:
+		return "", nil
+	case n.GetAConst() != nil:
+		return unsafeConst(n.GetAConst(), cat), nil
+	case n.GetParamRef() != nil:
+		return j.unsafeParam(n.GetParamRef(), cat), nil
+	case n.GetColumnRef() != nil:
+		return unsafeColumn(n.GetColumnRef(), s), nil
+	case n.GetTypeCast() != nil:
+		return j.unsafeCast(n.GetTypeCast(), s)
+	case n.GetAExpr() != nil:
+		return j.unsafeOperator(n.GetAExpr(), s)
+	case n.GetFuncCall() != nil:
+		return j.unsafeFunction(n.GetFuncCall(), s)
+	case n.GetSqlvalueFunction() != nil:
+		if timeType(n.GetSqlvalueFunction()) == "" {
+			return "it names the user or the place", nil
+		}
+		return "", nil
+	case n.GetBoolExpr() != nil:
+		return j.unsafeList(n.GetBoolExpr().Args, "B", s)
+	case n.GetNullTest() != nil:
+		return j.unsafe(n.GetNullTest().Arg, "", s)
+	case n.GetBooleanTest() != nil:
+		return j.unsafe(n.GetBooleanTest().Arg, "B", s)
+	case n.GetCoalesceExpr() != nil:
+		return j.unsafeSame(n.GetCoalesceExpr().Args, cat, s)
+	case n.GetMinMaxExpr() != nil:
+		return j.unsafeSame(n.GetMinMaxExpr().Args, cat, s)
+	case n.GetCaseExpr() != nil:
+		return j.unsafeCase(n.GetCaseExpr(), cat, s)
+	case n.GetAArrayExpr() != nil:
+		return j.unsafeSame(n.GetAArrayExpr().Elements, "", s)
+	}
+	return fmt.Sprintf("it contains %s", describe(n)), nil
+}
+
+func unsafeConst(c *pg.A_Const, cat string) string {
+	if c.GetSval() != nil && (cat == "" || cat == "D") && hasDateWord(c.GetSval().Sval) {
+		return "a value may be read as a moment of the clock (" + c.GetSval().Sval + ")"
+	}
+	return ""
+}
+
+func (j *job) unsafeParam(p *pg.ParamRef, cat string) string {
+	switch oid := j.paramOID(p); {
+	case oid >= firstUserOID:
+		return fmt.Sprintf("parameter $%d is of a type that is not built in", p.Number)
+	case slices.Contains(objects, oid):
+		return fmt.Sprintf("parameter $%d is an object's number", p.Number)
+	case oid == 0 || oid == oidUnknown:
+		if cat == "" || cat == "D" {
+			return fmt.Sprintf("parameter $%d may be read as a moment of the clock", p.Number)
+		}
+	case slices.Contains(dated, oid):
+		return fmt.Sprintf("parameter $%d may be a moment of the clock", p.Number)
+	}
+	return ""
+}
+
+func (j *job) paramOID(p *pg.ParamRef) uint32 {
+	if i := int(p.Number) - 1; i >= 0 && i < len(j.in.ParamOIDs) {
+		return j.in.ParamOIDs[i]
+	}
+	return 0
+}
+
+func unsafeColumn(c *pg.ColumnRef, s scope) string {
+	col := s.column(c)
+	switch {
+	case col == nil:
+		return "it reads something other than a column of its row"
+	case isOpaque(col):
+		return "column " + col.Name + " is of a type that is not built in"
+	case slices.Contains(objects, col.BaseOID):
+		return "column " + col.Name + " holds object numbers"
+	}
+	return ""
+}
+
+// column resolves a reference to a column of the scope's row, nil for anything else.
+func (s scope) column(c *pg.ColumnRef) *catalog.Column {
+	if s.table == nil || len(c.Fields) == 0 || len(c.Fields) > 2 {
+		return nil
+	}
+	if len(c.Fields) == 2 && c.Fields[0].GetString_().GetSval() != s.rel {
+		return nil
+	}
+	return s.table.Column(c.Fields[len(c.Fields)-1].GetString_().GetSval())
+}
+
+func (j *job) unsafeList(list []*pg.Node, cat string, s scope) (string, error) {
+	for _, n := range list {
+		if why, err := j.unsafe(n, cat, s); why != "" || err != nil {
+			return why, err
+		}
+	}
+	return "", nil
+}
+
+// unsafeSame judges expressions that the server gives one common type.
+func (j *job) unsafeSame(list []*pg.Node, cat string, s scope) (string, error) {
+	for _, n := range list {
+		if cat != "" {
+			break
+		}
+		c, err := j.categoryOf(n, s)
+		if err != nil {
+			return "", err
+		}
+		cat = c
+	}
+	return j.unsafeList(list, cat, s)
+}
+
+func (j *job) unsafeCase(c *pg.CaseExpr, cat string, s scope) (string, error) {
+	results := []*pg.Node{c.Defresult}
+	operand, err := j.categoryOf(c.Arg, s)
+	if err != nil {
+		return "", err
+	}
+	if why, err := j.unsafe(c.Arg, "", s); why != "" || err != nil {
+		return why, err
+	}
+	for _, w := range c.Args {
+		when := w.GetCaseWhen()
+		if when == nil {
+			return "it contains an unknown CASE", nil
+		}
+		if c.Arg == nil {
+			operand = "B"
+		}
+		if why, err := j.unsafe(when.Expr, operand, s); why != "" || err != nil {
+			return why, err
+		}
+		results = append(results, when.Result)
+	}
+	return j.unsafeSame(results, cat, s)
+}
+
+func (j *job) unsafeCast(c *pg.TypeCast, s scope) (string, error) {
+	oid, err := j.typeOID(c.TypeName)
+	if err != nil {
+		return "", err
+	}
+	enum, err := j.isEnum(c.TypeName)
+	switch {
+	case err != nil:
+		return "", err
+	case enum:
+		return j.unsafe(c.Arg, "U", s)
+	case oid == 0:
+		return "it casts to a type that is not built in", nil
+	case slices.Contains(objects, oid):
+		return "it casts to an object's number", nil
+	}
+	cat := category(oid)
+	if cat == "" && !slices.Contains(dated, oid) {
+		cat = "U"
+	}
+	return j.unsafe(c.Arg, cat, s)
+}
+
+// unsafeOperator judges operators and the forms that are written like them.
+func (j *job) unsafeOperator(e *pg.A_Expr, s scope) (string, error) {
+	facts, err := j.facts()
+	if err != nil {
+		return "", err
+	}
+	schema, op := name(e.Name)
+	switch e.Kind {
+	case pg.A_Expr_Kind_AEXPR_OP, pg.A_Expr_Kind_AEXPR_OP_ANY, pg.A_Expr_Kind_AEXPR_OP_ALL, pg.A_Expr_Kind_AEXPR_DISTINCT,
+		pg.A_Expr_Kind_AEXPR_NOT_DISTINCT, pg.A_Expr_Kind_AEXPR_NULLIF, pg.A_Expr_Kind_AEXPR_IN, pg.A_Expr_Kind_AEXPR_LIKE,
+		pg.A_Expr_Kind_AEXPR_ILIKE, pg.A_Expr_Kind_AEXPR_BETWEEN, pg.A_Expr_Kind_AEXPR_NOT_BETWEEN:
+	default:
+		return "it contains an operator of a kind that is not known", nil
+	}
+	switch {
+	case schema != "" && schema != "pg_catalog", facts.Operators[op].Builtin:
+		return "operator " + op + " may be one that is not built in", nil
+	case op == "@@" || op == "@@@":
+		return "a text search depends on its configuration", nil
+	case op == "^" || op == "||/":
+		return "operator " + op + " depends on the machine's libraries", nil
+	}
+	left, err := j.categoryOf(e.Lexpr, s)
+	if err != nil {
+		return "", err
+	}
+	right, err := j.categoryOf(e.Rexpr, s)
+	if err != nil {
+		return "", err
+	}
+	// A literal or parameter of unknown type is taken for the type of the other side.
+	if why, err := j.unsafe(e.Lexpr, right, s); why != "" || err != nil {
+		return why, err
+	}
+	if l := e.Rexpr.GetList(); l != nil {
+		return j.unsafeList(l.Items, left, s)
+	}
+	return j.unsafe(e.Rexpr, left, s)
+}
+
+func (j *job) unsafeFunction(f *pg.FuncCall, s scope) (string, error) {
+	schema, fn := name(f.Funcname)
+	if f.Over != nil || f.AggStar || f.AggDistinct || f.AggFilter != nil || len(f.AggOrder) > 0 || f.AggWithinGroup || f.FuncVariadic {
+		return "it contains an aggregate or window function", nil
+	}
+	v, err := j.call(schema, fn)
+	if err != nil {
+		return "", err
+	}
+	if isTransactionTime(f) && v == callStable {
+		return "", nil
+	}
+	switch v {
+	case callPure, callContext:
+	default:
+		return "function " + fn + " is not immutable and built in", nil
+	}
+	return j.unsafeList(f.Args, "", s)
+}
+
+// categoryOf is the category of an expression's type where it is easily told, ""
+// otherwise; literals and parameters of unknown type have none.
+func (j *job) categoryOf(n *pg.Node, s scope) (string, error) {
+	switch {
+	case n == nil:
+		return "", nil
+	case n.GetAConst() != nil:
+		switch c := n.GetAConst(); {
+		case c.GetIval() != nil, c.GetFval() != nil:
+			return "N", nil
+		case c.GetBoolval() != nil:
+			return "B", nil
+		}
+	case n.GetParamRef() != nil:
+		return category(j.paramOID(n.GetParamRef())), nil
+	case n.GetColumnRef() != nil:
+		if c := s.column(n.GetColumnRef()); c != nil {
+			return columnCategory(c), nil
+		}
+	case n.GetTypeCast() != nil:
+		oid, err := j.typeOID(n.GetTypeCast().TypeName)
+		return category(oid), err
+	case n.GetAExpr() != nil:
+		return j.categoryOfOperator(n.GetAExpr(), s)
+	case n.GetCoalesceExpr() != nil:
+		for _, a := range n.GetCoalesceExpr().Args {
+			if c, err := j.categoryOf(a, s); c != "" || err != nil {
+				return c, err
+			}
+		}
+	}
+	return "", nil
+}
+
+func (j *job) categoryOfOperator(e *pg.A_Expr, s scope) (string, error) {
+	if e.Kind != pg.A_Expr_Kind_AEXPR_OP {
+		return "", nil
+	}
+	left, err := j.categoryOf(e.Lexpr, s)
+	if err != nil {
+		return "", err
+	}
+	right, err := j.categoryOf(e.Rexpr, s)
+	if err != nil {
+		return "", err
+	}
+	_, op := name(e.Name)
+	switch op {
+	case "+", "-", "*", "/", "%":
+		if left == "N" && (right == "N" || right == "") || right == "N" && left == "" {
+			return "N", nil
+		}
+	case "||":
+		if left == "S" || right == "S" {
+			return "S", nil
+		}
+	case "=", "<>", "<", ">", "<=", ">=":
+		return "B", nil
+	}
+	return "", nil
+}
+
+// columnCategory is what a value that goes straight into the column is taken for.
+func columnCategory(c *catalog.Column) string {
+	if mayBeDated(c) {
+		return "D"
+	}
+	switch c.Category {
+	case "N", "S", "B":
+		if !c.UserType || c.TypeKind == "d" {
+			return c.Category
+		}
+	}
+	return "U"
+}
+
+func describe(n *pg.Node) string {
+	switch {
+	case n.GetSubLink() != nil:
+		return "a subquery"
+	case n.GetSetToDefault() != nil:
+		return "DEFAULT"
+	case n.GetCurrentOfExpr() != nil:
+		return "WHERE CURRENT OF"
+	case n.GetRowExpr() != nil:
+		return "a row constructor"
+	case n.GetCollateClause() != nil:
+		return "COLLATE"
+	case n.GetAIndirection() != nil:
+		return "a subscript or field"
+	case n.GetMultiAssignRef() != nil:
+		return "an assignment of several columns"
+	}
+	return "an expression of a kind that is not known"
+}

@@ -1,0 +1,76 @@
+package classify
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"unicode/utf8"
+
+	pg "github.com/pganalyze/pg_query_go/v6"
+	"github.com/pganalyze/pg_query_go/v6/parser"
+)
+
+// Statement is one statement of a text, without its semicolon.
+type Statement struct {
+	Text string
+	// Offset is where Text begins, in bytes.
+	Offset int
+}
+
+// SyntaxError says that a text could not be parsed.
+type SyntaxError struct {
+	Message string
+	// Position is the 1-based character position, 0 if unknown.
+	Position int
+}
+
+// Error implements error.
+func (e *SyntaxError) Error() string { return e.Message }
+
+// Split parses a text and cuts it into statements, none where there are only
+// blanks and comments; *SyntaxError where it cannot be parsed.
+func (c *Classifier) Split(sql string) ([]Statement, error) {
+	tree, err := parse(sql)
+	if err != nil {
+		return nil, err
+	}
+	if len(tree.Stmts) == 0 {
+		return nil, nil
+	}
+	list := make([]Statement, len(tree.Stmts))
+	for i, s := range tree.Stmts {
+		from := int(s.StmtLocation)
+		to := len(sql)
+		if s.StmtLen > 0 {
+			to = from + int(s.StmtLen)
+		}
+		text := strings.TrimLeft(sql[from:to], " \t\r\n\f\v")
+		list[i] = Statement{Text: text, Offset: to - len(text)}
+	}
+	return list, nil
+}
+
+func parse(sql string) (*pg.ParseResult, error) {
+	if strings.IndexByte(sql, 0) >= 0 || !utf8.ValidString(sql) {
+		return nil, &SyntaxError{Message: "invalid byte sequence for encoding \"UTF8\""}
+	}
+	tree, err := pg.Parse(sql)
+	var pe *parser.Error
+	switch {
+	case errors.As(err, &pe):
+		return nil, &SyntaxError{Message: pe.Message, Position: pe.Cursorpos}
+	case err != nil:
+		return nil, &SyntaxError{Message: fmt.Sprintf("the statement cannot be parsed: %v", err)}
+	}
+	return tree, nil
+}
+
+// Normalise replaces constants by $n for people and metrics; text that cannot be
+// parsed becomes a word about that.
+func Normalise(sql string) string {
+	s, err := pg.Normalize(sql)
+	if err != nil {
+		return "(unparsable statement)"
+	}
+	return s
+}
