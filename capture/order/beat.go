@@ -43,7 +43,7 @@ func (l *Ledger) beats(ctx context.Context) error {
 	ticker := time.NewTicker(l.cfg.Beat)
 	defer ticker.Stop()
 	for {
-		l.beat(ctx, l.line.epoch)
+		l.beat(ctx)
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
@@ -56,9 +56,9 @@ func (l *Ledger) beats(ctx context.Context) error {
 // noEpoch is the Epoch of the last heartbeat of an agent that has closed its epoch.
 const noEpoch = -1
 
-func (l *Ledger) beat(ctx context.Context, epoch int64) {
+func (l *Ledger) beat(ctx context.Context) {
 	h := topics.Heartbeat{Role: topics.RoleAgent, Source: l.cfg.Source, Name: l.cfg.Agent,
-		Instance: fmt.Sprintf("%x", l.instance), Epoch: epoch, N: l.High(), Gate: l.cfg.Gate, Time: time.Now().UTC(),
+		Instance: fmt.Sprintf("%x", l.instance), Epoch: l.line.epoch, N: l.High(), Gate: l.cfg.Gate, Time: time.Now().UTC(),
 		InDoubt: l.settling.doubts()}
 	h.Ready, h.LastError = l.ready()
 	f := &l.follow
@@ -69,6 +69,10 @@ func (l *Ledger) beat(ctx context.Context, epoch int64) {
 		h.Suspect = append(h.Suspect, ref)
 	}
 	f.mu.Unlock()
+	if at := l.closedAt.Load(); at > 0 {
+		// Whoever opens next finds the clean FENCE there, and the primary that it names.
+		h.Epoch, h.ScanFrom = noEpoch, min(h.ScanFrom, at)
+	}
 	if l.unclean.Load() && l.cfg.Gate == GateNone {
 		h.Suspect = append(h.Suspect, event.EpochRef{Agent: l.cfg.Agent, Epoch: l.line.epoch})
 	}

@@ -42,14 +42,14 @@ func (l *Ledger) close(ctx context.Context) error {
 	broken := l.broken()
 	l.end(errClosed)
 	l.awaitRun()
-	l.line.fail(errClosed)
+	l.line.stop(errClosed)
 	l.release()
 	if broken {
 		// Records that Kafka refused for good make it refuse every later one.
 		return errors.Join(err, l.deps.Producer.Reset())
 	}
 	if err == nil && !l.quiet {
-		l.beat(ctx, l.lastEpoch())
+		l.beat(ctx)
 		l.flush(ctx)
 	}
 	return err
@@ -112,8 +112,12 @@ func (l *Ledger) finish(ctx context.Context) error {
 		return nil
 	}
 	acked := make(chan error, 1)
+	var offset int64 // written before acked is
 	fence := &event.Fence{Instance: l.instance, Clean: true, Gate: l.cfg.Gate, LowestReader: event.ReaderVersion, Primary: l.primary}
-	_, err := l.line.put(fence, 0, func(_, _ int64, err error) { acked <- err })
+	_, err := l.line.put(fence, 0, func(_, at int64, err error) {
+		offset = at
+		acked <- err
+	})
 	if err != nil {
 		return fmt.Errorf("closing the epoch: %w", err)
 	}
@@ -126,7 +130,7 @@ func (l *Ledger) finish(ctx context.Context) error {
 		return fmt.Errorf("closing the epoch: its last record is not acknowledged: %w", err)
 	}
 	l.flush(ctx)
-	l.clean = true
+	l.closedAt.Store(offset)
 	return nil
 }
 
@@ -137,14 +141,6 @@ func (l *Ledger) flush(ctx context.Context) {
 	if err := l.deps.Producer.Flush(ctx); err != nil {
 		l.log.Warn("the last digests are not acknowledged: their transactions may not be verified", zap.Error(err))
 	}
-}
-
-// lastEpoch is what the last heartbeat says: no epoch once it is closed cleanly.
-func (l *Ledger) lastEpoch() int64 {
-	if l.clean {
-		return noEpoch
-	}
-	return l.line.epoch
 }
 
 // release gives up what Open took.

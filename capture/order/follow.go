@@ -121,7 +121,9 @@ func (l *Ledger) readRecord(offset int64, rec *event.Record) error {
 	f.mu.Lock()
 	delete(f.own, offset)
 	err := f.view.record(offset, rec)
-	f.silence.heard(event.EpochRef{Agent: rec.Agent, Epoch: rec.Epoch})
+	if !opening(rec) {
+		f.silence.heard(event.EpochRef{Agent: rec.Agent, Epoch: rec.Epoch})
+	}
 	f.mu.Unlock()
 	if err != nil {
 		return err
@@ -142,11 +144,10 @@ func (l *Ledger) readRecord(offset int64, rec *event.Record) error {
 
 // fenced looks for the end of this epoch in a FENCE behind its own.
 func (l *Ledger) fenced(offset int64, rec *event.Record, f *event.Fence) {
-	if rec.Agent == l.cfg.Agent && rec.Epoch == l.line.epoch {
-		return
-	}
-	if rec.Agent == l.cfg.Agent && opening(rec) {
-		l.end(&EndedError{By: rec.Agent, Offset: offset, Replaced: f.Instance != l.instance})
+	if rec.Agent == l.cfg.Agent {
+		if opening(rec) {
+			l.end(&EndedError{By: rec.Agent, Offset: offset, Replaced: true})
+		}
 		return
 	}
 	for _, e := range f.Ended {

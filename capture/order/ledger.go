@@ -42,6 +42,7 @@ type Ledger struct {
 	endMu    sync.Mutex
 	endErr   error // guarded by endMu
 	unclean  atomic.Bool
+	closedAt atomic.Int64 // offset of the clean FENCE; 0 without one
 
 	outMu   sync.Mutex
 	out     int           // tickets without an end
@@ -49,7 +50,6 @@ type Ledger struct {
 
 	closeMu  sync.Mutex
 	closed   bool
-	clean    bool // closed by a clean FENCE
 	closeErr error
 
 	quiet   bool // without heartbeats: an operator's

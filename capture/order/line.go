@@ -168,6 +168,9 @@ func (l *line) fail(err error) {
 	}
 }
 
+// stop is fail for an epoch that is over: nothing was lost.
+func (l *line) stop(err error) { l.failure.CompareAndSwap(nil, &err) }
+
 func (l *line) err() error {
 	if err := l.failure.Load(); err != nil {
 		return *err

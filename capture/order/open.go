@@ -81,9 +81,8 @@ func (l *Ledger) open(ctx context.Context) error {
 	if err := l.catchUp(ctx, beats); err != nil {
 		return err
 	}
-	v := l.follow.view
-	if v.primary != nil && !samePrimary(*v.primary, l.primary) {
-		return &PrimaryChangedError{Have: l.primary, Want: *v.primary}
+	if err := l.checkStream(ctx); err != nil {
+		return err
 	}
 	if err := l.fence(ctx, id); err != nil {
 		return err
@@ -97,6 +96,22 @@ func (l *Ledger) open(ctx context.Context) error {
 	}
 	l.metrics.epochs.Inc()
 	l.log.Info("an epoch is open", zap.Int64("epoch", l.line.epoch), zap.String("gate", l.cfg.Gate))
+	return nil
+}
+
+// checkStream refuses a primary that is not the one of the stream so far.
+func (l *Ledger) checkStream(ctx context.Context) error {
+	v := l.follow.view
+	if newest, known := v.newestEpoch(); known && v.primary == nil {
+		fence, err := l.fenceAt(ctx, newest)
+		if err != nil {
+			return err
+		}
+		v.primary = &fence.Primary
+	}
+	if v.primary != nil && !samePrimary(*v.primary, l.primary) {
+		return &PrimaryChangedError{Have: l.primary, Want: *v.primary}
+	}
 	return nil
 }
 

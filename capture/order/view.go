@@ -23,7 +23,7 @@ type view struct {
 	open       map[event.Ref]*intent
 	recoveries map[int64]uint64 // start of the primary → end of its recovery
 	suspect    map[event.EpochRef]bool
-	primary    *event.Primary // of the newest opening FENCE
+	primary    *event.Primary // of the newest FENCE
 
 	resolved map[event.Ref]bool
 	order    []event.Ref // of resolved, the oldest first
@@ -132,9 +132,9 @@ func (v *view) fence(offset int64, r *event.Record, f *event.Fence) {
 		ref.Epoch = offset
 		v.epochOf(ref).fence = f
 		p := f.Primary
-		v.primary = &p
 		v.recoveries[p.Started] = max(v.recoveries[p.Started], f.RecoveryLSN)
 	}
+	v.primary = &f.Primary
 	for _, e := range f.Ended {
 		v.end(e)
 	}
@@ -215,6 +215,17 @@ func (v *view) recoveredAfter() []settle.Recovery {
 	}
 	slices.SortFunc(list, func(a, b settle.Recovery) int { return cmp.Compare(a.Started, b.Started) })
 	return list
+}
+
+// newestEpoch returns the newest epoch that is known; false where none is.
+func (v *view) newestEpoch() (event.EpochRef, bool) {
+	best, found := event.EpochRef{}, false
+	for agent, epoch := range v.newest {
+		if !found || epoch > best.Epoch {
+			best, found = event.EpochRef{Agent: agent, Epoch: epoch}, true
+		}
+	}
+	return best, found
 }
 
 // unended returns the epochs that no record has ended, but own agent's.
