@@ -195,12 +195,12 @@ func (s *Session) tagAnswer(ctx context.Context, e *entry, m pgwire.Message) err
 		return nil
 	}
 	tag := pgwire.Tag(m.Body())
-	s.mu.Lock()
-	err := s.completed(ctx, e, tag)
-	if e.hold {
-		s.held = append(s.held, m.Raw...)
-	}
-	s.mu.Unlock()
+	err := s.locked(func() error {
+		if e.hold {
+			s.held = append(s.held, m.Raw...)
+		}
+		return s.completed(ctx, e, tag)
+	})
 	if err != nil {
 		return err
 	}
@@ -327,9 +327,7 @@ func (s *Session) rowAnswer(ctx context.Context, e *entry, m pgwire.Message) err
 	if err != nil {
 		return upstreamError(err)
 	}
-	s.mu.Lock()
-	err = s.addRow(ctx, x, values)
-	s.mu.Unlock()
+	err = s.locked(func() error { return s.addRow(ctx, x, values) })
 	if err != nil || e.silent || x.plan.ClientColumns < 0 {
 		return err
 	}

@@ -74,12 +74,13 @@ func (s *Session) copyMessage(ctx context.Context, x *execution, typ byte) (bool
 	if err != nil {
 		return false, clientError(err)
 	}
-	s.mu.Lock()
-	x.data = append(x.data, m.Body()...)
-	if len(x.data) >= s.cfg.ChunkBytes {
-		err = s.makePart(ctx, x, true)
-	}
-	s.mu.Unlock()
+	err = s.locked(func() error {
+		x.data = append(x.data, m.Body()...)
+		if len(x.data) < s.cfg.ChunkBytes {
+			return nil
+		}
+		return s.makePart(ctx, x, true)
+	})
 	if err != nil {
 		return false, err
 	}

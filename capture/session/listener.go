@@ -99,7 +99,11 @@ func (l *Listener) CloseSessions() {
 
 func (l *Listener) serve(ctx context.Context, conn net.Conn) {
 	log := l.deps.Log.With(zap.String("client", conn.RemoteAddr().String()))
-	s, err := l.accept(ctx, conn)
+	var s *Session
+	err := guard(l.deps.Metrics, "start", func() (err error) {
+		s, err = l.accept(ctx, conn)
+		return err
+	})
 	if err != nil {
 		l.deps.Metrics.failedStarts.Inc()
 		log.Debug("client did not become a session", zap.Error(err))

@@ -89,7 +89,7 @@ func (s *Session) serve(ctx context.Context) error {
 	backDone := make(chan struct{})
 	go func() {
 		defer close(backDone)
-		err := s.guard("back", func() error { return s.back(ctx) })
+		err := guard(s.deps.Metrics, "back", func() error { return s.back(ctx) })
 		s.mu.Lock()
 		s.backErr = err
 		s.empty.Broadcast()
@@ -99,7 +99,7 @@ func (s *Session) serve(ctx context.Context) error {
 	}()
 	stop := context.AfterFunc(ctx, s.close)
 	defer stop()
-	err := s.guard("front", func() error { return s.front(ctx) })
+	err := guard(s.deps.Metrics, "front", func() error { return s.front(ctx) })
 	s.close()
 	<-backDone
 	s.abandon()
@@ -115,13 +115,12 @@ func (s *Session) serve(ctx context.Context) error {
 	return err
 }
 
-// guard turns a panic into an error, so that it ends this session only.
-func (s *Session) guard(where string, run func() error) (err error) {
+// guard turns a panic into an error, so that it ends one session only.
+func guard(m *Metrics, where string, run func() error) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			s.deps.Metrics.panics.Inc()
+			m.panics.Inc()
 			err = fmt.Errorf("panic in session %s: %v\n%s", where, p, debug.Stack())
-			s.close()
 		}
 	}()
 	return run()
@@ -153,6 +152,13 @@ func (s *Session) abandon() {
 	if tx != nil {
 		s.publishMarks(context.Background(), tx)
 	}
+}
+
+// locked runs f under the session's lock, which a panic in it gives back.
+func (s *Session) locked(f func() error) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return f()
 }
 
 // toClient writes a message of the agent's to the client.

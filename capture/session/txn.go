@@ -223,10 +223,7 @@ func (s *Session) spill(ctx context.Context, t *txn) error {
 		return nil
 	}
 	chunk := &event.Chunk{Tx: t.id, Index: t.chunks, Operations: t.operations(true)}
-	before := t.lastChunk
-	s.mu.Unlock()
-	a, err := s.appendChunk(ctx, chunk, before)
-	s.mu.Lock()
+	a, err := s.appendChunk(ctx, chunk, t.lastChunk)
 	if err != nil {
 		return err
 	}
@@ -241,7 +238,10 @@ func (s *Session) spill(ctx context.Context, t *txn) error {
 	return nil
 }
 
+// appendChunk gives s.mu up while it waits.
 func (s *Session) appendChunk(ctx context.Context, c *event.Chunk, before *order.Append) (*order.Append, error) {
+	s.mu.Unlock()
+	defer s.mu.Lock()
 	if before != nil {
 		if _, err := before.Wait(ctx); err != nil {
 			return nil, err
