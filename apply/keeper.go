@@ -84,7 +84,7 @@ func (k *keeper) save(ctx context.Context, p position.Position) error {
 // do not exist are those that the same transaction has dropped or whose creation
 // was aborted. It does nothing once another worker has the stream.
 const sequenceSQL = `
-SELECT pg_catalog.setval(seq, m.value)
+SELECT pg_catalog.setval(s.seq, m.value)
 FROM pg_catalog.json_to_recordset($1::json) AS m(schema text, name text, value bigint, ascending boolean)
 CROSS JOIN LATERAL (SELECT pg_catalog.to_regclass(pg_catalog.format('%I.%I', m.schema, m.name)) AS seq OFFSET 0) AS s
 JOIN pg_catalog.pg_class c ON c.oid = s.seq AND c.relkind = 'S'

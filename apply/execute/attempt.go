@@ -206,6 +206,7 @@ type replay struct {
 
 	number  digest.Numbering
 	current *operation // the one that the next part continues; nil: none
+	inside  bool       // the transaction's context is set
 }
 
 // operation is an operation whose parts are under way.

@@ -22,13 +22,17 @@ func (a *attempt) declare(d position.Diverged) error {
 	}
 	a.declared = append(a.declared, d)
 	// The tables of opmux are the worker's, whatever role the application took.
+	before := a.settings.current[role]
 	same := func(err error) error { return err }
 	if err := a.set(a.settings.apply([]event.Setting{{Name: role, Value: "none"}}, ""), same); err != nil {
 		return err
 	}
 	params := [][]byte{[]byte(d.Source), []byte(d.Table), []byte(d.Reason), []byte(d.Statement),
 		strconv.AppendInt(nil, d.Offset, 10)}
-	return a.pipe.query(declareSQL, params, declareTypes, nil, request{})
+	if err := a.pipe.query(declareSQL, params, declareTypes, nil, request{}); err != nil || before == "" {
+		return err
+	}
+	return a.set(a.settings.apply([]event.Setting{{Name: role, Value: before}}, ""), same)
 }
 
 // diverged says whether a table has diverged, as of this attempt.

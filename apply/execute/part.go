@@ -25,7 +25,7 @@ func (r *replay) part(op *event.Operation) (*event.Operation, error) {
 	if op.Kind != event.OpCopy {
 		return op, r.sendPart(op)
 	}
-	if err := r.set(r.settings.changes(&r.tx.Transaction.Context), r.failed()); err != nil {
+	if err := r.enter(); err != nil {
 		return nil, err
 	}
 	return r.copyIn(op)
@@ -33,9 +33,13 @@ func (r *replay) part(op *event.Operation) (*event.Operation, error) {
 
 // sendPart sends one part of any kind but COPY.
 func (r *replay) sendPart(op *event.Operation) error {
-	switch op.Kind {
-	case event.OpSequence, event.OpFlagged:
+	if op.Kind == event.OpSequence || op.Kind == event.OpFlagged {
 		return nil
+	}
+	if err := r.enter(); err != nil {
+		return err
+	}
+	switch op.Kind {
 	case event.OpSet:
 		return r.set(r.settings.apply(op.Settings, r.tx.Transaction.Context.User), r.failed())
 	case event.OpSavepoint:
@@ -45,11 +49,6 @@ func (r *replay) sendPart(op *event.Operation) error {
 	case event.OpRollbackTo:
 		r.settings.forget()
 		return r.command("ROLLBACK TO SAVEPOINT "+quoteIdent(op.Text), nil)
-	}
-	if err := r.set(r.settings.changes(&r.tx.Transaction.Context), r.failed()); err != nil {
-		return err
-	}
-	switch op.Kind {
 	case event.OpStatement:
 		return r.statement(op)
 	case event.OpRows:
@@ -57,6 +56,15 @@ func (r *replay) sendPart(op *event.Operation) error {
 	}
 	return fmt.Errorf("transaction at offset %d, operation %d: kind %q is not known to this build; upgrade the workers",
 		r.tx.Offset, r.current.index, op.Kind)
+}
+
+// enter brings about the transaction's context, once: it may change in its midst.
+func (r *replay) enter() error {
+	if r.inside {
+		return nil
+	}
+	r.inside = true
+	return r.set(r.settings.changes(&r.tx.Transaction.Context), r.failed())
 }
 
 // set sends settings for the rest of the target transaction.
