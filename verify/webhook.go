@@ -64,20 +64,22 @@ func (w *webhook) drop(n int) {
 	w.mu.Unlock()
 }
 
-// run posts until ctx ends, then once more what waits.
+// run posts until ctx ends, and then, for one attempt's time, what waits.
 func (w *webhook) run(ctx context.Context) {
-	for {
+	for ctx.Err() == nil {
 		select {
 		case v := <-w.queue:
 			w.post(ctx, w.batch(v))
 		case <-ctx.Done():
-			select {
-			case v := <-w.queue:
-				last, cancel := context.WithTimeout(context.WithoutCancel(ctx), w.cfg.Timeout)
-				w.post(last, w.batch(v))
-				cancel()
-			default:
-			}
+		}
+	}
+	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), w.cfg.Timeout)
+	defer cancel()
+	for last.Err() == nil {
+		select {
+		case v := <-w.queue:
+			w.post(last, w.batch(v))
+		default:
 			return
 		}
 	}
@@ -117,11 +119,13 @@ func (w *webhook) post(ctx context.Context, batch []*event.VerdictRecord) {
 	w.mu.Unlock()
 }
 
+// try makes attempts with pauses between them. The end of ctx ends the pauses; an
+// attempt that has begun may take its time (Webhook.Timeout).
 func (w *webhook) try(ctx context.Context, body []byte) error {
 	pause := hookPause
 	for attempt := 1; ; attempt++ {
-		again, err := w.once(ctx, body)
-		if err == nil || !again || attempt == hookAttempts {
+		again, err := w.once(context.WithoutCancel(ctx), body)
+		if err == nil || !again || attempt == hookAttempts || ctx.Err() != nil {
 			return err
 		}
 		timer := time.NewTimer(pause)
