@@ -27,12 +27,12 @@ func checkCommand() command {
 				return err
 			}
 			found := &findings{}
-			checkKafka(ctx, found, f)
+			k := checkKafka(ctx, found, f)
 			switch {
 			case f.Agent != nil:
 				checkPrimary(ctx, found, f.Agent)
 			case f.Worker != nil:
-				checkTarget(ctx, found, f.Worker)
+				checkTarget(ctx, found, k, f.Worker)
 			case f.Verifier.Webhook != nil:
 				checkWebhook(ctx, found, f.Verifier.Webhook)
 			}
@@ -41,18 +41,19 @@ func checkCommand() command {
 	}
 }
 
-func checkKafka(ctx context.Context, found *findings, f *config.File) {
+// checkKafka returns the way to the topics where they are fine, else nil.
+func checkKafka(ctx context.Context, found *findings, f *config.File) *kafka {
 	k, err := openKafka(ctx, f)
 	if err != nil {
 		found.fatal("kafka", "correct kafka.tls or kafka.schema_registry", "%v", err)
-		return
+		return nil
 	}
 	limited, cancel := context.WithTimeout(ctx, kafkaTimeout)
 	defer cancel()
 	problems, err := topics.Check(limited, k.Config, topics.Want{Sources: f.Sources(), Targets: f.Targets(), Config: f.Path})
 	if err != nil {
 		found.fatal("kafka", "start Kafka, or correct kafka.brokers, kafka.tls and kafka.sasl", "%v", k.unreachable(err))
-		return
+		return nil
 	}
 	for _, p := range problems {
 		switch {
@@ -64,10 +65,12 @@ func checkKafka(ctx context.Context, found *findings, f *config.File) {
 			found.warn("topics", "more brokers and replicas, see kafka.topics", "%s", p)
 		}
 	}
-	if found.count(fatal) == 0 {
-		found.ok("kafka", "%v answers, the topics of %v are there", k.Brokers, f.Sources())
-		checkOthers(ctx, found, k, f)
+	if found.count(fatal) > 0 {
+		return nil
 	}
+	found.ok("kafka", "%v answers, the topics of %v are there", k.Brokers, f.Sources())
+	checkOthers(ctx, found, k, f)
+	return k
 }
 
 // checkOthers looks who else is at work under the names that the configuration gives.

@@ -5,6 +5,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/opmux/opmux/apply"
 	"github.com/opmux/opmux/internal/config"
 )
 
@@ -15,7 +16,7 @@ type targetCheck struct {
 	conn *pgx.Conn
 }
 
-func checkTarget(ctx context.Context, f *findings, cfg *config.Worker) {
+func checkTarget(ctx context.Context, f *findings, k *kafka, cfg *config.Worker) {
 	conn, err := connect(ctx, cfg.DSN, "target (dsn)")
 	if err != nil {
 		f.fatal("target", "start the server, or correct dsn, or let the login in (pg_hba.conf)", "%v", err)
@@ -28,6 +29,42 @@ func checkTarget(ctx context.Context, f *findings, cfg *config.Worker) {
 			f.broken("target", err)
 		}
 	}
+	if k != nil {
+		if err := c.position(ctx, k); err != nil {
+			f.broken("target", err)
+		}
+	}
+}
+
+// position compares where the target stands with what the topics hold.
+func (c *targetCheck) position(ctx context.Context, k *kafka) error {
+	positions, err := apply.ReadPosition(ctx, c.cfg.DSN)
+	if err != nil {
+		return connectCause(err)
+	}
+	const anew = "opmux snapshot into an empty database"
+	for _, source := range c.cfg.SourceNames() {
+		b, err := k.bounds(ctx, source)
+		if err != nil {
+			return err
+		}
+		p, ok := positions[source]
+		switch {
+		case !ok && b.start > 0:
+			c.fatal("target", anew, "no position in source %s, and the beginning of its topic is gone (it starts at offset %d)", source, b.start)
+		case !ok:
+			c.ok("target", "no position in source %s yet: the worker begins at the topic's beginning, unless opmux snapshot fills the target first", source)
+		case p.Topic != b.id:
+			c.fatal("target", anew, "the position in source %s belongs to topic id %s, and the topic's id is %s: it was made anew", source, p.Topic, b.id)
+		case p.Low < b.start:
+			c.fatal("target", anew+", and longer kafka.topics.retention", "the target needs source %s from offset %d on, and the topic starts at %d", source, p.Low, b.start)
+		case p.Low > b.end:
+			c.fatal("target", anew, "the position in source %s is offset %d, and the topic ends at %d: Kafka has lost records", source, p.Low, b.end)
+		default:
+			c.ok("target", "position in source %s: offset %d of %d", source, p.Low, b.end)
+		}
+	}
+	return nil
 }
 
 func (c *targetCheck) server(ctx context.Context) error {

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/opmux/opmux/apply"
 	"github.com/opmux/opmux/internal/exit"
 	"github.com/opmux/opmux/internal/testkit"
 	"github.com/opmux/opmux/topics"
@@ -111,4 +112,13 @@ func TestCheckFindsASecondAgentOfGateNone(t *testing.T) {
 	none := b.write(t.TempDir(), "none.yaml", read(t, b.agent)+"gate: {mode: none}\n")
 	b.beat(topics.Heartbeat{Role: topics.RoleAgent, Source: "orders", Name: "a2", Gate: "recorded", Time: time.Now(), Ready: true})
 	b.expect(none, fatal, "agent a2 of source orders is running")
+}
+
+func TestCheckFindsAPositionOfAnotherTopic(t *testing.T) {
+	b := newBench(t).withTopics()
+	b.expect(b.worker, fine, "no position in source orders yet")
+	if err := apply.Reset(t.Context(), b.pg.DSN(b.target), "orders", "another", 0); err != nil {
+		t.Fatal(err)
+	}
+	b.expect(b.worker, fatal, "belongs to topic id another")
 }
