@@ -93,7 +93,7 @@ func (p *Plan) text(op *event.Operation, e Execution) error {
 	if f.asBound {
 		op.Params = make([]event.Param, len(e.Params))
 		for i := range e.Params {
-			op.Params[i] = portable(e.Params[i])
+			op.Params[i] = p.portable(e.Params, i)
 		}
 		return nil
 	}
@@ -104,7 +104,7 @@ func (p *Plan) text(op *event.Operation, e Execution) error {
 			if s.index >= len(e.Params) {
 				return fmt.Errorf("parameter $%d is not bound", s.index+1)
 			}
-			op.Params[i] = portable(e.Params[s.index])
+			op.Params[i] = p.portable(e.Params, s.index)
 		case fromTime:
 			op.Params[i] = event.Param{OID: s.oid, Value: timestamptz(e.TxTime)}
 		case fromRow:
@@ -121,11 +121,15 @@ func (p *Plan) text(op *event.Operation, e Execution) error {
 // portable takes the number of a user's type out of a parameter, since it is
 // another one on each server. Only enums come this far, whose binary form is
 // their text, into columns that tell the server the type.
-func portable(p event.Param) event.Param {
-	if p.OID >= firstUserOID {
-		p.OID = 0
+func (p *Plan) portable(params []event.Param, i int) event.Param {
+	v := params[i]
+	if p.sqlLevel {
+		v.OID = p.declared(i)
 	}
-	return p
+	if v.OID >= firstUserOID {
+		v.OID = 0
+	}
+	return v
 }
 
 // timestamptz prints microseconds since the Unix epoch so that every DateStyle

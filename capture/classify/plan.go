@@ -110,7 +110,9 @@ type Plan struct {
 	Args         []event.Param
 	ArgsConstant bool
 
-	// paramOIDs are the types that PREPARE declares for Inner, 0 for none.
+	// sqlLevel says that the plan is of a statement inside of PREPARE; paramOIDs are
+	// the types that are declared there.
+	sqlLevel  bool
 	paramOIDs []uint32
 	// copyColumns are, by place in a COPY stream, whether a field may hold a special
 	// date word; copyFormat is how to read it.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"unicode/utf8"
 
 	"github.com/opmux/opmux/event"
 	pg "github.com/pganalyze/pg_query_go/v6"
@@ -36,18 +37,17 @@ func (j *job) prepare(st *pg.PrepareStmt) error {
 		return fmt.Errorf("the statement to prepare: %w", errMustFail)
 	}
 	p := j.plan
-	p.Kind, p.Name, p.Inner, p.paramOIDs = Prepare, st.Name, plan, in.ParamOIDs
+	p.Kind, p.Name, p.Inner = Prepare, st.Name, plan
 	p.CatalogVersion, p.TableRefs = plan.CatalogVersion, plan.TableRefs
+	plan.sqlLevel, plan.paramOIDs = true, in.ParamOIDs
 	j.uncacheable = inner.uncacheable
 	switch plan.Kind {
 	case Pass, Draw, Write:
 		p.SQL = j.body[:at] + plan.SQL
 	case Refused:
-		r := *plan.Refusal
-		if r.Position > 0 {
-			r.Position += len([]rune(j.body[:at]))
+		if plan.Refusal.Position > 0 {
+			plan.Refusal.Position += utf8.RuneCountInString(j.body[:at])
 		}
-		p.Kind, p.Class, p.Reason, p.Refusal, p.Diverged, p.Tables = Refused, event.ClassRefused, plan.Reason, &r, plan.Diverged, plan.Tables
 	default:
 		return fmt.Errorf("PREPARE of such a statement: %w", errMustFail)
 	}
@@ -125,31 +125,44 @@ func constantParam(n *pg.Node) (event.Param, bool) {
 	return event.Param{}, false
 }
 
-// BindArgs, on the plan of a PREPARE, returns the inner plan and the parameters
-// for one EXECUTE, or a refusal where they would have to be published and are not
-// plain constants of the declared types.
-func (p *Plan) BindArgs(exec *Plan) (*Plan, []event.Param, *Refusal) {
-	inner := p.Inner
-	if !inner.frozen.needsParams() {
-		return inner, nil, nil
+// BindArgs, on the inner plan of a PREPARE, returns the plan for one EXECUTE,
+// whose Args are its parameters: the plan itself, or a refusal where they would
+// have to be published and are not plain constants of the declared types.
+func (p *Plan) BindArgs(exec *Plan) *Plan {
+	if !p.frozen.needsParams() || p.takes(exec) {
+		return p
 	}
-	params := slices.Clone(exec.Args)
-	ok := exec.ArgsConstant
-	for i := range params {
-		declared := uint32(0)
-		if i < len(p.paramOIDs) {
-			declared = p.paramOIDs[i]
+	refused := *p
+	refused.Kind, refused.Class, refused.frozen = Refused, event.ClassRefused, frozen{}
+	refused.Diverged, refused.Sequences = p.Tables, append(slices.Clone(p.Sequences), exec.Sequences...)
+	refused.Refusal = &Refusal{
+		Construct: "EXECUTE " + exec.Name + " with computed arguments", Reason: "their values cannot be told from the statement",
+		Hint: "Give plain constants of the declared types, or use the protocol's prepared statements.",
+	}
+	refused.Reason = refused.Refusal.Reason
+	return &refused
+}
+
+// takes says that an EXECUTE's arguments are constants whose text is also the
+// text of the parameters' values.
+func (p *Plan) takes(exec *Plan) bool {
+	if !exec.ArgsConstant {
+		return false
+	}
+	for i, a := range exec.Args {
+		if !assignable(p.declared(i), a.OID) {
+			return false
 		}
-		ok = ok && assignable(declared, params[i].OID)
-		params[i].OID = declared
 	}
-	if !ok {
-		return nil, nil, &Refusal{
-			Construct: "EXECUTE " + exec.Name + " with computed arguments", Reason: "their values cannot be told from the statement",
-			Hint: "Give plain constants of the declared types, or use the protocol's prepared statements.",
-		}
+	return true
+}
+
+// declared is the type that PREPARE declares for a parameter, 0 for none.
+func (p *Plan) declared(i int) uint32 {
+	if i < len(p.paramOIDs) && p.paramOIDs[i] < firstUserOID {
+		return p.paramOIDs[i]
 	}
-	return inner, params, nil
+	return 0
 }
 
 // assignable says that a constant's text is also the text of the declared type's
