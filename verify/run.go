@@ -147,7 +147,9 @@ func (v *Verifier) Run(ctx context.Context) error {
 		case <-time.After(pause):
 		}
 		pause = min(2*pause, retryMost)
-		producer.Reset()
+		if err := producer.Reset(); err != nil {
+			return err
+		}
 	}
 }
 
