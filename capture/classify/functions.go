@@ -62,6 +62,9 @@ var contextual = words("date date_trunc date_part extract timezone to_date to_ti
 	"concat concat_ws quote_literal quote_nullable length to_json to_jsonb json_build_object json_build_array jsonb_build_object jsonb_build_array",
 	"array_to_string overlaps")
 
+// castsToDate are functions that are casts to a date or time.
+var castsToDate = words("date time timetz timestamp timestamptz")
+
 // inexact are functions whose last digit depends on the machine's libraries.
 var inexact = words("sin cos tan cot asin acos atan atan2 sinh cosh tanh asinh acosh atanh sind cosd tand cotd asind acosd atand atan2d",
 	"exp ln log log10 pow power cbrt dexp dlog1 dlog10 dpow dcbrt degrees radians erf erfc gamma lgamma")

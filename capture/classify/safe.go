@@ -180,11 +180,34 @@ func (j *job) unsafeCast(c *pg.TypeCast, s scope) (string, error) {
 	case slices.Contains(objects, oid):
 		return "it casts to an object's number", nil
 	}
+	if slices.Contains(dated, oid) {
+		return j.unsafeDate(c.Arg, s)
+	}
 	cat := category(oid)
-	if cat == "" && !slices.Contains(dated, oid) {
+	if cat == "" {
 		cat = "U"
 	}
 	return j.unsafe(c.Arg, cat, s)
+}
+
+// unsafeDate judges what is cast to a date or time. A computed text may hold a
+// special date word, so only constants and what is a date or time already will do.
+func (j *job) unsafeDate(arg *pg.Node, s scope) (string, error) {
+	switch {
+	case arg.GetAConst() != nil, arg.GetSqlvalueFunction() != nil:
+	case arg.GetFuncCall() != nil && isTransactionTime(arg.GetFuncCall()):
+	case arg.GetColumnRef() != nil:
+		if c := s.column(arg.GetColumnRef()); c == nil || c.Category != "D" {
+			return "it reads a text as a date or time, which may be a moment of the clock", nil
+		}
+	case arg.GetTypeCast() != nil:
+		if oid, err := j.typeOID(arg.GetTypeCast().TypeName); err != nil || !slices.Contains(dated, oid) {
+			return "it reads a text as a date or time, which may be a moment of the clock", err
+		}
+	default:
+		return "it computes a date or time, which may be a moment of the clock", nil
+	}
+	return j.unsafe(arg, "D", s)
 }
 
 // unsafeOperator judges operators and the forms that are written like them.
@@ -239,10 +262,11 @@ func (j *job) unsafeFunction(f *pg.FuncCall, s scope) (string, error) {
 	if isTransactionTime(f) && v == callStable {
 		return "", nil
 	}
-	switch v {
-	case callPure, callContext:
-	default:
+	if v != callPure && v != callContext {
 		return "function " + fn + " is not immutable and built in", nil
+	}
+	if castsToDate[fn] && len(f.Args) == 1 {
+		return j.unsafeDate(f.Args[0], s)
 	}
 	return j.unsafeList(f.Args, "", s)
 }
