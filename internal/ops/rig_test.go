@@ -10,6 +10,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/opmux/opmux/apply"
 	"github.com/opmux/opmux/event"
 	"github.com/opmux/opmux/internal/exit"
 	"github.com/opmux/opmux/internal/testkit"
@@ -29,6 +32,7 @@ type bench struct {
 	codec                   *avro.Codec
 	producer                *topics.Producer
 	chains                  map[string]*chain
+	xid                     uint64 // of the next intent; 0: none
 }
 
 // chain is the end of one agent's epoch.
@@ -143,7 +147,7 @@ func (b *bench) fence(agent string) int64 {
 // intent writes a transaction that waits for its outcome.
 func (b *bench) intent(agent, sql string) (int64, event.Ref) {
 	offset := b.append(agent, &event.Transaction{
-		ID: event.TxID{byte(b.chains[agent].n + 1)}, Intent: true, FirstChunk: -1, Context: event.Context{User: "app"}, Postgres: event.PostgresTx{XID: 700},
+		ID: event.TxID{byte(b.chains[agent].n + 1)}, Intent: true, FirstChunk: -1, Barrier: strings.HasPrefix(sql, "CREATE"), Context: event.Context{User: "app"}, Postgres: event.PostgresTx{XID: b.xid},
 		Operations: []event.Operation{{Kind: event.OpStatement, Class: event.ClassText, Reason: "pinned by its key", Text: sql, Tables: []string{"public.t"}, Digest: event.Digest{SQLState: "00000", Affected: 1}}},
 	})
 	c := b.chains[agent]
@@ -168,4 +172,22 @@ func (b *bench) beat(h topics.Heartbeat) {
 		}
 		return err
 	})
+}
+
+// apply lets a worker apply what is in the topic.
+func (b *bench) apply() {
+	b.t.Helper()
+	w, err := apply.New(apply.Config{Target: "standby", Name: "w1", DSN: b.pg.DSN(b.target), Sources: []string{"orders"}, Parallelism: 2},
+		apply.Deps{Topics: b.kafka, Codec: b.codec, Metrics: prometheus.NewRegistry()})
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	k := &kafka{Config: b.kafka, codec: b.codec}
+	at, err := k.bounds(b.t.Context(), "orders")
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	if err := w.RunUntil(b.t.Context(), map[string]int64{"orders": at.end}); err != nil {
+		b.t.Fatal(err)
+	}
 }
