@@ -35,10 +35,10 @@ type health struct {
 
 var errNotReached = errors.New("kafka was not reached yet")
 
-func startHealth(ctx context.Context, p *Producer) *health {
+func startHealth(ctx context.Context, p *Producer, client *kgo.Client) *health {
 	ctx, cancel := context.WithCancel(ctx)
 	h := &health{cancel: cancel, ended: make(chan struct{}), down: errNotReached}
-	go h.run(ctx, p)
+	go h.run(ctx, p, client)
 	return h
 }
 
@@ -77,13 +77,14 @@ func (h *health) err() error {
 	return h.down
 }
 
-func (h *health) run(ctx context.Context, p *Producer) {
+func (h *health) run(ctx context.Context, p *Producer, client *kgo.Client) {
 	defer close(h.ended)
+	defer client.Close()
 	tick := time.NewTicker(probeEvery)
 	defer tick.Stop()
 	for {
 		began := time.Now()
-		err := p.probe(ctx)
+		err := p.probe(ctx, client)
 		h.mu.Lock()
 		if err == nil || h.acked.Before(began) { // a record that was taken meanwhile proves more
 			h.down = err
@@ -98,17 +99,16 @@ func (h *health) run(ctx context.Context, p *Producer) {
 }
 
 // probe asks for the topics' leaders, and every leader whether it is there.
-func (p *Producer) probe(ctx context.Context) error {
-	p.mu.Lock()
-	client := p.client
+func (p *Producer) probe(ctx context.Context, client *kgo.Client) error {
+	lines := map[string]*line{}
 	req := kmsg.NewPtrMetadataRequest()
 	req.Topics = []kmsg.MetadataRequestTopic{} // none, where nil would mean all
-	for topic := range p.states {
+	for _, l := range p.all() {
+		lines[l.topic] = l
 		t := kmsg.NewMetadataRequestTopic()
-		t.Topic = kmsg.StringPtr(topic)
+		t.Topic = kmsg.StringPtr(l.topic)
 		req.Topics = append(req.Topics, t)
 	}
-	p.mu.Unlock()
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
 	resp, err := req.RequestWith(ctx, client)
@@ -120,7 +120,7 @@ func (p *Producer) probe(ctx context.Context) error {
 		if err := kerr.ErrorForCode(t.ErrorCode); err != nil {
 			return fmt.Errorf("topic %s: %w", *t.Topic, err)
 		}
-		if err := p.identify(*t.Topic, t.TopicID); err != nil {
+		if err := lines[*t.Topic].identify(t.TopicID); err != nil {
 			return err
 		}
 		for _, part := range t.Partitions {
@@ -131,25 +131,6 @@ func (p *Producer) probe(ctx context.Context) error {
 		}
 	}
 	return pingAll(ctx, client, leaders)
-}
-
-// identify notices a topic that was deleted and made anew: what is sent from
-// now on would not continue what was sent before, so it fails for good.
-func (p *Producer) identify(topic string, id TopicID) error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	st := p.states[topic]
-	switch {
-	case st == nil || id == TopicID{}:
-		return nil
-	case st.id == TopicID{} || st.beats:
-		st.id = id
-	case st.id != id:
-		err := &TopicGoneError{Topic: topic}
-		st.fail(err)
-		return err
-	}
-	return nil
 }
 
 func pingAll(ctx context.Context, client *kgo.Client, brokers map[int32]bool) error {

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kgo"
+
 	"github.com/opmux/opmux/event"
 )
 
@@ -98,7 +100,8 @@ func (p *Producer) beat(key string, value []byte) {
 	if busy {
 		return
 	}
-	p.produce(p.cfg.Names().Status(), []byte(key), value, nil, true, func(int64, error) {
+	r := &kgo.Record{Topic: p.cfg.Names().Status(), Key: []byte(key), Value: value}
+	p.produce(r, false, func(int64, error) {
 		p.beatsMu.Lock()
 		delete(p.beats, key)
 		p.beatsMu.Unlock()

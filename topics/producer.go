@@ -4,9 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
+	"maps"
+	"slices"
 	"sync"
-	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 )
@@ -22,27 +22,17 @@ type Header struct {
 // timeout, so whoever waits bounds the waiting and not the record (DESIGN §4.3).
 //
 // I1, I3: after a record of a topic failed for good, every later one of that
-// topic fails as well, so that a topic never has a gap that the caller was told
-// of; Reset begins anew.
+// topic fails as well, so that a topic never has a gap; Reset begins anew.
 type Producer struct {
 	cfg    Config
 	health *health
 
 	mu     sync.Mutex
-	client *kgo.Client
-	states map[string]*topicState
+	lines  map[string]*line // by topic
 	closed bool
 
 	beatsMu sync.Mutex
 	beats   map[string]bool // keys with a heartbeat on its way
-}
-
-// topicState is what the producer knows of a topic since the last Reset.
-type topicState struct {
-	ctx   context.Context // ended by the first definite failure
-	fail  context.CancelCauseFunc
-	id    TopicID // zero until a probe saw it
-	beats bool    // heartbeats: a failure does not stick
 }
 
 // ErrProducerClosed is what records get that were not acknowledged when the
@@ -52,86 +42,49 @@ var ErrProducerClosed = errors.New("the producer was closed before Kafka acknowl
 // NewProducer returns a producer. It does not wait for Kafka: Up says whether
 // Kafka was reached. ctx is for values only; Close ends the producer.
 func NewProducer(ctx context.Context, cfg Config) (*Producer, error) {
-	p := &Producer{cfg: cfg, states: map[string]*topicState{}, beats: map[string]bool{}}
-	client, err := p.newClient()
+	probes, err := cfg.client()
 	if err != nil {
 		return nil, err
 	}
-	p.client = client
-	p.health = startHealth(context.WithoutCancel(ctx), p)
+	p := &Producer{cfg: cfg, lines: map[string]*line{}, beats: map[string]bool{}}
+	p.health = startHealth(context.WithoutCancel(ctx), p, probes)
 	return p, nil
-}
-
-func (p *Producer) newClient() (*kgo.Client, error) {
-	return p.cfg.client(
-		kgo.RequiredAcks(kgo.AllISRAcks()),
-		kgo.ProducerLinger(0), // kgo waits 10 ms; a commit must not
-		// Records wait in the caller's bounded buffer, never in a blocked call.
-		kgo.MaxBufferedRecords(math.MaxInt32),
-		kgo.ProducerBatchMaxBytes(maxBatchBytes),
-		kgo.ProduceRequestTimeout(5*time.Second),
-		// No retry limit, no delivery timeout: kgo's defaults, which a limit would
-		// turn into lost records. A topic that does not exist is the exception.
-		kgo.UnknownTopicRetries(20),
-		kgo.StopProducerOnDataLossDetected(),
-		kgo.RecordPartitioner(kgo.StickyKeyPartitioner(nil)),
-		kgo.ProducerBatchCompression(kgo.SnappyCompression()),
-	)
 }
 
 // Produce appends a record and returns at once. done is called in another
 // goroutine, in the order of the calls, with the record's offset, or with the
 // error that refused it for good; it must not block.
 func (p *Producer) Produce(topic string, key, value []byte, headers []Header, done func(offset int64, err error)) {
-	p.produce(topic, key, value, headers, false, done)
-}
-
-func (p *Producer) produce(topic string, key, value []byte, headers []Header, beat bool, done func(int64, error)) {
 	r := &kgo.Record{Topic: topic, Key: key, Value: value}
 	for _, h := range headers {
 		r.Headers = append(r.Headers, kgo.RecordHeader{Key: h.Key, Value: h.Value})
 	}
-	p.mu.Lock()
-	client, st := p.client, p.state(topic, beat)
-	// The lock spans the hand-over: it makes the order of calls the order of
-	// records, also while a Reset runs.
-	defer p.mu.Unlock()
+	p.produce(r, true, done)
+}
+
+func (p *Producer) produce(r *kgo.Record, sticky bool, done func(int64, error)) {
 	p.health.sent()
-	client.Produce(st.ctx, r, func(r *kgo.Record, err error) {
+	e := entry{r, func(offset int64, err error) {
 		p.health.finished(err)
-		if err == nil {
-			done(r.Offset, nil)
-			return
+		done(offset, err)
+	}}
+	p.mu.Lock()
+	l := p.lines[r.Topic]
+	var err error
+	switch {
+	case p.closed:
+		err = ErrProducerClosed
+	case l == nil:
+		if l, err = newLine(p.cfg, r.Topic, sticky); err == nil {
+			p.lines[r.Topic] = l
 		}
-		done(-1, p.failed(topic, st, err))
-	})
-}
-
-// failed makes the first definite failure of a topic stick, and returns what
-// the record's owner is told.
-func (p *Producer) failed(topic string, st *topicState, err error) error {
-	if errors.Is(err, kgo.ErrClientClosed) {
-		return ErrProducerClosed
 	}
-	if errors.Is(err, context.Canceled) {
-		return fmt.Errorf("an earlier record failed: %w", context.Cause(st.ctx))
+	p.mu.Unlock()
+	if err != nil {
+		go e.done(-1, err) // never in the caller's goroutine, which may hold locks
+		return
 	}
-	err = fmt.Errorf("topic %s: %w", topic, err)
-	if !st.beats {
-		st.fail(err)
-	}
-	return err
-}
-
-// state returns the state of a topic; p.mu is held.
-func (p *Producer) state(topic string, beat bool) *topicState {
-	st := p.states[topic]
-	if st == nil {
-		st = &topicState{beats: beat}
-		st.ctx, st.fail = context.WithCancelCause(context.Background())
-		p.states[topic] = st
-	}
-	return st
+	l.append(e)
 }
 
 // Up says whether Kafka takes records, as far as is known: it turns false
@@ -147,46 +100,47 @@ func (p *Producer) MaxRecordBytes() int { return MaxRecordBytes }
 
 // Flush waits until every record handed over so far has ended.
 func (p *Producer) Flush(ctx context.Context) error {
-	p.mu.Lock()
-	client := p.client
-	p.mu.Unlock()
-	if err := client.Flush(ctx); err != nil {
-		return fmt.Errorf("kafka: records are not acknowledged yet: %w", err)
+	for _, l := range p.all() {
+		if err := l.wait(ctx); err != nil {
+			return fmt.Errorf("topic %s: records are not acknowledged yet: %w", l.topic, err)
+		}
 	}
 	return nil
+}
+
+func (p *Producer) all() []*line {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Collect(maps.Values(p.lines))
 }
 
 // Reset begins anew after a failure: records that are not acknowledged end with
 // ErrProducerClosed (they may be in the topic or not), no failure sticks any more.
 func (p *Producer) Reset() error {
-	client, err := p.newClient()
-	if err != nil {
-		return err
-	}
 	p.mu.Lock()
-	if p.closed {
-		p.mu.Unlock()
-		client.Close()
+	old, closed := p.lines, p.closed
+	p.lines = map[string]*line{}
+	p.mu.Unlock()
+	for _, l := range old {
+		l.close()
+	}
+	if closed {
 		return ErrProducerClosed
 	}
-	old := p.client
-	p.client, p.states = client, map[string]*topicState{}
-	p.mu.Unlock()
-	old.Close()
 	return nil
 }
 
-// Close ends the producer without waiting for records. It may be called twice.
+// Close ends the producer without waiting for records, which end with
+// ErrProducerClosed. It may be called twice.
 func (p *Producer) Close() error {
 	p.mu.Lock()
-	if p.closed {
-		p.mu.Unlock()
+	closed := p.closed
+	p.closed = true
+	p.mu.Unlock()
+	if closed {
 		return nil
 	}
-	p.closed = true
-	client := p.client
-	p.mu.Unlock()
 	p.health.close()
-	client.Close()
+	_ = p.Reset() // which says no more than that the producer is closed
 	return nil
 }

@@ -1,0 +1,228 @@
+package topics
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"sync"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// line appends one topic's records: what waits is handed to kgo as a whole, and
+// the next lot only when all of it is acknowledged. Lots grow with the load, so
+// requests are few. kgo's own pipelining is not used since it does not tell of
+// a failure before it takes further records, which would then land behind a gap.
+type line struct {
+	topic  string
+	sticky bool // a failure stays
+	client *kgo.Client
+	stop   context.CancelFunc
+	ended  chan struct{}
+	wake   chan struct{}
+
+	mu      sync.Mutex
+	waiting []entry
+	flying  int             // handed to kgo
+	failed  error           // the first definite failure
+	over    bool            // run has ended
+	id      TopicID         // zero until a probe saw it
+	idle    []chan struct{} // closed when nothing waits or flies
+}
+
+// entry is a record and whom to tell of its end.
+type entry struct {
+	record *kgo.Record
+	done   func(offset int64, err error)
+}
+
+func newLine(cfg Config, topic string, sticky bool) (*line, error) {
+	client, err := cfg.client(
+		kgo.RequiredAcks(kgo.AllISRAcks()),
+		// A lot goes out when Flush says so: kgo's linger (10 ms) is not waited for.
+		kgo.ManualFlushing(),
+		// Records wait in the caller's bounded buffer, never in a blocked call.
+		kgo.MaxBufferedRecords(math.MaxInt32),
+		kgo.ProducerBatchMaxBytes(maxBatchBytes),
+		kgo.ProduceRequestTimeout(5*time.Second),
+		// No retry limit and no delivery timeout, as by kgo's defaults. A topic
+		// that does not exist is the exception.
+		kgo.UnknownTopicRetries(20),
+		kgo.StopProducerOnDataLossDetected(),
+		kgo.RecordPartitioner(kgo.StickyKeyPartitioner(nil)),
+		kgo.ProducerBatchCompression(kgo.SnappyCompression()),
+	)
+	if err != nil {
+		return nil, err
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	l := &line{topic: topic, sticky: sticky, client: client, stop: stop,
+		ended: make(chan struct{}), wake: make(chan struct{}, 1)}
+	go l.run(ctx)
+	return l, nil
+}
+
+func (l *line) append(e entry) {
+	l.mu.Lock()
+	if l.over {
+		l.mu.Unlock()
+		go e.done(-1, ErrProducerClosed) // never in the caller's goroutine, which may hold locks
+		return
+	}
+	l.waiting = append(l.waiting, e)
+	l.mu.Unlock()
+	select {
+	case l.wake <- struct{}{}:
+	default: // it will look anyway
+	}
+}
+
+// run sends lot after lot.
+func (l *line) run(ctx context.Context) {
+	defer close(l.ended)
+	for {
+		select {
+		case <-ctx.Done():
+		case <-l.wake:
+		}
+		ended := ctx.Err() != nil
+		lot := l.take(ended)
+		if !ended && l.err() == nil {
+			lot = l.send(ctx, lot)
+		}
+		for _, e := range lot {
+			l.finish(e, -1, l.err())
+		}
+		if ended {
+			l.client.Close()
+			return
+		}
+	}
+}
+
+// send sends a lot and waits until Kafka took all of it, or refused a record and
+// with it those behind. It returns what was not sent, because of a failure.
+func (l *line) send(ctx context.Context, lot []entry) []entry {
+	n := len(lot)
+	for i, e := range lot {
+		if len(e.record.Key)+len(e.record.Value) > MaxRecordBytes {
+			n = i // kgo would refuse this one and send those behind it
+			break
+		}
+	}
+	var sent sync.WaitGroup
+	sent.Add(n)
+	for _, e := range lot[:n] {
+		l.client.Produce(context.Background(), e.record, func(r *kgo.Record, err error) {
+			defer sent.Done()
+			l.finish(e, r.Offset, err)
+		})
+	}
+	if l.client.Flush(ctx) != nil { // ctx ended
+		l.client.Close() // which ends what flies
+	}
+	sent.Wait()
+	if n < len(lot) {
+		r := lot[n].record
+		l.fail(fmt.Errorf("topic %s: a record of %d bytes was expected to be no larger than %d", l.topic, len(r.Key)+len(r.Value), MaxRecordBytes))
+	}
+	return lot[n:]
+}
+
+// take takes what waits; it counts as flying from here. Nothing is taken after
+// the last.
+func (l *line) take(last bool) []entry {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if last {
+		l.over = true
+		if l.failed == nil {
+			l.failed = ErrProducerClosed
+		}
+	}
+	lot := l.waiting
+	l.waiting = nil
+	l.flying += len(lot)
+	return lot
+}
+
+// finish tells a record's owner of its end.
+func (l *line) finish(e entry, offset int64, err error) {
+	switch {
+	case err == nil:
+	case errors.Is(err, kgo.ErrClientClosed):
+		offset, err = -1, ErrProducerClosed
+	default:
+		offset, err = -1, l.fail(fmt.Errorf("topic %s: %w", l.topic, err))
+	}
+	e.done(offset, err)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.flying--; l.flying+len(l.waiting) == 0 {
+		for _, c := range l.idle {
+			close(c)
+		}
+		l.idle = nil
+	}
+}
+
+// fail makes the first failure of a sticky line stay, and returns the one that
+// applies.
+func (l *line) fail(err error) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.failed != nil {
+		return l.failed
+	}
+	if l.sticky {
+		l.failed = err
+	}
+	return err
+}
+
+func (l *line) err() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.failed
+}
+
+// identify notices a topic that was deleted and made anew: what is sent from
+// now on would not continue what was sent before.
+func (l *line) identify(id TopicID) error {
+	l.mu.Lock()
+	if l.id == (TopicID{}) || !l.sticky {
+		l.id = id
+	}
+	same := l.id == id
+	l.mu.Unlock()
+	if same {
+		return nil
+	}
+	return l.fail(&TopicGoneError{Topic: l.topic})
+}
+
+// wait waits until nothing waits or flies.
+func (l *line) wait(ctx context.Context) error {
+	l.mu.Lock()
+	if l.flying+len(l.waiting) == 0 {
+		l.mu.Unlock()
+		return nil
+	}
+	idle := make(chan struct{})
+	l.idle = append(l.idle, idle)
+	l.mu.Unlock()
+	select {
+	case <-idle:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// close ends the line; what is not acknowledged ends with ErrProducerClosed.
+func (l *line) close() {
+	l.stop()
+	<-l.ended
+}
