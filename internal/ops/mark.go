@@ -123,7 +123,7 @@ func (k *kafka) readAnswers(ctx context.Context, r *topics.Reader, id [16]byte, 
 	for {
 		m, err := r.Next(round)
 		if round.Err() != nil {
-			return nil //nolint:nilerr // the round is over; the caller looks at its own context
+			return nil // the round is over; the caller looks at its own context
 		}
 		if err != nil {
 			return err

@@ -52,13 +52,13 @@ func runTail(ctx context.Context, stdio IO, c *call) error {
 		return err
 	}
 	out := &lockedWriter{w: stdio.Out}
-	print := printText(out)
+	show := printText(out)
 	if *asJSON {
-		print = printJSON(out)
+		show = printJSON(out)
 	}
 	if !*follow {
 		for _, source := range sources {
-			if err := (&tailer{kafka: k, source: source, print: print}).run(ctx, start); err != nil {
+			if err := (&tailer{kafka: k, source: source, print: show}).run(ctx, start); err != nil {
 				return err
 			}
 		}
@@ -67,7 +67,7 @@ func runTail(ctx context.Context, stdio IO, c *call) error {
 	group, groupCtx := errgroup.WithContext(ctx)
 	for _, source := range sources {
 		group.Go(func() error {
-			return (&tailer{kafka: k, source: source, print: print, follow: true}).run(groupCtx, start)
+			return (&tailer{kafka: k, source: source, print: show, follow: true}).run(groupCtx, start)
 		})
 	}
 	if err := group.Wait(); err != nil && ctx.Err() == nil {

@@ -101,12 +101,12 @@ func (w *waiter) run(ctx context.Context) error {
 // read is waited for: it may be starting.
 func (w *waiter) reached(ctx context.Context) (bool, error) {
 	positions, err := apply.ReadPosition(ctx, w.cfg.DSN)
-	if ctx.Err() != nil {
-		return false, nil // what was seen before says more than a read that was cut off
+	if err != nil && ctx.Err() != nil {
+		return false, ctx.Err() // what was seen before says more than a read that was cut off
 	}
 	if err != nil {
 		w.state = "its position cannot be read: " + connectCause(err).Error()
-		return false, nil //nolint:nilerr // tried again until the time is over, which tells it
+		return false, nil // tried again until the time is over, which tells it
 	}
 	for source, goal := range w.goals {
 		p, ok := positions[source]

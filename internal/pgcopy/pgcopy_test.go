@@ -150,7 +150,7 @@ func TestTablesChangedWhileLockingAreListedAgain(t *testing.T) {
 
 func TestConnectionStrings(t *testing.T) {
 	for dsn, want := range map[string]map[string]string{
-		"host=h sslmode = 'verify-full' password='a\\'b c' user=u":                     {"host": "h", "sslmode": "verify-full", "password": "a'b c", "user": "u"},
+		"host=h sslmode = 'verify-full' password='a\\'b c' user=u":                   {"host": "h", "sslmode": "verify-full", "password": "a'b c", "user": "u"},
 		"postgres://u:p@h/db?sslmode=require&sslrootcert=%2Fca.pem&pool_max_conns=3": {"sslmode": "require", "sslrootcert": "/ca.pem", "pool_max_conns": "3"},
 		"": {},
 	} {

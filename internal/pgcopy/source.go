@@ -107,7 +107,7 @@ func (s *Source) open(ctx context.Context, before func(context.Context) error) (
 	if err != nil {
 		return false, err
 	}
-	if _, err := s.conn.Exec(ctx, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"); err != nil {
+	if _, err := s.conn.Exec(ctx, "BEGIN READ ONLY, ISOLATION LEVEL REPEATABLE READ"); err != nil {
 		return false, fmt.Errorf("primary: %w", err)
 	}
 	// LOCK TABLE takes no snapshot: the one below sees all that the locks waited for.
