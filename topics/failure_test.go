@@ -1,0 +1,166 @@
+package topics_test
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/opmux/opmux/internal/testkit"
+	"github.com/opmux/opmux/topics"
+)
+
+// scripted is a broker whose answers to produce requests a test decides:
+// answer returns the error to give to the nth request, or nil to let it through.
+func scripted(t *testing.T, answer func(n int64) *kerr.Error) topics.Config {
+	t.Helper()
+	cluster, err := kfake.NewCluster(kfake.NumBrokers(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(cluster.Close)
+	cfg := topics.Config{Brokers: cluster.ListenAddrs()}
+	if _, err := topics.Create(t.Context(), cfg, orders); err != nil {
+		t.Fatal(err)
+	}
+	var n atomic.Int64
+	cluster.ControlKey(int16(kmsg.Produce), func(req kmsg.Request) (kmsg.Response, error, bool) {
+		cluster.KeepControl()
+		e := answer(n.Add(1))
+		if e == nil {
+			return nil, nil, false
+		}
+		resp := req.ResponseKind().(*kmsg.ProduceResponse)
+		for _, t := range req.(*kmsg.ProduceRequest).Topics {
+			rt := kmsg.ProduceResponseTopic{Topic: t.Topic, TopicID: t.TopicID}
+			for _, p := range t.Partitions {
+				rp := kmsg.NewProduceResponseTopicPartition()
+				rp.Partition, rp.ErrorCode = p.Partition, e.Code
+				rt.Partitions = append(rt.Partitions, rp)
+			}
+			resp.Topics = append(resp.Topics, rt)
+		}
+		return resp, nil, true
+	})
+	return cfg
+}
+
+// I3: a topic never has a gap: once a record is refused for good, none behind
+// it lands, however many are handed over meanwhile.
+func TestNothingLandsBehindARefusedRecord(t *testing.T) {
+	for _, refusal := range []*kerr.Error{kerr.CorruptMessage, kerr.MessageTooLarge, kerr.OutOfOrderSequenceNumber, kerr.UnknownServerError} {
+		t.Run(refusal.Message, func(t *testing.T) {
+			cfg := scripted(t, func(n int64) *kerr.Error {
+				if n == 5 {
+					return refusal
+				}
+				return nil
+			})
+			topic := cfg.Names().Ops("orders")
+			p := producer(t, cfg)
+			var a acks
+			sent := 0
+			for len(a.errors()) < 100 {
+				a.send(p, topic, sent, sent+10)
+				sent += 10
+				testkit.Eventually(t, 20*time.Second, func() error { // so that it takes several requests
+					if n := len(a.errors()) + a.count(); n < sent-50 {
+						return fmt.Errorf("%d of %d records ended", n, sent)
+					}
+					return nil
+				})
+			}
+			testkit.Eventually(t, 20*time.Second, func() error {
+				if n := len(a.errors()) + a.count(); n != sent {
+					return fmt.Errorf("%d of %d records ended", n, sent)
+				}
+				return nil
+			})
+			if !errors.Is(a.errors()[0], refusal) {
+				t.Errorf("the first error is %v", a.errors()[0])
+			}
+			a.mustBeOrdered(t, cfg, topic, a.count())
+		})
+	}
+}
+
+func (a *acks) errors() []error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.errs
+}
+
+func (a *acks) count() int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return len(a.order)
+}
+
+// A cluster that answers and does not take records is down as well, and what
+// waits is delivered when it takes them again.
+func TestUpTurnsWhenRecordsAreNotTaken(t *testing.T) {
+	var short atomic.Bool
+	short.Store(true)
+	cfg := scripted(t, func(int64) *kerr.Error {
+		if short.Load() {
+			return kerr.NotEnoughReplicas
+		}
+		return nil
+	})
+	topic := cfg.Names().Ops("orders")
+	p := producer(t, cfg)
+	var a acks
+	a.send(p, topic, 0, 10)
+	testkit.Eventually(t, 10*time.Second, func() error {
+		if err := p.LastError(); err == nil || !strings.Contains(err.Error(), "replicas") {
+			return fmt.Errorf("up: %w", err)
+		}
+		return nil
+	})
+	short.Store(false)
+	testkit.Eventually(t, 10*time.Second, func() error { return a.ended(10) })
+	if !p.Up() {
+		t.Error(p.LastError())
+	}
+	a.mustBeOrdered(t, cfg, topic, 10)
+}
+
+func TestOversizedRecordIsRefused(t *testing.T) {
+	cfg := scripted(t, func(int64) *kerr.Error { return nil })
+	topic := cfg.Names().Ops("orders")
+	p := producer(t, cfg)
+	var a acks
+	a.send(p, topic, 0, 10)
+	large := make(chan error, 1)
+	p.Produce(topic, nil, make([]byte, p.MaxRecordBytes()+1), nil, func(_ int64, err error) { large <- err })
+	if err := <-large; err == nil || !strings.Contains(err.Error(), "no larger than") {
+		t.Errorf("%v", err)
+	}
+	a.send(p, topic, 10, 20)
+	a.failed(t, 10)
+	a.mustBeOrdered(t, cfg, topic, 10)
+}
+
+// Whoever waits for a record hears of the end of the producer.
+func TestCloseEndsEveryRecord(t *testing.T) {
+	cfg := scripted(t, func(int64) *kerr.Error { return kerr.NotEnoughReplicas })
+	topic := cfg.Names().Ops("orders")
+	p := producer(t, cfg)
+	var a acks
+	a.send(p, topic, 0, 10)
+	for range 2 {
+		if err := p.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	a.send(p, topic, 10, 20)
+	if err := a.failed(t, 20); !errors.Is(err, topics.ErrProducerClosed) {
+		t.Error(err)
+	}
+}
