@@ -5,10 +5,12 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/google/uuid"
 	"go.uber.org/zap"
 
 	"github.com/opmux/opmux/capture/order/settle"
 	"github.com/opmux/opmux/event"
+	"github.com/opmux/opmux/schema/avro"
 	"github.com/opmux/opmux/topics"
 )
 
@@ -37,6 +39,9 @@ func addDiverged(list []topics.Diverged, d topics.Diverged) []topics.Diverged {
 	}
 	return append(list, d)
 }
+
+// enderPrefix begins the agent names of epochs that do nothing but end others.
+const enderPrefix = "ender-"
 
 // beats publishes a heartbeat each Beat and ends epochs that have none.
 func (l *Ledger) beats(ctx context.Context) error {
@@ -114,7 +119,6 @@ func (l *Ledger) endSilent() {
 	if len(silent) == 0 || l.Err() != nil {
 		return
 	}
-	fence := &event.Fence{Instance: l.instance, Gate: l.cfg.Gate, Ended: silent, LowestReader: event.ReaderVersion, Primary: l.primary}
 	for _, ref := range silent {
 		l.settling.first(ref)
 		f.mu.Lock()
@@ -122,9 +126,33 @@ func (l *Ledger) endSilent() {
 		f.mu.Unlock()
 		l.log.Warn("an epoch with open intents is silent and ends", zap.String("agent", ref.Agent), zap.Int64("epoch", ref.Epoch))
 	}
-	if _, err := l.line.put(fence, 0, nil); err != nil {
-		l.log.Warn("a silent epoch could not be ended", zap.Error(err))
+	if err := l.writeEnd(silent); err != nil {
+		l.log.Error("a silent epoch could not be ended", zap.Error(err))
 	}
+}
+
+// writeEnd ends epochs of others by the FENCE of a short epoch of its own: a FENCE
+// opens or closes its writer's epoch, and this agent's goes on.
+func (l *Ledger) writeEnd(silent []event.EpochRef) error {
+	name := enderPrefix + l.cfg.Agent + "-" + uuid.NewString()
+	f := l.newFence(GateRecorded)
+	f.Ended = silent
+	open, err := l.deps.Codec.EncodeRecord(&event.Record{Agent: name, Body: f})
+	if err != nil {
+		return err
+	}
+	l.line.produce(open, func(offset int64, err error) {
+		if err != nil {
+			return // the topic takes nothing more; this agent's own records say so as well
+		}
+		f := l.newFence(GateRecorded)
+		f.Clean = true
+		shut, err := l.deps.Codec.EncodeRecord(&event.Record{Agent: name, Epoch: offset, N: 1, Prev: avro.Hash(open), Body: f})
+		if err == nil {
+			l.line.produce(shut, func(int64, error) {}) // unclosed it is an epoch without intents, which nobody asks for
+		}
+	})
+	return nil
 }
 
 // watchPrimary ends the epoch when the primary has started anew or is another

@@ -7,8 +7,6 @@ import (
 	"time"
 
 	"go.uber.org/zap"
-
-	"github.com/opmux/opmux/event"
 )
 
 // errClosed is why the epoch of a closed ledger is over.
@@ -109,11 +107,13 @@ func (l *Ledger) startDraining() <-chan struct{} {
 func (l *Ledger) finish(ctx context.Context) error {
 	var ended *EndedError
 	if l.unclean.Load() || errors.As(l.Err(), &ended) {
+		l.flush(ctx)
 		return nil
 	}
 	acked := make(chan error, 1)
 	var offset int64 // written before acked is
-	fence := &event.Fence{Instance: l.instance, Clean: true, Gate: l.cfg.Gate, LowestReader: event.ReaderVersion, Primary: l.primary}
+	fence := l.newFence(l.cfg.Gate)
+	fence.Clean = true
 	_, err := l.line.put(fence, 0, func(_, at int64, err error) {
 		offset = at
 		acked <- err
@@ -139,7 +139,7 @@ func (l *Ledger) flush(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, flushTimeout)
 	defer cancel()
 	if err := l.deps.Producer.Flush(ctx); err != nil {
-		l.log.Warn("the last digests are not acknowledged: their transactions may not be verified", zap.Error(err))
+		l.log.Warn("the last outcomes and digests are not acknowledged: others settle those, these are not verified", zap.Error(err))
 	}
 }
 

@@ -27,7 +27,8 @@ type Config struct {
 	// BufferBytes bounds what is written but not acknowledged, and under gate none
 	// what waits for its turn, before first writes are refused (default 64 MiB).
 	BufferBytes int64
-	// RecordBytes is the largest value of one record (default: what the topics take).
+	// RecordBytes is the largest value of one record (default, and at
+	// most, what the topics take).
 	RecordBytes int
 	// OutcomeDelay is the longest time that an outcome waits for others to share
 	// its record (default 2 ms).
@@ -58,8 +59,8 @@ func (c Config) withDefaults() (Config, error) {
 	if c.BufferBytes <= 0 {
 		c.BufferBytes = 64 << 20
 	}
-	if c.RecordBytes <= 0 {
-		c.RecordBytes = topics.MaxRecordBytes - keySlack
+	if most := topics.MaxRecordBytes - keySlack; c.RecordBytes <= 0 || c.RecordBytes > most {
+		c.RecordBytes = most
 	}
 	if c.OutcomeDelay <= 0 {
 		c.OutcomeDelay = 2 * time.Millisecond

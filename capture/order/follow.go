@@ -121,7 +121,7 @@ func (l *Ledger) readRecord(offset int64, rec *event.Record) error {
 	f.mu.Lock()
 	delete(f.own, offset)
 	err := f.view.record(offset, rec)
-	if !opening(rec) {
+	if rec.Body.Kind() != event.KindFence {
 		f.silence.heard(event.EpochRef{Agent: rec.Agent, Epoch: rec.Epoch})
 	}
 	f.mu.Unlock()

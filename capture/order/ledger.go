@@ -55,10 +55,12 @@ type Ledger struct {
 	quiet   bool // without heartbeats: an operator's
 	readers readers
 	started int64 // since when the primary runs: Identity.Started
-	lockMu  sync.Mutex
-	lock    *settle.Lock // nil in tests of the pure parts
-	runMu   sync.Mutex
-	runOver chan struct{} // closed at the end of Run; nil where it was not called
+	// recovery is where the primary's recovery at that start ended, 0 if unknown.
+	recovery uint64
+	lockMu   sync.Mutex
+	lock     *settle.Lock // nil in tests of the pure parts
+	runMu    sync.Mutex
+	runOver  chan struct{} // closed at the end of Run; nil where it was not called
 }
 
 // newLedger makes the parts that need neither Kafka nor a primary; produce hands

@@ -204,8 +204,8 @@ func (l *Ledger) inherit(v *view, h topics.Heartbeat) {
 // not closed may have lost their tail (I1).
 func (l *Ledger) fence(ctx context.Context, id settle.Identity) error {
 	v := l.follow.view
-	f := &event.Fence{Instance: l.instance, Gate: l.cfg.Gate, LowestReader: event.ReaderVersion,
-		Primary: id.Primary, RecoveryLSN: max(id.RecoveryLSN, v.recoveries[id.Started])}
+	l.recovery = max(id.RecoveryLSN, v.recoveries[id.Started])
+	f := l.newFence(l.cfg.Gate)
 	for _, e := range v.epochs {
 		own := e.Agent == l.cfg.Agent
 		if e.clean || e.ended && !own || !own && l.cfg.Gate != GateNone {
@@ -231,6 +231,13 @@ func (l *Ledger) fence(ctx context.Context, id settle.Identity) error {
 			zap.String("agent", ref.Agent), zap.Int64("epoch", ref.Epoch))
 	}
 	return nil
+}
+
+// newFence is a FENCE on the present start of the primary.
+func (l *Ledger) newFence(gate string) *event.Fence {
+	f := &event.Fence{Instance: l.instance, Gate: gate, LowestReader: event.ReaderVersion, Primary: l.primary, RecoveryLSN: l.recovery}
+	f.Primary.Started = l.started
+	return f
 }
 
 // writeFence writes the opening FENCE, whose offset becomes the epoch's number.

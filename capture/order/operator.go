@@ -82,7 +82,8 @@ func operatorEpoch(ctx context.Context, producer Producer, cfg topics.Config, co
 	l := newLedger(c, Deps{Producer: producer, Topics: cfg, Codec: codec}, func(value []byte, done func(int64, error)) {
 		producer.Produce(cfg.Names().Ops(source), []byte(source), value, nil, done)
 	})
-	if err := l.writeFence(ctx, &event.Fence{Instance: l.instance, Gate: c.Gate, LowestReader: event.ReaderVersion, Primary: primary}); err != nil {
+	l.primary, l.started = primary, primary.Started
+	if err := l.writeFence(ctx, l.newFence(c.Gate)); err != nil {
 		return err
 	}
 	l.quiet = true

@@ -11,8 +11,9 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/opmux/opmux/event"
 	"pgregory.net/rapid"
+
+	"github.com/opmux/opmux/event"
 )
 
 func TestTicketWaitsForTheAcknowledgement(t *testing.T) {

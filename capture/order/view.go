@@ -94,8 +94,13 @@ func (v *view) succeed(ref event.EpochRef) {
 
 // prune forgets an epoch that nothing will be asked of (I7).
 func (v *view) prune(e *epoch) {
-	if e.ended && e.open == 0 && v.newest[e.Agent] != e.Epoch {
-		delete(v.epochs, e.EpochRef)
+	newest := v.newest[e.Agent] == e.Epoch
+	if !e.ended || e.open > 0 || newest && !e.clean {
+		return
+	}
+	delete(v.epochs, e.EpochRef)
+	if newest {
+		delete(v.newest, e.Agent) // a clean end: no record follows
 	}
 }
 
@@ -116,14 +121,14 @@ func (v *view) record(offset int64, r *event.Record) error {
 	case *event.Outcomes:
 		v.epochOf(writer)
 		return v.outcomes(offset, b)
+	case *event.Mark: // commands write some, outside of any epoch
 	default:
 		v.epochOf(writer)
 	}
 	return nil
 }
 
-// opening tells whether a record opens its writer's epoch: the other FENCEs of an
-// epoch close it or end those of others.
+// opening tells whether a FENCE opens its writer's epoch.
 func opening(r *event.Record) bool { return r.N == 0 }
 
 func (v *view) fence(offset int64, r *event.Record, f *event.Fence) {
@@ -144,6 +149,7 @@ func (v *view) fence(offset int64, r *event.Record, f *event.Fence) {
 	if f.Clean {
 		e := v.epochOf(ref)
 		e.ended, e.clean = true, true
+		v.prune(e)
 	}
 }
 

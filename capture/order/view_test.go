@@ -1,0 +1,180 @@
+package order
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"github.com/opmux/opmux/event"
+)
+
+// script feeds records to a view; each line's offset is its index.
+func script(t testing.TB, v *view, records ...*event.Record) {
+	t.Helper()
+	for _, r := range records {
+		if err := v.record(v.pos, r); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func fenceOf(agent string, f event.Fence) *event.Record { return &event.Record{Agent: agent, Body: &f} }
+
+func intentOf(agent string, epoch, n int64) *event.Record {
+	return &event.Record{Agent: agent, Epoch: epoch, N: n, Body: &event.Transaction{Intent: true}}
+}
+
+func outcomeOf(agent string, epoch, n int64, list ...event.Outcome) *event.Record {
+	return &event.Record{Agent: agent, Epoch: epoch, N: n, Body: &event.Outcomes{List: list}}
+}
+
+func outcome(agent string, epoch, n int64, committed bool) event.Outcome {
+	return event.Outcome{Ref: event.Ref{Agent: agent, Epoch: epoch, N: n}, Committed: committed}
+}
+
+func abandoned(v *view) string {
+	s := ""
+	for _, i := range v.abandoned() {
+		s += fmt.Sprintf("%s/%d/%d@%d ", i.Agent, i.Epoch, i.N, i.offset)
+	}
+	return s
+}
+
+func TestViewFollowsTwoAgents(t *testing.T) {
+	v := newView(0)
+	script(t, v,
+		fenceOf("a", event.Fence{Gate: GateRecorded}), // 0
+		fenceOf("b", event.Fence{Gate: GateRecorded}), // 1
+		intentOf("a", 0, 1),                           // 2
+		intentOf("b", 1, 1),                           // 3
+		outcomeOf("a", 0, 2, outcome("a", 0, 1, true)),
+		intentOf("a", 0, 3), // 5
+	)
+	if v.scanFrom() != 3 || abandoned(v) != "" || len(v.unended("a")) != 1 {
+		t.Errorf("scan from %d, abandoned %q", v.scanFrom(), abandoned(v))
+	}
+	// a opens anew, which ends its former epoch, and a FENCE that nobody ordered ends b's.
+	script(t, v, fenceOf("a", event.Fence{}), fenceOf("ender-1", event.Fence{Ended: []event.EpochRef{{Agent: "b", Epoch: 1}}}))
+	if got := abandoned(v); got != "b/1/1@3 a/0/3@5 " {
+		t.Errorf("abandoned %q", got)
+	}
+	// An intent of an ended epoch that lands late is open like any other.
+	script(t, v, intentOf("b", 1, 2)) // 8
+	if got := abandoned(v); got != "b/1/1@3 a/0/3@5 b/1/2@8 " {
+		t.Errorf("abandoned %q", got)
+	}
+	script(t, v, outcomeOf("a", 6, 1, outcome("b", 1, 1, true), outcome("b", 1, 2, false), outcome("a", 0, 3, false)))
+	if v.scanFrom() != 10 || len(v.open) != 0 {
+		t.Errorf("scan from %d, %d open", v.scanFrom(), len(v.open))
+	}
+}
+
+func TestI2_ViewNoticesConflicts(t *testing.T) {
+	v := newView(0)
+	script(t, v, fenceOf("a", event.Fence{}), intentOf("a", 0, 1), outcomeOf("a", 0, 2, outcome("a", 0, 1, true)),
+		outcomeOf("b", 0, 1, outcome("a", 0, 1, true))) // two settlers: harmless
+	err := v.record(v.pos, outcomeOf("b", 0, 2, outcome("a", 0, 1, false)))
+	var conflict *ConflictError
+	if !errors.As(err, &conflict) || conflict.Offset != 4 || !conflict.First {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestI7_ViewForgets(t *testing.T) {
+	v := newView(0)
+	for i := range int64(maxResolved + 100) {
+		if i%1000 == 0 {
+			script(t, v, fenceOf("a", event.Fence{}))
+			shut := fenceOf(fmt.Sprintf("operator-%d", i), event.Fence{})
+			script(t, v, shut, &event.Record{Agent: shut.Agent, Epoch: v.pos, N: 1, Body: &event.Fence{Clean: true}})
+		}
+		script(t, v, intentOf("a", v.newest["a"], i+1), outcomeOf("a", v.newest["a"], i+1, outcome("a", v.newest["a"], i+1, true)))
+	}
+	if len(v.resolved) > maxResolved || len(v.epochs) > 1 || len(v.newest) > 1 || len(v.open) != 0 {
+		t.Errorf("%d outcomes, %d epochs, %d agents, %d open", len(v.resolved), len(v.epochs), len(v.newest), len(v.open))
+	}
+}
+
+// Property: a view that begins at scanFrom of another knows the same open intents,
+// and in the end the same that are abandoned.
+func TestViewFromScanFromKnowsTheSame(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		log := history(rand.New(rand.NewPCG(rapid.Uint64().Draw(rt, "seed"), 2)))
+		whole := newView(0)
+		script(t, whole, log...)
+		cut := rapid.IntRange(0, len(log)).Draw(rt, "heartbeat at")
+		then := newView(0)
+		script(t, then, log[:cut]...)
+		late := newView(then.scanFrom())
+		for agent, epoch := range then.newest { // what heartbeats say
+			late.epochOf(event.EpochRef{Agent: agent, Epoch: epoch})
+		}
+		script(t, late, log[then.scanFrom():]...)
+		if len(late.open) != len(whole.open) || late.scanFrom() != whole.scanFrom() {
+			rt.Fatalf("from %d: %d open, of %d", then.scanFrom(), len(late.open), len(whole.open))
+		}
+		if abandoned(late) != abandoned(whole) {
+			rt.Fatalf("from %d: abandoned %q, want %q", then.scanFrom(), abandoned(late), abandoned(whole))
+		}
+	})
+}
+
+// history is a topic that three agents wrote, whose epochs end one after another.
+func history(rng *rand.Rand) []*event.Record {
+	var log []*event.Record
+	agents := []string{"a", "b", "c"}
+	epoch, n := map[string]int64{}, map[string]int64{}
+	var open []event.Ref
+	for _, a := range agents {
+		epoch[a] = int64(len(log))
+		log = append(log, fenceOf(a, event.Fence{}))
+	}
+	for range rng.IntN(60) {
+		a := agents[rng.IntN(3)]
+		switch {
+		case rng.IntN(8) == 0:
+			epoch[a], n[a] = int64(len(log)), 0
+			log = append(log, fenceOf(a, event.Fence{}))
+		case len(open) > 0 && rng.IntN(2) == 0:
+			i := rng.IntN(len(open))
+			ref := open[i]
+			open = append(open[:i], open[i+1:]...)
+			n[a]++
+			log = append(log, outcomeOf(a, epoch[a], n[a], event.Outcome{Ref: ref, Committed: true}))
+		default:
+			n[a]++
+			open = append(open, event.Ref{Agent: a, Epoch: epoch[a], N: n[a]})
+			log = append(log, intentOf(a, epoch[a], n[a]))
+		}
+	}
+	return log
+}
+
+// An agent that was frozen finds its own heartbeats missing as well, and takes
+// nobody for dead.
+func TestSilenceIsMeasuredByOwnBeats(t *testing.T) {
+	var s silence
+	s.init()
+	other := event.EpochRef{Agent: "b", Epoch: 1}
+	if s.of(other) != 0 {
+		t.Error("silent before it was asked for")
+	}
+	for range 9 {
+		s.beat()
+	}
+	if s.of(other) != 9 {
+		t.Errorf("silent for %d", s.of(other))
+	}
+	s.heard(other)
+	s.beat()
+	if s.of(other) != 1 {
+		t.Errorf("silent for %d", s.of(other))
+	}
+	s.keep(func(event.EpochRef) bool { return false })
+	if len(s.seen) != 0 {
+		t.Error("epochs are kept for ever")
+	}
+}
