@@ -126,7 +126,7 @@ func (l *line) send(ctx context.Context, lot []entry) []entry {
 	sent.Wait()
 	if n < len(lot) {
 		r := lot[n].record
-		l.fail(fmt.Errorf("topic %s: a record of %d bytes was expected to be no larger than %d", l.topic, len(r.Key)+len(r.Value), MaxRecordBytes))
+		_ = l.fail(fmt.Errorf("topic %s: a record of %d bytes was expected to be no larger than %d", l.topic, len(r.Key)+len(r.Value), MaxRecordBytes))
 	}
 	return lot[n:]
 }
