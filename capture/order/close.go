@@ -82,7 +82,10 @@ func (l *Ledger) drain(ctx context.Context) error {
 }
 
 // broken tells whether the chain cannot go on.
-func (l *Ledger) broken() bool { return l.line.err() != nil }
+func (l *Ledger) broken() bool {
+	err := l.line.err()
+	return err != nil && !errors.Is(err, errClosed)
+}
 
 func (l *Ledger) undrained(ctx context.Context) error {
 	l.outMu.Lock()
@@ -114,7 +117,7 @@ func (l *Ledger) finish(ctx context.Context) error {
 	var offset int64 // written before acked is
 	fence := l.newFence(l.cfg.Gate)
 	fence.Clean = true
-	_, err := l.line.put(fence, 0, func(_, at int64, err error) {
+	err := l.line.seal(fence, errClosed, func(_, at int64, err error) {
 		offset = at
 		acked <- err
 	})

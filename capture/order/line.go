@@ -168,6 +168,28 @@ func (l *line) fail(err error) {
 	}
 }
 
+// seal puts the last record of the epoch, behind which nothing is taken any more:
+// later calls return err.
+func (l *line) seal(body event.Body, err error, done acknowledge) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err := l.err(); err != nil {
+		return err
+	}
+	if len(l.queue) > 0 {
+		return fmt.Errorf("%d places of the epoch are not filled", len(l.queue))
+	}
+	n := l.high.Load() + 1
+	value, failed := l.encode(&event.Record{Agent: l.agent, Epoch: l.epoch, N: n, Prev: l.prev, Body: body})
+	if failed != nil {
+		return failed
+	}
+	l.high.Store(n)
+	l.send(value, done)
+	l.stop(err)
+	return nil
+}
+
 // stop is fail for an epoch that is over: nothing was lost.
 func (l *line) stop(err error) { l.failure.CompareAndSwap(nil, &err) }
 

@@ -15,6 +15,8 @@ const maxOutcomes = 2000
 type outcomes struct {
 	ledger *Ledger
 
+	flushing sync.Mutex // so that a flush has everything in the line that was put before
+
 	mu    sync.Mutex
 	list  []concluded
 	armed bool // a flush is on its way
@@ -55,6 +57,8 @@ func (o *outcomes) put(c concluded) {
 
 // flush writes what has gathered.
 func (o *outcomes) flush() {
+	o.flushing.Lock()
+	defer o.flushing.Unlock()
 	o.mu.Lock()
 	list := o.list
 	o.list, o.armed = nil, false
