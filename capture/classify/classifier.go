@@ -14,6 +14,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -70,24 +71,41 @@ func (c *Classifier) Classify(ctx context.Context, in Input) (*Plan, error) {
 			return p, nil
 		}
 	}
-	tree, err := parse(in.SQL)
+	plan, keep, err := c.classify(ctx, in, version)
+	if err == nil && plan.Kind == MustFail && in.Querier == nil {
+		// What is missing may just have been made: look at the counter first.
+		if now, verr := c.catalog.Version(ctx); verr != nil {
+			return nil, verr
+		} else if now != version {
+			version = now
+			plan, keep, err = c.classify(ctx, in, version)
+		}
+	}
 	if err != nil {
 		return nil, err
 	}
-	if len(tree.Stmts) != 1 {
-		return nil, fmt.Errorf("classify: one statement expected, got %d", len(tree.Stmts))
-	}
-	j := newJob(ctx, c, &in, version)
-	j.grammar = tree.Version
-	plan, err := j.run(tree.Stmts[0])
-	if err != nil {
-		return nil, err
-	}
-	if in.Querier == nil && !j.uncacheable && plan.CatalogVersion == version {
-		in.Querier, in.ParamOIDs = nil, append([]uint32(nil), in.ParamOIDs...)
+	if in.Querier == nil && keep && plan.CatalogVersion == version {
+		in.ParamOIDs, in.Schemas = slices.Clone(in.ParamOIDs), slices.Clone(in.Schemas)
 		c.plans.put(&in, plan, restarts)
 	}
 	return plan, nil
+}
+
+// classify plans a statement anew; keep says that the plan is worth caching.
+func (c *Classifier) classify(ctx context.Context, in Input, version int64) (plan *Plan, keep bool, err error) {
+	tree, err := parse(in.SQL)
+	if err != nil {
+		return nil, false, err
+	}
+	if len(tree.Stmts) != 1 {
+		return nil, false, fmt.Errorf("classify: one statement expected, got %d", len(tree.Stmts))
+	}
+	j := newJob(ctx, c, &in, version)
+	j.grammar = tree.Version
+	if plan, err = j.run(tree.Stmts[0]); err != nil {
+		return nil, false, err
+	}
+	return plan, !j.uncacheable, nil
 }
 
 // errMustFail says that the server will reject the statement, by what the

@@ -190,11 +190,26 @@ func (j *job) setval() error {
 	p.Kind, p.Class, p.Barrier, p.Reason = Draw, event.ClassPinned, true, "sets a sequence"
 	p.Sequences = []SequenceRef{{t.Schema, t.Name}}
 	p.frozen.kind = freezeSetval
-	seq := catalog.QuoteLiteral(catalog.QuoteIdent(t.Schema) + "." + catalog.QuoteIdent(t.Name))
-	p.frozen.text = "SELECT CASE WHEN $1 BETWEEN s.seqmin AND s.seqmax THEN pg_catalog.setval(s.seqrelid::pg_catalog.regclass, $1, true) " +
-		"ELSE pg_catalog.setval(s.seqrelid::pg_catalog.regclass, $1 + s.seqincrement, false) END " +
-		"FROM pg_catalog.pg_sequence s WHERE s.seqrelid = " + seq + "::pg_catalog.regclass"
+	p.frozen.text = setvalText(t, call)
 	return nil
+}
+
+// setvalText is a call of setval with the value that was read back as $1: the
+// last one drawn. A call whose third argument is false leaves the next one to be
+// drawn instead.
+func setvalText(t *catalog.Table, call *pg.FuncCall) string {
+	called, notCalled := "pg_catalog.setval(s.seqrelid::pg_catalog.regclass, $1, true)", "pg_catalog.setval(s.seqrelid::pg_catalog.regclass, $1 + s.seqincrement, false)"
+	expr := "CASE WHEN $1 BETWEEN s.seqmin AND s.seqmax THEN " + called + " ELSE " + notCalled + " END"
+	if len(call.Args) == 2 {
+		expr = called
+	} else if b := call.Args[2].GetAConst().GetBoolval(); b != nil {
+		expr = notCalled
+		if b.Boolval {
+			expr = called
+		}
+	}
+	seq := catalog.QuoteLiteral(catalog.QuoteIdent(t.Schema) + "." + catalog.QuoteIdent(t.Name))
+	return "SELECT " + expr + " FROM pg_catalog.pg_sequence s WHERE s.seqrelid = " + seq + "::pg_catalog.regclass"
 }
 
 func setvalParams(mark event.SequenceMark) []event.Param {
