@@ -2,7 +2,6 @@ package apply
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -283,5 +282,3 @@ func (r *rig) digests() map[int64]*event.DigestRecord {
 	}
 	return all
 }
-
-var errNotYet = errors.New("not yet")

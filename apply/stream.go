@@ -154,8 +154,12 @@ func (st *stream) take(ctx context.Context) (*schedule.Group, position.Position,
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	for {
+		news := !st.scheduler.Idle()
 		if group := st.scheduler.Next(); group != nil {
 			return group, st.scheduler.Position(nil), nil
+		}
+		if news {
+			st.signal() // that nothing can run is news to the reader
 		}
 		changed := st.changed
 		st.mu.Unlock()

@@ -43,7 +43,10 @@ type settings struct {
 
 // role is the setting that has to be set back before opmux's own tables are
 // written.
-const role = "role"
+const (
+	role   = "role"
+	noRole = "none"
+)
 
 func (s *settings) reset() { s.current, s.of, s.id = map[string]string{}, nil, "" }
 
@@ -77,7 +80,11 @@ func (s *settings) changes(c *event.Context) []event.Setting {
 	for name := range s.current {
 		if !names[name] {
 			delete(s.current, name)
-			list = append(list, event.Setting{Name: name, Value: valueReset})
+			value := valueReset
+			if name == role {
+				value = noRole
+			}
+			list = append(list, event.Setting{Name: name, Value: value})
 		}
 	}
 	if len(list) > 0 {

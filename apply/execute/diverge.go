@@ -24,7 +24,7 @@ func (a *attempt) declare(d position.Diverged) error {
 	// The tables of opmux are the worker's, whatever role the application took.
 	before := a.settings.current[role]
 	same := func(err error) error { return err }
-	if err := a.set(a.settings.apply([]event.Setting{{Name: role, Value: "none"}}, ""), same); err != nil {
+	if err := a.set(a.settings.apply([]event.Setting{{Name: role, Value: noRole}}, ""), same); err != nil {
 		return err
 	}
 	params := [][]byte{[]byte(d.Source), []byte(d.Table), []byte(d.Reason), []byte(d.Statement),
