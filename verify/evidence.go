@@ -16,8 +16,11 @@ const (
 	silentAfter = 10 * time.Second
 	// One look at an old heartbeat does not tell a dead worker from one whose
 	// clock is behind; a second look after unsureFor does.
-	unsureFor = 3 * time.Second
+	unsureFor = 5 * time.Second
 	beatsFor  = time.Second // how long heartbeats that were read are used
+	// After a pause of pauseFor in reading heartbeats, silence and standstill are
+	// measured anew: Kafka may have been away, and nobody could beat.
+	pauseFor = 5 * time.Second
 )
 
 // beat is the last heartbeat of one worker about one source.
@@ -101,6 +104,8 @@ func newTracker(cfg topics.Config, codec *avro.Codec) *tracker {
 
 // note takes heartbeats that were read at now.
 func (t *tracker) note(all map[string]topics.Heartbeat, now time.Time) {
+	paused := now.Sub(t.asked) > pauseFor
+	t.asked = now
 	for key, h := range all {
 		if h.Role != topics.RoleWorker {
 			continue
@@ -110,6 +115,7 @@ func (t *tracker) note(all map[string]topics.Heartbeat, now time.Time) {
 				t.beats[source] = map[string]beat{}
 			}
 			old, known := t.beats[source][key]
+			known = known && !(paused && h.Time.Equal(old.stamp))
 			t.beats[source][key] = next(old, known, h, position.Low, now)
 		}
 	}
@@ -119,7 +125,7 @@ func next(old beat, known bool, h topics.Heartbeat, low int64, now time.Time) be
 	b := beat{target: h.Target, low: low, ready: h.Ready, lastError: h.LastError, stamp: h.Time, first: old.first, changed: old.changed, moved: old.moved}
 	switch {
 	case !known:
-		b.first, b.moved = now, now
+		b.first, b.moved, b.changed = now, now, time.Time{}
 		if age := now.Sub(h.Time); age < silentAfter && age > -silentAfter {
 			b.changed = now
 		}
@@ -143,7 +149,6 @@ func (t *tracker) evidence(ctx context.Context, source string, oldest int64, now
 			return nil, err
 		}
 		t.note(all, now)
-		t.asked = now
 	}
 	book := t.marks[source]
 	if book == nil {

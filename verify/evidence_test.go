@@ -84,7 +84,14 @@ func TestTrackerUsesItsOwnClock(t *testing.T) {
 			t.Fatalf("a worker on its way is called missing: %s", a.Reason)
 		}
 	}
-	now = now.Add(silentAfter + time.Second)
+	now = now.Add(time.Hour) // nobody looked, or Kafka was away
+	if a := see(); !a.Hold {
+		t.Errorf("a worker that nobody looked at: %+v", a)
+	}
+	for range 2 * silentAfter / time.Second {
+		now = now.Add(time.Second)
+		see()
+	}
 	if a := see(); a.Hold || !strings.Contains(a.Reason, "silent") {
 		t.Errorf("a silent worker: %+v", a)
 	}

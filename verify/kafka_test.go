@@ -13,12 +13,14 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/opmux/opmux/digest"
 	"github.com/opmux/opmux/event"
+	"github.com/opmux/opmux/internal/broker"
 	"github.com/opmux/opmux/internal/testkit"
 	"github.com/opmux/opmux/schema/avro"
 	"github.com/opmux/opmux/topics"
@@ -32,8 +34,10 @@ type world struct {
 	producer *topics.Producer
 }
 
-func newWorld(t *testing.T) *world {
-	w := &world{t: t, codec: avro.New(), cfg: topics.Config{Brokers: testkit.Kfake(t), Prefix: "t", Settings: topics.TopicSettings{Partitions: 3}}}
+func newWorld(t *testing.T) *world { return newWorldOn(t, testkit.Kfake(t)) }
+
+func newWorldOn(t *testing.T, brokers []string) *world {
+	w := &world{t: t, codec: avro.New(), cfg: topics.Config{Brokers: brokers, Prefix: "t", Settings: topics.TopicSettings{Partitions: 3}}}
 	if _, err := topics.Create(t.Context(), w.cfg, topics.Want{Sources: []string{"orders"}, Targets: []string{"standby"}}); err != nil {
 		t.Fatal(err)
 	}
@@ -43,6 +47,15 @@ func newWorld(t *testing.T) *world {
 	}
 	t.Cleanup(func() { _ = w.producer.Close() })
 	return w
+}
+
+// pendingCount reads the gauge of transactions that wait.
+func (v *Verifier) pendingCount() int {
+	var m dto.Metric
+	if err := v.metrics.pending.WithLabelValues("orders").Write(&m); err != nil {
+		return 0
+	}
+	return int(m.GetGauge().GetValue())
 }
 
 // life is one running verifier.
@@ -311,6 +324,45 @@ func TestI7_VerifierReadsAgainWhatMemoryHadNoRoomFor(t *testing.T) {
 	w.wantTotals(Totals{Match: count * 900})
 	if l.logs.FilterMessageSnippet("reading digests again").Len() == 0 {
 		t.Error("memory was never full: the test does not test")
+	}
+}
+
+func TestVerifierRaisesNoAlarmWhileKafkaIsAway(t *testing.T) {
+	start := func(listen, dir string) *broker.Broker {
+		var b *broker.Broker
+		testkit.Eventually(t, 10*time.Second, func() (err error) {
+			b, err = broker.Start(broker.Config{Listen: listen, DataDir: dir})
+			return err
+		})
+		t.Cleanup(func() { _ = b.Close() })
+		return b
+	}
+	dir := t.TempDir()
+	first := start("127.0.0.1:0", dir)
+	address := first.Addrs()[0]
+	w := newWorldOn(t, []string{address})
+	l := w.verifier("v1", func(c *Config) { c.Timeout = 2 * time.Second })
+	w.record(&event.Transaction{ID: txid(1), FirstChunk: -1}, 1)
+	w.beat(0, true, "")
+	rec := primaryOf(1, 1)
+	w.digest(rec)
+	testkit.Eventually(t, 20*time.Second, func() error {
+		if l.v.pendingCount() == 0 {
+			return errors.New("the digest was not read yet")
+		}
+		return nil
+	})
+	if err := first.Close(); err != nil {
+		t.Fatal(err)
+	}
+	away := time.NewTimer(12 * time.Second) // longer than the timeout, and than silence
+	<-away.C
+	start(address, dir)
+	w.beat(0, true, "")
+	w.digest(backupOf("standby", 1, 1))
+	w.wantTotals(Totals{Match: 1})
+	if found := l.logs.FilterMessageSnippet("missing:").All(); len(found) != 0 {
+		t.Errorf("a digest was called missing while Kafka was away: %v", found[0].ContextMap())
 	}
 }
 
