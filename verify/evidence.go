@@ -115,7 +115,9 @@ func (t *tracker) note(all map[string]topics.Heartbeat, now time.Time) {
 				t.beats[source] = map[string]beat{}
 			}
 			old, known := t.beats[source][key]
-			known = known && !(paused && h.Time.Equal(old.stamp))
+			if paused && h.Time.Equal(old.stamp) {
+				known = false
+			}
 			t.beats[source][key] = next(old, known, h, position.Low, now)
 		}
 	}
