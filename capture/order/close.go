@@ -33,6 +33,9 @@ func (l *Ledger) Close(ctx context.Context) error {
 func (l *Ledger) close(ctx context.Context) error {
 	l.draining.Store(true)
 	err := l.drain(ctx)
+	if err == nil {
+		l.awaitSettled(ctx)
+	}
 	l.outcomes.flush()
 	if err == nil {
 		err = l.finish(ctx)
@@ -79,6 +82,22 @@ func (l *Ledger) drain(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// awaitSettled gives Run a moment to settle tickets whose end is unknown, so that
+// they don't stay open until another agent takes them up.
+func (l *Ledger) awaitSettled(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, settleAfter)
+	defer cancel()
+	for l.settling.asking() {
+		select {
+		case <-ctx.Done():
+			return
+		case <-l.ended:
+			return
+		case <-time.After(pendingEvery / 10):
+		}
+	}
 }
 
 // broken tells whether the chain cannot go on.

@@ -186,9 +186,12 @@ func TestUnknownIsSettledByItsOwnAgent(t *testing.T) {
 	}
 	t1.Unknown()
 	t2.Unknown()
+	a.close() // which waits for them
 	w.awaitOutcome(a.ref(t1), true, "xid status")
 	w.awaitOutcome(a.ref(t2), false, "xid status")
-	a.close()
+	if last := w.records(); last[len(last)-1].Body.Kind() != event.KindFence {
+		t.Error("an outcome came behind the clean FENCE")
+	}
 }
 
 // What an agent cannot settle is listed, and an operator settles it.

@@ -83,6 +83,19 @@ func (s *settling) doubts() []topics.InDoubt {
 	return list
 }
 
+// asking tells whether the end of one of the epoch's own tickets is being found out,
+// with hope.
+func (s *settling) asking() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for ref := range s.unknown {
+		if a := s.attempts[ref]; a == nil || !a.doubt {
+			return true
+		}
+	}
+	return false
+}
+
 // settleOwn hands a ticket of this epoch over to be settled. Under gate none its
 // place stays empty until then, and with it all that follows.
 func (l *Ledger) settleOwn(t *Ticket) {

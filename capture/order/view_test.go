@@ -178,3 +178,20 @@ func TestSilenceIsMeasuredByOwnBeats(t *testing.T) {
 		t.Error("epochs are kept for ever")
 	}
 }
+
+// The last heartbeat of a closed epoch leaves its FENCE to be read, since whoever
+// opens next learns the stream's primary from it.
+func TestLastHeartbeatLeavesTheFence(t *testing.T) {
+	m := newMemlog()
+	l := testLedger(t, GateRecorded, m)
+	l.follow.view.pos = 9
+	l.beat(t.Context())
+	l.closedAt.Store(8)
+	l.beat(t.Context())
+	if h := m.beats[0]; h.Epoch != 7 || h.ScanFrom != 9 {
+		t.Errorf("while open: %+v", h)
+	}
+	if h := m.beats[1]; h.Epoch != noEpoch || h.ScanFrom != 8 {
+		t.Errorf("once closed: %+v", h)
+	}
+}
