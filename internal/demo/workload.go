@@ -18,6 +18,9 @@ import (
 // are published: three UPDATEs and an INSERT; its SELECT changes nothing.
 const operationsPerTransaction = 4
 
+// overtime is how long pgbench may take beyond its time before the demo gives up.
+const overtime = time.Minute
+
 // fill makes pgbench's tables on the primary, before opmux is there.
 func (d *demo) fill(ctx context.Context) error {
 	result, err := d.rig.Run(ctx, d.pgbench(), "-h", "127.0.0.1", "-p", strconv.Itoa(d.rig.Primary.Port), "-U", pgserver.Superuser,
@@ -62,8 +65,12 @@ func (d *demo) watch(ctx context.Context, bench *child.Process) error {
 		defer stopVerdicts()
 		tick := time.NewTicker(d.interval())
 		defer tick.Stop()
+		late := time.NewTimer(d.Duration + overtime)
+		defer late.Stop()
 		for {
 			select {
+			case <-late.C:
+				return fmt.Errorf("pgbench has not ended %v after its time: a session hangs", overtime)
 			case <-ctx.Done():
 				return ctx.Err()
 			case <-tick.C:
