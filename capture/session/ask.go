@@ -13,7 +13,6 @@ import (
 // The agent's own prepared statements: in the extended protocol a Query would
 // destroy the client's unnamed statement.
 const (
-	ownPortal      = "opmux"
 	ownBegin       = "opmux_begin"
 	ownCommit      = "opmux_commit"
 	ownRollback    = "opmux_rollback"
@@ -46,14 +45,16 @@ func (s *Session) runOwn(name string, e *entry) error {
 		}
 	}
 	e.kind, e.silent = answerExecute, true
-	bind := pgwire.BindBody{Portal: ownPortal, Statement: name}
+	// A portal of its own for each: one whose statement failed stays until the
+	// transaction ends.
+	bind := pgwire.BindBody{Portal: name, Statement: name}
 	if err := s.send(pgwire.Bind, bind.Append(nil), &entry{kind: answerBind, silent: true}); err != nil {
 		return err
 	}
-	if err := s.send(pgwire.Execute, pgwire.ExecuteBody{Portal: ownPortal}.Append(nil), e); err != nil {
+	if err := s.send(pgwire.Execute, pgwire.ExecuteBody{Portal: name}.Append(nil), e); err != nil {
 		return err
 	}
-	return s.send(pgwire.Close, pgwire.Target{Portal: true, Name: ownPortal}.Append(nil), &entry{kind: answerClose, silent: true})
+	return s.send(pgwire.Close, pgwire.Target{Portal: true, Name: name}.Append(nil), &entry{kind: answerClose, silent: true})
 }
 
 // flushAndDrain asks the server for the answers of a pipeline that has had no
@@ -205,7 +206,7 @@ func (s *Session) askExtended(sql string, args []string, e *entry) error {
 	if err := s.send(pgwire.Parse, pgwire.ParseBody{Name: name, Text: sql}.Append(nil), silent(answerParse)); err != nil {
 		return err
 	}
-	bind := pgwire.BindBody{Portal: ownPortal, Statement: name}
+	bind := pgwire.BindBody{Portal: name, Statement: name}
 	for _, a := range args {
 		bind.Params = append(bind.Params, pgwire.Param{Value: []byte(a)})
 	}
@@ -213,10 +214,10 @@ func (s *Session) askExtended(sql string, args []string, e *entry) error {
 		return err
 	}
 	e.kind = answerExecute
-	if err := s.send(pgwire.Execute, pgwire.ExecuteBody{Portal: ownPortal}.Append(nil), e); err != nil {
+	if err := s.send(pgwire.Execute, pgwire.ExecuteBody{Portal: name}.Append(nil), e); err != nil {
 		return err
 	}
-	for _, t := range []pgwire.Target{{Portal: true, Name: ownPortal}, {Name: name}} {
+	for _, t := range []pgwire.Target{{Portal: true, Name: name}, {Name: name}} {
 		if err := s.send(pgwire.Close, t.Append(nil), silent(answerClose)); err != nil {
 			return err
 		}

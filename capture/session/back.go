@@ -182,6 +182,9 @@ func (s *Session) ended(e *entry, m pgwire.Message) error {
 	defer s.mu.Unlock()
 	if m.Type == pgwire.PortalSuspended && e.portal != nil {
 		e.portal.suspended = true
+		if e.exec != nil {
+			e.exec.partial = true
+		}
 	}
 	e.done()
 	s.pop()

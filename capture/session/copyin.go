@@ -57,6 +57,9 @@ func (s *Session) copyMessage(ctx context.Context, x *execution, typ byte) (bool
 	case pgwire.CopyDone, pgwire.CopyFail:
 		s.mu.Lock()
 		s.copyIn = false
+		if x.scan != nil && x.tx.broken == nil {
+			x.tx.broken = x.scan.Close()
+		}
 		s.mu.Unlock()
 		return true, s.forward()
 	case pgwire.CopyData:
@@ -76,6 +79,9 @@ func (s *Session) copyMessage(ctx context.Context, x *execution, typ byte) (bool
 	}
 	err = s.locked(func() error {
 		x.data = append(x.data, m.Body()...)
+		if x.scan != nil && x.tx.broken == nil {
+			x.tx.broken = x.scan.Scan(m.Body())
+		}
 		if len(x.data) < s.cfg.ChunkBytes {
 			return nil
 		}

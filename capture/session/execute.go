@@ -57,6 +57,11 @@ func (s *Session) settleSynced(ctx context.Context) error {
 		return nil
 	}
 	s.synced = false
+	if !s.idle() {
+		if err := s.flushAndDrain(); err != nil {
+			return err
+		}
+	}
 	return s.settle(ctx)
 }
 

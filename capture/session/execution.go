@@ -19,14 +19,18 @@ type execution struct {
 	rows     [][]event.Value
 	rowBytes int
 	parts    int // operations were made of that many parts
+	returned int64
+	// partial says that the client fetched the rows in pieces: the command tag
+	// counts those of the last one alone.
+	partial bool
 	hash     digest.Rows
 	hashed   bool
 	tag      string
 	affected int64
-	// data is a piece of the COPY stream not made an operation yet.
+	// data is a piece of the COPY stream not made an operation yet; scan looks for
+	// values in it that mean another moment on each server.
 	data []byte
-	// flagged says that the statement is refused but runs under policy flag.
-	flagged bool
+	scan *classify.CopyScanner
 }
 
 // addRow keeps the hidden columns of one row.
@@ -37,18 +41,15 @@ func (s *Session) addRow(ctx context.Context, x *execution, values []pgwire.Data
 		x.hashed = true
 	}
 	x.rows = append(x.rows, row)
+	x.returned++
 	for _, v := range row {
 		x.rowBytes += 16 + len(v.Text)
 	}
 	if x.rowBytes < s.cfg.ChunkBytes {
 		return nil
 	}
-	if x.plan.Class != event.ClassRows {
-		if x.rowBytes > s.cfg.MaxMessage {
-			x.tx.broken = errors.New("a statement with pinned values returned more than capture.max_message bytes")
-			x.rows, x.rowBytes = nil, 0
-		}
-		return nil
+	if x.plan.Whole {
+		return nil // bounded by the statement's own text
 	}
 	return s.makePart(ctx, x, true)
 }
@@ -73,6 +74,9 @@ func copyRow(values []pgwire.DataRowValue) []event.Value {
 // waits there for the probe, which tells the transaction's time. Callers hold s.mu.
 func (s *Session) finish(ctx context.Context, x *execution, tag string) error {
 	x.tag, x.affected = tag, pgwire.Affected(tag)
+	if x.partial {
+		x.affected = x.returned
+	}
 	x.tx.depends = s.ledger.High()
 	if x.tx.probe == nil {
 		x.tx.log = append(x.tx.log, logItem{pending: x})
@@ -96,9 +100,6 @@ func (s *Session) makePart(ctx context.Context, x *execution, more bool) error {
 }
 
 func (s *Session) operationsOf(x *execution, more bool) ([]event.Operation, error) {
-	if x.flagged {
-		return []event.Operation{flaggedOp(x.plan)}, nil
-	}
 	e := classify.Execution{Params: x.params, Rows: x.rows, Affected: x.affected, Tag: x.tag,
 		First: x.parts == 0, More: more, Data: x.data}
 	if x.tx.probe != nil {
@@ -124,19 +125,6 @@ func (s *Session) operationsOf(x *execution, more bool) ([]event.Operation, erro
 	}
 	s.deps.Metrics.count(ops)
 	return ops, nil
-}
-
-func flaggedOp(p *classify.Plan) event.Operation {
-	return event.Operation{Kind: event.OpFlagged, Class: event.ClassRefused, Reason: p.Refusal.Construct + ": " + p.Refusal.Reason,
-		Text: cut(classify.Normalise(p.SQL), event.MaxInfoText), Tables: p.Tables, Diverged: p.Diverged,
-		Digest: event.Digest{SQLState: "00000", Affected: -1}}
-}
-
-func cut(s string, n int) string {
-	if len(s) <= n {
-		return s
-	}
-	return s[:n]
 }
 
 // learn takes the probe's answer: executions that waited for it become operations.

@@ -78,6 +78,13 @@ func (s *Session) dispatch(ctx context.Context, typ byte) error {
 		}
 		return errEnded
 	}
+	if s.synced && s.idle() {
+		// The client has waited for the end of its last pipeline: what it left is
+		// known here without asking.
+		if err := s.settleSynced(ctx); err != nil {
+			return err
+		}
+	}
 	m, err := s.cr.Message(s.cfg.MaxMessage)
 	var large *pgwire.TooLargeError
 	if errors.As(err, &large) {

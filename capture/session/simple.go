@@ -94,8 +94,7 @@ func (s *Session) single(ctx context.Context, m pgwire.Message, text string, st 
 		return s.standalone(ctx, p)
 	}
 	wrap := s.transactionStatus() == pgwire.StatusIdle
-	ok, err := s.write(ctx, p, wrap, wrap)
-	if err != nil || !ok || !wrap {
+	if _, err := s.write(ctx, p, wrap, wrap); err != nil || !s.wrapped {
 		return err
 	}
 	return s.finishWrapped(ctx, false)

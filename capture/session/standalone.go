@@ -56,11 +56,9 @@ func (s *Session) standaloneTicket(ctx context.Context, p *classify.Plan) (*orde
 	if err != nil {
 		return nil, nil, err
 	}
-	ops := []event.Operation{flaggedOp(p)}
-	if p.Kind != classify.Refused {
-		if ops, err = p.Operations(classify.Execution{First: true, Affected: -1}); err != nil {
-			return nil, refusedByGate(err), nil
-		}
+	ops, err := p.Operations(classify.Execution{First: true, Affected: -1})
+	if err != nil {
+		return nil, brokenTx(err), nil
 	}
 	s.mu.Lock()
 	c := s.context

@@ -64,6 +64,10 @@ func (s *Session) resolveExecute(p part) (part, *refusal) {
 	if st.plan == nil {
 		return p, unknownStatement
 	}
+	if !st.sqlLevel {
+		return p, &refusal{code: stateNotSupported, message: "EXECUTE of a statement that was prepared by the protocol",
+			hint: "Bind and execute it by the protocol, or PREPARE it."}
+	}
 	if captured(st.plan) && s.context != nil && st.schemas != nil && !slices.Equal(st.schemas, s.context.schemas) {
 		return p, &refusal{code: stateNotSupported, message: "EXECUTE of a statement that was prepared under another search_path",
 			hint: "DEALLOCATE it and PREPARE it again."}

@@ -30,7 +30,7 @@ func (s *Session) begin(p *classify.Plan) (*txn, *refusal, error) {
 
 // newExecution makes what captures one run of a plan.
 func (s *Session) newExecution(tx *txn, p *classify.Plan, params []event.Param) *execution {
-	return &execution{tx: tx, plan: p, params: params, flagged: p.Kind == classify.Refused}
+	return &execution{tx: tx, plan: p, params: params, scan: p.NewCopyScanner()}
 }
 
 // probing tells whether the transaction's identity is still to be learnt.
@@ -140,6 +140,15 @@ func (s *Session) endOwn(sql, name string, e *entry, extended bool) error {
 			return err
 		}
 		return s.drain()
+	}
+	if s.failing() {
+		// The server skips up to a Sync since a question of the agent's failed.
+		if err := s.send(pgwire.Sync, nil, &entry{kind: answerSync, silent: true}); err != nil {
+			return err
+		}
+		if err := s.drain(); err != nil {
+			return err
+		}
 	}
 	if err := s.runOwn(name, e); err != nil {
 		return err
