@@ -28,7 +28,7 @@ type Config struct {
 	TLS      *tls.Config // nil: plain
 	SASL     *SASL       // nil: none
 	Settings TopicSettings
-	// FetchBytes bounds what one reader holds of fetched records; 0: 4 MiB. A
+	// FetchBytes bounds what one reader fetches at once, compressed; 0: 1 MiB. A
 	// single larger batch is still read.
 	FetchBytes int32
 	// Registry is where schemas are registered; nil: single-object encoding.
@@ -54,7 +54,7 @@ const MaxRecordBytes = 15 << 20
 const (
 	defaultPrefix     = "opmux"
 	defaultPartitions = 8
-	defaultFetchBytes = 4 << 20
+	defaultFetchBytes = 1 << 20
 	maxBatchBytes     = 16 << 20
 )
 

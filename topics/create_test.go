@@ -2,7 +2,10 @@ package topics_test
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -135,5 +138,25 @@ func TestSASL(t *testing.T) {
 	cfg.SASL.Mechanism = "GSSAPI"
 	if _, err := topics.Check(t.Context(), cfg, orders); err == nil || !strings.Contains(err.Error(), "kafka.sasl.mechanism") {
 		t.Errorf("%v", err)
+	}
+}
+
+func TestTLS(t *testing.T) {
+	certificate := httptest.NewTLSServer(nil) // for its certificate of 127.0.0.1
+	defer certificate.Close()
+	cluster, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.TLS(certificate.TLS.Clone()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cluster.Close()
+	roots := x509.NewCertPool()
+	roots.AddCert(certificate.Certificate())
+	cfg := topics.Config{Brokers: cluster.ListenAddrs(), TLS: &tls.Config{RootCAs: roots}}
+	if _, err := topics.Create(t.Context(), cfg, orders); err != nil {
+		t.Error(err)
+	}
+	cfg.TLS = &tls.Config{}
+	if _, err := topics.Check(t.Context(), cfg, orders); err == nil {
+		t.Error("an unknown certificate passes")
 	}
 }

@@ -125,9 +125,7 @@ func TestUpTurnsWhenRecordsAreNotTaken(t *testing.T) {
 	})
 	short.Store(false)
 	testkit.Eventually(t, 10*time.Second, func() error { return a.ended(10) })
-	if !p.Up() {
-		t.Error(p.LastError())
-	}
+	testkit.Eventually(t, 5*time.Second, p.LastError)
 	a.mustBeOrdered(t, cfg, topic, 10)
 }
 

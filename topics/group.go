@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -50,6 +52,7 @@ type Group struct {
 	work    map[partition]*worker
 	marks   map[partition]int64 // to be committed
 	runCtx  context.Context
+	stop    context.CancelFunc // ends Run
 	handler Handler
 	failed  chan error
 }
@@ -93,7 +96,7 @@ func (g *Group) Run(ctx context.Context, handler Handler) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	g.mu.Lock()
-	g.runCtx, g.handler = ctx, handler
+	g.runCtx, g.stop, g.handler = ctx, cancel, handler
 	g.mu.Unlock()
 	// The group's own client reads nothing: it only has the membership.
 	g.client.PauseFetchTopics(g.topics...)
@@ -108,7 +111,20 @@ func (g *Group) Run(ctx context.Context, handler Handler) error {
 	}
 	cancel()
 	watch.Wait()
-	return errors.Join(err, g.Close())
+	g.drain()
+	err = errors.Join(err, g.leave())
+	g.drain() // a partition may have come while it left
+	return err
+}
+
+// drain waits until no handler runs.
+func (g *Group) drain() {
+	g.mu.Lock()
+	all := slices.Collect(maps.Values(g.work))
+	g.mu.Unlock()
+	for _, w := range all {
+		<-w.ended
+	}
 }
 
 // watch sees what kgo injects as fetch errors: lost sessions, refused access.
@@ -134,14 +150,18 @@ func (g *Group) fail(err error) {
 }
 
 func (g *Group) assigned(m map[string][]int32) {
+	if g.hooks.Assigned != nil {
+		for topic, ids := range m {
+			for _, id := range ids {
+				g.hooks.Assigned(topic, id)
+			}
+		}
+	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for topic, ids := range m {
 		for _, id := range ids {
 			p := partition{topic, id}
-			if g.hooks.Assigned != nil {
-				g.hooks.Assigned(topic, id)
-			}
 			ctx, cancel := context.WithCancel(g.runCtx)
 			w := &worker{cancel: cancel, ended: make(chan struct{})}
 			g.work[p] = w
@@ -219,7 +239,7 @@ func (g *Group) lost(ctx context.Context, m map[string][]int32, commit bool) {
 		<-w.ended
 	}
 	if commit {
-		g.commit(ctx)
+		g.commit(context.WithoutCancel(ctx))
 	}
 	g.mu.Lock()
 	for _, p := range gone {
@@ -290,11 +310,22 @@ func (g *Group) commit(ctx context.Context) {
 	g.mu.Unlock()
 }
 
-// Close leaves the group after the handlers have ended. It may be called twice.
+// Close ends Run and leaves the group. It may be called twice.
 func (g *Group) Close() error {
+	g.mu.Lock()
+	stop := g.stop
+	g.mu.Unlock()
+	if stop != nil {
+		stop()
+	}
+	return g.leave()
+}
+
+// leave leaves the group, which ends the handlers through lost.
+func (g *Group) leave() error {
 	ctx, cancel := context.WithTimeout(context.Background(), leaveTimeout)
 	defer cancel()
-	err := g.client.LeaveGroupContext(ctx) // ends the handlers through lost
+	err := g.client.LeaveGroupContext(ctx)
 	g.client.Close()
 	if err != nil && !errors.Is(err, kgo.ErrClientClosed) && !errors.Is(err, context.DeadlineExceeded) {
 		return fmt.Errorf("leaving consumer group %s: %w", g.name, err)

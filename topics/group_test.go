@@ -238,3 +238,34 @@ func TestHeartbeats(t *testing.T) {
 		t.Errorf("%+v", all)
 	}
 }
+
+func TestGroupThatNeverRanCloses(t *testing.T) {
+	c := newEmbedded(t)
+	cfg := config(t, c, orders)
+	g, err := topics.NewGroup(t.Context(), cfg, "g", []string{cfg.Names().Ops("orders")}, topics.Hooks{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if err := g.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func TestCloseEndsRun(t *testing.T) {
+	c := newEmbedded(t)
+	cfg := config(t, c, orders)
+	m := join(t, cfg, cfg.Names().Ops("orders"), nil)
+	testkit.Eventually(t, 20*time.Second, func() error { return split(1, m) })
+	if err := m.g.Close(); err != nil {
+		t.Error(err)
+	}
+	if err := <-m.ended; err != nil {
+		t.Error(err)
+	}
+	m.ended <- nil
+	if p := m.partitions(); len(p) > 0 {
+		t.Errorf("handlers of %v run on", p)
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -26,14 +27,18 @@ type health struct {
 	cancel context.CancelFunc
 	ended  chan struct{}
 
-	mu      sync.Mutex
-	down    error     // the last probe's failure
-	pending int       // records handed over and not ended
-	waiting time.Time // since when pending is above 0 without progress
-	acked   time.Time // of the last record that Kafka took
+	mu    sync.Mutex
+	down  error     // why Kafka is considered down
+	acked time.Time // when Kafka last took a record
 }
 
-var errNotReached = errors.New("kafka was not reached yet")
+// unreachableError is a probe's failure to reach a broker. A record that was
+// taken meanwhile disproves it, which it does not with what a broker answers.
+type unreachableError struct{ error }
+
+func (e unreachableError) Unwrap() error { return e.error }
+
+var errNotReached = unreachableError{errors.New("kafka was not reached yet")}
 
 func startHealth(ctx context.Context, p *Producer, client *kgo.Client) *health {
 	ctx, cancel := context.WithCancel(ctx)
@@ -47,33 +52,19 @@ func (h *health) close() {
 	<-h.ended
 }
 
-func (h *health) sent() {
+// taken notes that Kafka took a record.
+func (h *health) taken() {
 	h.mu.Lock()
-	if h.pending == 0 {
-		h.waiting = time.Now()
+	defer h.mu.Unlock()
+	h.acked = time.Now()
+	if errors.As(h.down, new(unreachableError)) {
+		h.down = nil
 	}
-	h.pending++
-	h.mu.Unlock()
-}
-
-func (h *health) finished(err error) {
-	h.mu.Lock()
-	h.pending--
-	h.waiting = time.Now()
-	if err == nil {
-		h.acked, h.down = h.waiting, nil
-	}
-	h.mu.Unlock()
 }
 
 func (h *health) err() error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.down == nil && h.pending > 0 {
-		if d := time.Since(h.waiting); d > stalledAfter {
-			return fmt.Errorf("kafka has not acknowledged a record for %s: are enough replicas in sync?", d.Round(time.Second))
-		}
-	}
 	return h.down
 }
 
@@ -85,8 +76,11 @@ func (h *health) run(ctx context.Context, p *Producer, client *kgo.Client) {
 	for {
 		began := time.Now()
 		err := p.probe(ctx, client)
+		if err == nil {
+			err = p.stalled()
+		}
 		h.mu.Lock()
-		if err == nil || h.acked.Before(began) { // a record that was taken meanwhile proves more
+		if !errors.As(err, new(unreachableError)) || h.acked.Before(began) {
 			h.down = err
 		}
 		h.mu.Unlock()
@@ -98,12 +92,27 @@ func (h *health) run(ctx context.Context, p *Producer, client *kgo.Client) {
 	}
 }
 
+// stalled says which topic's records are not taken.
+func (p *Producer) stalled() error {
+	for _, l := range p.watched() {
+		if d := l.stalled(); d > stalledAfter {
+			return fmt.Errorf("topic %s: Kafka has not acknowledged a record for %s: are enough replicas in sync?", l.topic, d.Round(time.Second))
+		}
+	}
+	return nil
+}
+
+// watched are the lines that count: a program works on without heartbeats.
+func (p *Producer) watched() []*line {
+	return slices.DeleteFunc(p.all(), func(l *line) bool { return !l.sticky })
+}
+
 // probe asks for the topics' leaders, and every leader whether it is there.
 func (p *Producer) probe(ctx context.Context, client *kgo.Client) error {
 	lines := map[string]*line{}
 	req := kmsg.NewPtrMetadataRequest()
 	req.Topics = []kmsg.MetadataRequestTopic{} // none, where nil would mean all
-	for _, l := range p.all() {
+	for _, l := range p.watched() {
 		lines[l.topic] = l
 		t := kmsg.NewMetadataRequestTopic()
 		t.Topic = kmsg.StringPtr(l.topic)
@@ -113,10 +122,13 @@ func (p *Producer) probe(ctx context.Context, client *kgo.Client) error {
 	defer cancel()
 	resp, err := req.RequestWith(ctx, client)
 	if err != nil {
-		return fmt.Errorf("kafka at %v does not answer: %w", p.cfg.Brokers, err)
+		return unreachableError{fmt.Errorf("kafka at %v does not answer: %w", p.cfg.Brokers, err)}
 	}
 	leaders := map[int32]bool{}
 	for _, t := range resp.Topics {
+		if t.Topic == nil || lines[*t.Topic] == nil {
+			continue
+		}
 		if err := kerr.ErrorForCode(t.ErrorCode); err != nil {
 			return fmt.Errorf("topic %s: %w", *t.Topic, err)
 		}
@@ -136,7 +148,7 @@ func (p *Producer) probe(ctx context.Context, client *kgo.Client) error {
 func pingAll(ctx context.Context, client *kgo.Client, brokers map[int32]bool) error {
 	for id := range brokers {
 		if _, err := client.Broker(int(id)).Request(ctx, kmsg.NewPtrApiVersionsRequest()); err != nil {
-			return fmt.Errorf("kafka broker %d does not answer: %w", id, err)
+			return unreachableError{fmt.Errorf("kafka broker %d does not answer: %w", id, err)}
 		}
 	}
 	return nil

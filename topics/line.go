@@ -26,6 +26,7 @@ type line struct {
 	mu      sync.Mutex
 	waiting []entry
 	flying  int             // handed to kgo
+	moved   time.Time       // when a record ended last, or came to an idle line
 	failed  error           // the first definite failure
 	over    bool            // run has ended
 	id      TopicID         // zero until a probe saw it
@@ -70,6 +71,9 @@ func (l *line) append(e entry) {
 		l.mu.Unlock()
 		go e.done(-1, ErrProducerClosed) // never in the caller's goroutine, which may hold locks
 		return
+	}
+	if l.flying+len(l.waiting) == 0 {
+		l.moved = time.Now()
 	}
 	l.waiting = append(l.waiting, e)
 	l.mu.Unlock()
@@ -160,6 +164,7 @@ func (l *line) finish(e entry, offset int64, err error) {
 	e.done(offset, err)
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.moved = time.Now()
 	if l.flying--; l.flying+len(l.waiting) == 0 {
 		for _, c := range l.idle {
 			close(c)
@@ -186,6 +191,16 @@ func (l *line) err() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.failed
+}
+
+// stalled is how long records have waited without any of them ending.
+func (l *line) stalled() time.Duration {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.flying+len(l.waiting) == 0 {
+		return 0
+	}
+	return time.Since(l.moved)
 }
 
 // identify notices a topic that was deleted and made anew: what is sent from

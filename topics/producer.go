@@ -63,9 +63,10 @@ func (p *Producer) Produce(topic string, key, value []byte, headers []Header, do
 }
 
 func (p *Producer) produce(r *kgo.Record, sticky bool, done func(int64, error)) {
-	p.health.sent()
 	e := entry{r, func(offset int64, err error) {
-		p.health.finished(err)
+		if err == nil {
+			p.health.taken()
+		}
 		done(offset, err)
 	}}
 	p.mu.Lock()

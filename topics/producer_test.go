@@ -37,33 +37,35 @@ func TestProducerKeepsOrderThroughAKilledBroker(t *testing.T) {
 // First writes are refused while Kafka is known to be down, so Up must turn
 // within two seconds on an idle producer, and back by itself.
 func TestUpFollowsTheBroker(t *testing.T) {
-	onBoth(t, func(t *testing.T, c cluster) {
-		cfg := config(t, c, orders)
-		p := producer(t, cfg)
-		var a acks
-		a.send(p, cfg.Names().Ops("orders"), 0, 1)
-		up := func() error { return p.LastError() }
-		down := func() error {
-			if p.Up() {
-				return errors.New("still up")
-			}
-			return nil
-		}
-		testkit.Eventually(t, 20*time.Second, up)
-		for name, harm := range map[string][2]func(testing.TB){"killed": {c.Kill, c.Start}, "frozen": {c.Freeze, c.Thaw}} {
-			harm[0](t)
-			began := time.Now()
-			testkit.Eventually(t, 10*time.Second, down)
-			if d := time.Since(began); d > 2*time.Second {
-				t.Errorf("%s: down only after %s", name, d)
-			}
-			t.Logf("%s: down after %s: %v", name, time.Since(began), p.LastError())
-			harm[1](t)
-			began = time.Now()
-			testkit.Eventually(t, 20*time.Second, up)
-			t.Logf("%s: up after %s", name, time.Since(began))
-		}
+	e := newEmbedded(t)
+	t.Run("killed", func(t *testing.T) { upFollows(t, e, e.Kill, e.Start) })
+	t.Run("frozen", func(t *testing.T) { upFollows(t, e, e.Freeze, e.Thaw) })
+	t.Run("frozen kafka", func(t *testing.T) {
+		k := kafka(t)
+		upFollows(t, k, k.Freeze, k.Thaw)
 	})
+}
+
+func upFollows(t *testing.T, c cluster, harm, mend func(testing.TB)) {
+	cfg := config(t, c, orders)
+	p := producer(t, cfg)
+	var a acks
+	a.send(p, cfg.Names().Ops("orders"), 0, 1)
+	testkit.Eventually(t, 20*time.Second, p.LastError)
+	harm(t)
+	began := time.Now()
+	testkit.Eventually(t, 10*time.Second, func() error {
+		if p.Up() {
+			return errors.New("still up")
+		}
+		return nil
+	})
+	if d := time.Since(began); d > 2*time.Second {
+		t.Errorf("down only after %s", d)
+	}
+	t.Logf("down after %s: %v", time.Since(began), p.LastError())
+	mend(t)
+	testkit.Eventually(t, 20*time.Second, p.LastError)
 }
 
 // A producer that is made while Kafka is away delivers when it comes.
