@@ -85,6 +85,9 @@ func (f *finisher) finishAll(ctx context.Context, list []finishing) error {
 	if err := f.keeper.setSequences(ctx, marks); err != nil {
 		return err
 	}
+	for _, t := range list {
+		t.Transaction = nil // only its place is needed from here on (I7)
+	}
 	for i, t := range list {
 		if err := f.publish(t.Tx, records[i]); err != nil {
 			return err
@@ -202,7 +205,6 @@ func (f *finisher) publish(tx *schedule.Tx, record *event.DigestRecord) error {
 func (f *finisher) finished(tx *schedule.Tx) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	tx.Transaction = nil
 	f.scheduler.Finish(tx)
 	f.signal()
 }

@@ -2,6 +2,7 @@ package apply
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/opmux/opmux/event"
 	"github.com/opmux/opmux/schema/avro"
@@ -27,7 +28,7 @@ func (st *stream) read(ctx context.Context, next nextFunc, until int64) error {
 
 func (st *stream) readAll(ctx context.Context, next nextFunc, until int64) error {
 	for {
-		if err := st.room(ctx); err != nil {
+		if err := st.room(ctx, until); err != nil {
 			return err
 		}
 		m, err := next(ctx)
@@ -78,7 +79,7 @@ func (st *stream) settled() []finishing {
 // room waits until the scheduler can take another record. When it is full of
 // what waits for intents without an outcome, their outcomes lie further on: then
 // the topic is searched for them (I7).
-func (st *stream) room(ctx context.Context) error {
+func (st *stream) room(ctx context.Context, until int64) error {
 	for {
 		st.mu.Lock()
 		full, quiet, changed, from := st.scheduler.Full(), st.scheduler.Quiet(), st.changed, st.scheduler.Read()
@@ -87,7 +88,7 @@ func (st *stream) room(ctx context.Context) error {
 			return nil
 		}
 		if quiet {
-			if err := st.lookAhead(ctx, from); err != nil {
+			if err := st.lookAhead(ctx, from, until); err != nil {
 				return err
 			}
 			continue
@@ -101,8 +102,9 @@ func (st *stream) room(ctx context.Context) error {
 }
 
 // lookAhead searches the topic from an offset on for the outcome of an open
-// intent. What it passes is checked when it is read in order.
-func (st *stream) lookAhead(ctx context.Context, from int64) error {
+// intent, at most up to offset until. What it passes is checked when it is read
+// in order.
+func (st *stream) lookAhead(ctx context.Context, from, until int64) error {
 	st.log.Warn("full of transactions that wait for an intent without outcome; searching further on for it")
 	reader, err := topics.NewReader(ctx, st.deps.Topics, st.topic, from)
 	if err != nil {
@@ -118,19 +120,31 @@ func (st *stream) lookAhead(ctx context.Context, from int64) error {
 		if err != nil {
 			return st.recordError(m.Offset, err)
 		}
-		outcomes, ok := record.Body.(*event.Outcomes)
-		if !ok {
-			continue
+		if outcomes, ok := record.Body.(*event.Outcomes); ok {
+			found, err := st.foresee(ctx, m.Offset, outcomes)
+			if found || err != nil {
+				return err
+			}
 		}
-		found, err := st.foresee(ctx, m.Offset, outcomes)
-		if found || err != nil {
-			return err
+		if m.Offset >= until-1 {
+			return fmt.Errorf("source %s: what waits for an intent without outcome, at offset %d, is more than may be held (memory), "+
+				"and there is no outcome up to offset %d; settle it with opmux indoubt, or raise memory", st.source, st.firstOpen(), until)
 		}
 	}
 }
 
+// firstOpen returns the offset of the first intent without an outcome.
+func (st *stream) firstOpen() int64 {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	if open := st.scheduler.Open(); len(open) > 0 {
+		return open[0].Offset
+	}
+	return -1
+}
+
 func (st *stream) foresee(ctx context.Context, offset int64, outcomes *event.Outcomes) (bool, error) {
-	any := false
+	hit := false
 	st.mu.Lock()
 	for _, o := range outcomes.List {
 		found, err := st.scheduler.Foresee(offset, o)
@@ -138,10 +152,10 @@ func (st *stream) foresee(ctx context.Context, offset int64, outcomes *event.Out
 			st.mu.Unlock()
 			return false, st.recordError(offset, err)
 		}
-		any = any || found
+		hit = hit || found
 	}
 	settled := st.settled()
 	st.signal()
 	st.mu.Unlock()
-	return any, st.hand(ctx, settled)
+	return hit, st.hand(ctx, settled)
 }

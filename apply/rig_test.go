@@ -24,7 +24,7 @@ const patience = 30 * time.Second
 
 // rig is a topic, a target and the workers between them.
 type rig struct {
-	t        *testing.T
+	t        testing.TB
 	kafka    topics.Config
 	codec    *avro.Codec
 	producer *topics.Producer
@@ -35,7 +35,7 @@ type rig struct {
 
 func newRig(t *testing.T) *rig { return newRigOn(t, testkit.SharedPostgres(t)) }
 
-func newRigOn(t *testing.T, pg *testkit.PG) *rig {
+func newRigOn(t testing.TB, pg *testkit.PG) *rig {
 	t.Helper()
 	r := &rig{t: t, kafka: topics.Config{Brokers: testkit.Kfake(t), Prefix: "opmux"}, codec: avro.New(), pg: pg, log: zaptest.NewLogger(t)}
 	r.db = r.pg.CreateDB(t)
@@ -80,6 +80,9 @@ func (r *rig) produce(rec *event.Record) (int64, []byte) {
 // end is the offset behind the topic's last record.
 func (r *rig) end() int64 {
 	r.t.Helper()
+	if err := r.producer.Flush(r.t.Context()); err != nil {
+		r.t.Fatal(err)
+	}
 	reader, err := topics.NewReader(r.t.Context(), r.kafka, "opmux.orders.ops", topics.Latest)
 	if err != nil {
 		r.t.Fatal(err)
@@ -119,6 +122,21 @@ func (a *agent) add(body event.Body) (event.Ref, int64) {
 	offset, hash := a.produce(rec)
 	a.hash = hash
 	return event.Ref{Agent: a.name, Epoch: a.epoch, N: a.n}, offset
+}
+
+// later appends a record without waiting for Kafka.
+func (a *agent) later(body event.Body) {
+	a.n++
+	value, err := a.codec.EncodeRecord(&event.Record{Agent: a.name, Epoch: a.epoch, N: a.n, Prev: a.hash, Body: body})
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	a.hash = avro.Hash(value)
+	a.producer.Produce("opmux.orders.ops", []byte("orders"), value, nil, func(_ int64, err error) {
+		if err != nil {
+			a.t.Error(err)
+		}
+	})
 }
 
 // tx is a transaction with the usual context; it depends on everything before.
@@ -179,7 +197,7 @@ func values(v ...string) []event.Value {
 // running is a worker that runs.
 type running struct {
 	*Worker
-	t    *testing.T
+	t    testing.TB
 	stop context.CancelFunc
 	done chan error
 }

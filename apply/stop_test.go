@@ -18,8 +18,12 @@ func (w *running) stopped() error {
 	w.t.Helper()
 	var why error
 	testkit.Eventually(w.t, patience, func() error {
-		if why = w.Ready(); why == nil || !strings.Contains(why.Error(), "stopped") {
-			return fmt.Errorf("ready: %v", why)
+		why = w.Ready()
+		if why == nil {
+			return errors.New("it is ready")
+		}
+		if !strings.Contains(why.Error(), "stopped") {
+			return fmt.Errorf("it has not stopped: %w", why)
 		}
 		return nil
 	})

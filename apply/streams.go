@@ -50,10 +50,11 @@ func (s *streams) start(ctx context.Context, topic string, _ int32) (int64, bool
 	s.mu.Lock()
 	s.open[topic] = &started{st, held, err}
 	s.mu.Unlock()
-	if err != nil {
-		return topics.Earliest, true, nil // handle stops on the error
+	from := topics.Earliest // handle stops on the error
+	if held != nil {
+		from = held.Low
 	}
-	return held.Low, true, nil
+	return from, true, nil
 }
 
 // handle applies a stream for as long as it is this worker's.

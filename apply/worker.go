@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -34,7 +35,7 @@ type Config struct {
 	// Memory bounds the records that are held per source and wait to be applied,
 	// in bytes; 0: 64 MiB.
 	Memory int64
-	// Group bounds the transactions of one target transaction; 0: 500.
+	// Group bounds the transactions of one target transaction; 0: 200.
 	Group int
 }
 
@@ -65,7 +66,8 @@ type Worker struct {
 	metrics  *metrics
 	instance string
 	status   status
-	producer *topics.Producer
+	producer *topics.Producer // of a run
+	kafka    atomic.Pointer[topics.Producer]
 }
 
 // New checks a configuration and returns a worker for it.
@@ -126,6 +128,7 @@ func (w *Worker) open(ctx context.Context) error {
 		return err
 	}
 	w.producer = producer
+	w.kafka.Store(producer)
 	return nil
 }
 
@@ -199,7 +202,12 @@ func mapKeys(m map[string]string) func(yield func(string) bool) {
 
 // Ready returns nil while everything that this worker was given is applied, and
 // else why not.
-func (w *Worker) Ready() error { return w.status.ready() }
+func (w *Worker) Ready() error {
+	if p := w.kafka.Load(); p != nil && p.LastError() != nil {
+		return p.LastError()
+	}
+	return w.status.ready()
+}
 
 // RunUntil applies every source up to an offset of its topic, without being a
 // member of the group, and returns when everything below it that has an outcome

@@ -1,7 +1,6 @@
 package execute
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -111,11 +110,3 @@ func (e *ReadError) Error() string { return fmt.Sprintf("reading chunks: %v", e.
 
 // Unwrap returns the reason.
 func (e *ReadError) Unwrap() error { return e.Err }
-
-// ended returns the context's error in place of what it caused.
-func ended(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
-		return ctx.Err()
-	}
-	return err
-}

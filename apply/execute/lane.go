@@ -107,6 +107,7 @@ func (l *Lane) persist(ctx context.Context, job *Job) ([]Result, error) {
 		}
 		if errors.Is(err, errCommitted) {
 			results, err = unknown(job), nil
+			l.cfg.Shared.schema.Add(1) // whatever it was
 		}
 		if err == nil {
 			l.seq++

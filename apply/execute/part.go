@@ -80,7 +80,7 @@ func (a *attempt) set(list []event.Setting, fail func(error) error) error {
 	return a.pipe.query(sql, params, oids, nil, request{fail: func(err error) error {
 		names := make([]string, len(list))
 		for i, s := range list {
-			names[i] = s.Name + " = " + s.Value
+			names[i] = s.Name // values may be secrets of the application
 		}
 		return fail(fmt.Errorf("setting the session context (%s): %w", strings.Join(names, ", "), err))
 	}})

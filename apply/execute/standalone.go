@@ -86,16 +86,30 @@ func (s *standalone) steps(ctx context.Context) error {
 	} else if err := s.clearAway(ctx); err != nil {
 		return err
 	}
+	if err := s.commands(ctx, again); err != nil {
+		return s.refused(ctx, err)
+	}
+	return s.over(ctx, true)
+}
+
+func (s *standalone) commands(ctx context.Context, again bool) error {
+	ops, err := s.cfg.Open(ctx, s.job.Transactions[0])
+	if err != nil {
+		return err
+	}
+	defer func() { _ = ops.Close() }() // it only reads
 	var number digest.Numbering
-	for i := range tx.Transaction.Operations {
-		op := &tx.Transaction.Operations[i]
+	for {
+		op, err := ops.Next(ctx)
+		if err != nil || op == nil {
+			return err
+		}
 		index, _ := number.Next(op)
 		s.result.Marks.Add(op.Sequences)
 		if err := s.command(ctx, op, index, again); err != nil {
-			return s.refused(ctx, err)
+			return err
 		}
 	}
-	return s.over(ctx, true)
 }
 
 // over takes back that the command was begun; done says that it took effect.

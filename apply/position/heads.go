@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"sort"
+	"strings"
+	"unicode/utf16"
 
 	"github.com/opmux/opmux/event"
 )
@@ -47,7 +49,25 @@ func (h Heads) Encode() string {
 	if err != nil {
 		panic(err) // strings, integers and bytes always have a JSON form
 	}
-	return string(text)
+	return ascii(string(text))
+}
+
+// ascii escapes what is not ASCII, so that the text means the same under any
+// client_encoding that a lane's session has at the time.
+func ascii(text string) string {
+	var b strings.Builder
+	for _, c := range text {
+		switch {
+		case c < 0x80:
+			b.WriteRune(c)
+		case c > 0xffff:
+			high, low := utf16.EncodeRune(c)
+			fmt.Fprintf(&b, `\u%04x\u%04x`, high, low)
+		default:
+			fmt.Fprintf(&b, `\u%04x`, c)
+		}
+	}
+	return b.String()
 }
 
 // ParseHeads reads the text form.

@@ -17,7 +17,7 @@ type Ranges struct{ list []Range }
 // Add puts one offset into the set.
 func (r *Ranges) Add(offset int64) { r.AddRange(offset, offset+1) }
 
-// AddRange puts the offsets from from up to and without to into the set.
+// AddRange puts offsets into the set: those from the first one up to and without the second.
 func (r *Ranges) AddRange(from, to int64) {
 	if from >= to {
 		return
