@@ -7,6 +7,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/opmux/opmux/apply"
 	"github.com/opmux/opmux/event"
 	"github.com/opmux/opmux/internal/exit"
 	"github.com/opmux/opmux/internal/testkit"
@@ -126,4 +129,31 @@ func TestSnapshotThenReplayOnlyAddsWhatItDoesNotShow(t *testing.T) {
 	}
 	b.apply()
 	testkit.SameRows(t, "SELECT id FROM t ORDER BY id", b.pg, b.primary, b.pg, b.target)
+}
+
+func TestSnapshotBesideARunningWorker(t *testing.T) {
+	b := newBench(t).withTopics()
+	b.pg.Exec(t, b.primary, "CREATE TABLE t (id int PRIMARY KEY)", "INSERT INTO t SELECT generate_series(1, 1000)")
+	b.fence("a1")
+	w, err := apply.New(b.applies(), apply.Deps{Topics: b.kafka, Codec: b.codec, Metrics: prometheus.NewRegistry()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- w.Run(ctx) }()
+	defer func() {
+		stop()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	}()
+	b.must("wait", "--config", b.worker, "--timeout", "30s") // it follows the stream
+	b.must("snapshot", "--config", b.agent, "--to", b.worker)
+	_, ref := b.intent("a1", "INSERT INTO public.t VALUES (2000)")
+	b.outcome("a1", ref, true)
+	b.must("wait", "--config", b.worker, "--timeout", "30s")
+	if rows := b.pg.Query(t, b.target, "SELECT count(*), max(id) FROM t"); fmt.Sprint(rows) != "[[1001 2000]]" {
+		t.Errorf("the target has %v", rows)
+	}
 }

@@ -174,11 +174,14 @@ func (b *bench) beat(h topics.Heartbeat) {
 	})
 }
 
+func (b *bench) applies() apply.Config {
+	return apply.Config{Target: "standby", Name: "w1", DSN: b.pg.DSN(b.target), Sources: []string{"orders"}, Parallelism: 2}
+}
+
 // apply lets a worker apply what is in the topic.
 func (b *bench) apply() {
 	b.t.Helper()
-	w, err := apply.New(apply.Config{Target: "standby", Name: "w1", DSN: b.pg.DSN(b.target), Sources: []string{"orders"}, Parallelism: 2},
-		apply.Deps{Topics: b.kafka, Codec: b.codec, Metrics: prometheus.NewRegistry()})
+	w, err := apply.New(b.applies(), apply.Deps{Topics: b.kafka, Codec: b.codec, Metrics: prometheus.NewRegistry()})
 	if err != nil {
 		b.t.Fatal(err)
 	}
