@@ -13,8 +13,9 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
-	"github.com/opmux/opmux/event"
 	"go.uber.org/zap"
+
+	"github.com/opmux/opmux/event"
 )
 
 // pollInterval is how often Run looks for DDL and restarts.
@@ -84,6 +85,8 @@ func Open(ctx context.Context, cfg Config) (*Catalog, error) {
 	// Expressions are printed with every name that is not built in qualified.
 	pc.RuntimeParams["search_path"] = "pg_catalog"
 	pc.RuntimeParams["client_encoding"] = "UTF8"
+	// Printing a view locks what it reads; others must not wait behind that.
+	pc.RuntimeParams["lock_timeout"] = "2s"
 	c := &Catalog{cfg: cfg}
 	c.reset()
 	c.lookups = &link{cfg: pc, connected: c.connected}

@@ -7,6 +7,7 @@ import (
 	"strconv"
 
 	"github.com/jackc/pgx/v5/pgconn"
+
 	"github.com/opmux/opmux/event"
 )
 
@@ -45,10 +46,10 @@ alter event trigger opmux_ddl_start enable always;
 const (
 	installedSQL = `select pg_catalog.count(*) = 2 and pg_catalog.to_regclass('opmux.ddl_counter') is not null
 		from pg_catalog.pg_event_trigger where evtname in ('opmux_ddl', 'opmux_ddl_start') and evtenabled = 'A'`
-	counterValueSQL = `select case when is_called then last_value else 0 end from opmux.ddl_counter`
+	counterValueSQL = `select case when is_called then last_value + 1 else 1 end from opmux.ddl_counter`
 	// hashSQL stands in for the counter where the agent may not make an event
 	// trigger: it changes with every committed change of the catalogue.
-	hashSQL = `select pg_catalog.sum(pg_catalog.hashtextextended(k || o::pg_catalog.text || ':' || x::pg_catalog.text, 0))::pg_catalog.numeric % 4611686018427387904 from (
+	hashSQL = `select pg_catalog.sum(pg_catalog.hashtextextended(k || o::pg_catalog.text || ':' || x::pg_catalog.text, 0))::pg_catalog.numeric % 4611686018427387904 + 1 from (
   select 'c' k, oid o, xmin x from pg_catalog.pg_class where oid >= 16384
   union all select 'a', attrelid, xmin from pg_catalog.pg_attribute where attrelid >= 16384
   union all select 'i', indexrelid, xmin from pg_catalog.pg_index where indexrelid >= 16384
@@ -94,7 +95,8 @@ func install(ctx context.Context, l *link) (counted bool, err error) {
 	return false, fmt.Errorf("catalogue: install the DDL counter in schema opmux: %w", err)
 }
 
-// readCounter reads the counter, or the hash in its stead.
+// readCounter reads the counter, or the hash in its stead: never 0, which is what
+// a version is before anything was read.
 func readCounter(ctx context.Context, q Querier, counted bool) (int64, error) {
 	sql := counterValueSQL
 	if !counted {
@@ -105,7 +107,7 @@ func readCounter(ctx context.Context, q Querier, counted bool) (int64, error) {
 		return 0, fmt.Errorf("read the DDL counter: %w", err)
 	}
 	if s == "" { // a database without a single object of its own
-		return 0, nil
+		return 1, nil
 	}
 	v, err := strconv.ParseInt(s, 10, 64)
 	if err != nil {

@@ -12,9 +12,12 @@ import (
 // tableSQL describes the first relation of a name in a list of schemas: its OID,
 // and everything else as JSON, which doubles as its fingerprint. Only built-in
 // names are used and all are qualified, since it also runs on sessions with a
-// search_path of their own. Parameters: schemas as an array literal, name.
+// search_path of their own. It takes no lock on the relation: waiting for DDL of
+// another session here, in the agent's name, would hide deadlocks from the
+// server (pg_get_expr locks the relation unless it is told none; the default of
+// a column names no other column). Parameters: schemas as an array literal, name.
 var tableSQL = `
-with rel as (
+with recursive rel as (
   select c.*, n.nspname
   from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
   where c.relname = $2::pg_catalog.text and n.nspname = any ($1::pg_catalog.text[])
@@ -23,7 +26,7 @@ with rel as (
   select oid, relkind, relpersistence from rel
   union
   select p.oid, p.relkind, p.relpersistence
-  from rel, pg_catalog.pg_partition_tree(rel.oid) t join pg_catalog.pg_class p on p.oid = t.relid
+  from tree join pg_catalog.pg_inherits h on h.inhparent = tree.oid join pg_catalog.pg_class p on p.oid = h.inhrelid and p.relispartition
 )
 select rel.oid::pg_catalog.text, pg_catalog.json_build_object(
   'Schema', nspname, 'Name', relname, 'Kind', relkind,
@@ -53,7 +56,7 @@ const columnsSQL = `
     'Element', case when b.typcategory = 'A' then b.typelem::pg_catalog.int8 else 0 end,
     'ElementCategory', e.typcategory,
     'UserType', a.atttypid >= 16384 or b.oid >= 16384 or b.typelem >= 16384,
-    'NotNull', a.attnotnull, 'Default', case when a.attgenerated = '' then pg_catalog.pg_get_expr(d.adbin, d.adrelid) end,
+    'NotNull', a.attnotnull, 'Default', case when a.attgenerated = '' then pg_catalog.pg_get_expr(d.adbin, 0) end,
     'DomainDefault', dom.def, 'Identity', a.attidentity, 'Generated', a.attgenerated <> '',
     'Sequence', (select pg_catalog.json_build_object('Schema', sn.nspname, 'Name', sc.relname)
       from pg_catalog.pg_depend p join pg_catalog.pg_class sc on sc.oid = p.objid and sc.relkind = 'S'

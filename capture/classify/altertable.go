@@ -4,8 +4,9 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/opmux/opmux/capture/catalog"
 	pg "github.com/pganalyze/pg_query_go/v6"
+
+	"github.com/opmux/opmux/capture/catalog"
 )
 
 // plainAlters are the ALTER TABLE commands that compute no values of rows.

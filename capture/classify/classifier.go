@@ -18,9 +18,10 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	pg "github.com/pganalyze/pg_query_go/v6"
+
 	"github.com/opmux/opmux/capture/catalog"
 	"github.com/opmux/opmux/event"
-	pg "github.com/pganalyze/pg_query_go/v6"
 )
 
 // Config configures a Classifier.
@@ -71,6 +72,8 @@ func (c *Classifier) Classify(ctx context.Context, in Input) (*Plan, error) {
 			return p, nil
 		}
 	}
+	// The plan keeps them, and the caller may use its slices again.
+	in.ParamOIDs, in.Schemas = slices.Clone(in.ParamOIDs), slices.Clone(in.Schemas)
 	plan, keep, err := c.classify(ctx, in, version)
 	if err == nil && plan.Kind == MustFail && in.Querier == nil {
 		// What is missing may just have been made: look at the counter first.
@@ -85,7 +88,6 @@ func (c *Classifier) Classify(ctx context.Context, in Input) (*Plan, error) {
 		return nil, err
 	}
 	if in.Querier == nil && keep && plan.CatalogVersion == version {
-		in.ParamOIDs, in.Schemas = slices.Clone(in.ParamOIDs), slices.Clone(in.Schemas)
 		c.plans.put(&in, plan, restarts)
 	}
 	return plan, nil
@@ -118,6 +120,9 @@ type job struct {
 	c    *Classifier
 	in   *Input
 	plan *Plan
+	// located is the text that the nodes' locations are places of: in.SQL, or the
+	// PREPARE around it.
+	located string
 	// grammar is the version of the grammar that parsed the statement.
 	grammar int32
 	// body is the text up to the statement's end, without its semicolon.
@@ -134,11 +139,12 @@ type job struct {
 }
 
 func newJob(ctx context.Context, c *Classifier, in *Input, version int64) *job {
-	j := &job{ctx: ctx, c: c, in: in, path: in.Schemas, views: map[string]bool{}}
+	j := &job{ctx: ctx, c: c, in: in, located: in.SQL, path: in.Schemas, views: map[string]bool{}}
 	if len(j.path) == 0 {
 		j.path = []string{"pg_catalog", "public"}
 	}
-	j.plan = &Plan{Kind: Pass, Class: event.ClassNone, SQL: in.SQL, CatalogVersion: version}
+	j.plan = &Plan{Kind: Pass, Class: event.ClassNone, SQL: in.SQL, CatalogVersion: version, in: *in}
+	j.plan.in.Querier = nil // it is the session's, for this moment
 	return j
 }
 
@@ -169,7 +175,7 @@ func (j *job) bare(kind Kind, reason string) *Plan {
 	return &Plan{
 		Kind: kind, Class: event.ClassNone, Reason: reason, SQL: j.in.SQL, Construct: j.plan.Construct,
 		ContextChanges: j.plan.ContextChanges, CatalogChanges: true, Barrier: true,
-		CatalogVersion: j.plan.CatalogVersion, TableRefs: j.plan.TableRefs, Tables: j.plan.Tables,
+		CatalogVersion: j.plan.CatalogVersion, TableRefs: j.plan.TableRefs, Tables: j.plan.Tables, in: j.plan.in,
 	}
 }
 
@@ -180,7 +186,7 @@ func (j *job) refused(r *Refusal) *Plan {
 		p.Diverged = []string{"*"}
 	}
 	if r.Position > 0 { // from a byte offset to characters
-		r.Position = 1 + utf8.RuneCountInString(j.in.SQL[:min(r.Position-1, len(j.in.SQL))])
+		r.Position = 1 + utf8.RuneCountInString(j.located[:min(r.Position-1, len(j.located))])
 	}
 	return p
 }

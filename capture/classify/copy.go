@@ -5,10 +5,11 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/opmux/opmux/capture/catalog"
-	"github.com/opmux/opmux/event"
 	pg "github.com/pganalyze/pg_query_go/v6"
 	"google.golang.org/protobuf/proto"
+
+	"github.com/opmux/opmux/capture/catalog"
+	"github.com/opmux/opmux/event"
 )
 
 // copy plans COPY in all its forms.
@@ -161,14 +162,14 @@ func (j *job) copyOptions(t *catalog.Table, st *pg.CopyStmt, columns []string) (
 	default:
 		return false, fmt.Errorf("COPY format %s: %w", format, errMustFail)
 	}
-	any := false
+	found := false
 	for _, name := range columns {
 		c := t.Column(name)
 		dated := mayBeDated(c)
-		any = any || dated
+		found = found || dated
 		p.copyColumns = append(p.copyColumns, dated)
 	}
-	if !any {
+	if !found {
 		p.copyColumns = nil
 	}
 	return freeze, nil

@@ -2,13 +2,13 @@ package classify
 
 import (
 	"errors"
-	"slices"
 	"strings"
+
+	pg "github.com/pganalyze/pg_query_go/v6"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/opmux/opmux/capture/catalog"
 	"github.com/opmux/opmux/event"
-	pg "github.com/pganalyze/pg_query_go/v6"
-	"google.golang.org/protobuf/proto"
 )
 
 // definitions are the statements that only define objects: they travel as text.
@@ -300,160 +300,4 @@ func (j *job) createView(st *pg.ViewStmt) error {
 	}
 	j.plan.Tables = []string{qualify(st.View, j.path)}
 	return nil
-}
-
-func (j *job) rename(st *pg.RenameStmt) error {
-	switch st.RenameType {
-	case pg.ObjectType_OBJECT_ROLE, pg.ObjectType_OBJECT_DATABASE, pg.ObjectType_OBJECT_TABLESPACE, pg.ObjectType_OBJECT_FOREIGN_SERVER,
-		pg.ObjectType_OBJECT_FDW, pg.ObjectType_OBJECT_EVENT_TRIGGER, pg.ObjectType_OBJECT_PUBLICATION, pg.ObjectType_OBJECT_SUBSCRIPTION:
-		return j.refuse("RENAME of a "+objectName(st.RenameType), -1, "it is each server's own", "Run it on each server directly.")
-	case pg.ObjectType_OBJECT_SCHEMA:
-		if st.Subname == "opmux" || st.Newname == "opmux" {
-			return j.never("RENAME of schema opmux", -1, "the name is opmux's own", "")
-		}
-	}
-	if st.Relation != nil {
-		return j.define(st.Relation)
-	}
-	return j.define()
-}
-
-func (j *job) alterOwner(st *pg.AlterOwnerStmt) error {
-	switch st.ObjectType {
-	case pg.ObjectType_OBJECT_DATABASE, pg.ObjectType_OBJECT_TABLESPACE, pg.ObjectType_OBJECT_FOREIGN_SERVER, pg.ObjectType_OBJECT_FDW,
-		pg.ObjectType_OBJECT_EVENT_TRIGGER, pg.ObjectType_OBJECT_PUBLICATION, pg.ObjectType_OBJECT_SUBSCRIPTION, pg.ObjectType_OBJECT_LARGEOBJECT:
-		return j.refuse("ALTER "+objectName(st.ObjectType)+" OWNER", -1, "it is each server's own", "Run it on each server directly.")
-	}
-	return j.define()
-}
-
-// relations are the object types whose names are relations.
-var relations = []pg.ObjectType{
-	pg.ObjectType_OBJECT_TABLE, pg.ObjectType_OBJECT_VIEW, pg.ObjectType_OBJECT_MATVIEW, pg.ObjectType_OBJECT_SEQUENCE, pg.ObjectType_OBJECT_INDEX,
-}
-
-// attached are the object types whose names end in the object's own, behind their table's.
-var attached = []pg.ObjectType{
-	pg.ObjectType_OBJECT_TRIGGER, pg.ObjectType_OBJECT_RULE, pg.ObjectType_OBJECT_POLICY, pg.ObjectType_OBJECT_COLUMN, pg.ObjectType_OBJECT_TABCONSTRAINT,
-}
-
-// rangeVar makes a relation's name of a list of parts.
-func rangeVar(parts []*pg.Node) *pg.RangeVar {
-	schema, rel := name(parts)
-	return &pg.RangeVar{Schemaname: schema, Relname: rel, Inh: true, Relpersistence: "p"}
-}
-
-func (j *job) drop(st *pg.DropStmt) error {
-	var touches []*pg.RangeVar
-	switch t := st.RemoveType; {
-	case slices.Contains(relations, t):
-		for _, o := range st.Objects {
-			touches = append(touches, rangeVar(o.GetList().GetItems()))
-		}
-	case slices.Contains(attached, t):
-		for _, o := range st.Objects {
-			if parts := o.GetList().GetItems(); len(parts) > 1 {
-				touches = append(touches, rangeVar(parts[:len(parts)-1]))
-			}
-		}
-	case t == pg.ObjectType_OBJECT_SCHEMA:
-		for _, o := range st.Objects {
-			if o.GetString_().GetSval() == "opmux" {
-				return j.never("DROP SCHEMA opmux", -1, "the schema is opmux's own", "")
-			}
-		}
-	case slices.Contains([]pg.ObjectType{
-		pg.ObjectType_OBJECT_EVENT_TRIGGER, pg.ObjectType_OBJECT_FDW, pg.ObjectType_OBJECT_FOREIGN_SERVER, pg.ObjectType_OBJECT_FOREIGN_TABLE,
-		pg.ObjectType_OBJECT_PUBLICATION, pg.ObjectType_OBJECT_ACCESS_METHOD,
-	}, t):
-		r := j.refuse("DROP "+objectName(t), -1, "it is each server's own", "Run it on each server directly.")
-		r.Always = t == pg.ObjectType_OBJECT_EVENT_TRIGGER
-		return r
-	}
-	if err := j.define(touches...); err != nil {
-		return err
-	}
-	if st.Concurrent && j.plan.Kind == DDL {
-		j.plan.Kind, j.plan.Reason = Standalone, "DDL outside of transactions"
-	}
-	return nil
-}
-
-func (j *job) comment(st *pg.CommentStmt) error {
-	parts := st.Object.GetList().GetItems()
-	switch {
-	case slices.Contains(relations, st.Objtype):
-		return j.define(rangeVar(parts))
-	case slices.Contains(attached, st.Objtype) && len(parts) > 1:
-		return j.define(rangeVar(parts[:len(parts)-1]))
-	case slices.Contains([]pg.ObjectType{pg.ObjectType_OBJECT_DATABASE, pg.ObjectType_OBJECT_ROLE, pg.ObjectType_OBJECT_TABLESPACE,
-		pg.ObjectType_OBJECT_LARGEOBJECT, pg.ObjectType_OBJECT_EVENT_TRIGGER, pg.ObjectType_OBJECT_SUBSCRIPTION, pg.ObjectType_OBJECT_PUBLICATION,
-		pg.ObjectType_OBJECT_FOREIGN_SERVER, pg.ObjectType_OBJECT_FDW}, st.Objtype):
-		return j.refuse("COMMENT ON "+objectName(st.Objtype), -1, "it is each server's own", "Run it on each server directly.")
-	}
-	return j.define()
-}
-
-// truncate plans TRUNCATE, with the tables that CASCADE takes along.
-func (j *job) truncate(st *pg.TruncateStmt) error {
-	var all []*catalog.Table
-	temp := 0
-	for _, n := range st.Relations {
-		t, err := j.target(n.GetRangeVar(), catalog.TriggerTruncate)
-		if err != nil {
-			return err
-		}
-		if t.Temp {
-			temp++
-		}
-		all = append(all, t)
-	}
-	switch {
-	case temp == len(all):
-		return j.temporary()
-	case temp > 0:
-		return j.refuse("TRUNCATE of temporary and other tables", -1, "temporary tables are on no backup", "Name them in statements of their own.")
-	}
-	if st.Behavior == pg.DropBehavior_DROP_CASCADE {
-		var err error
-		if all, err = j.referencing(all); err != nil {
-			return err
-		}
-	}
-	j.write(event.ClassText, "whole tables")
-	j.plan.Barrier, j.plan.ClientColumns = true, -1
-	j.plan.frozen = frozen{kind: freezeDDL, text: j.body}
-	for _, t := range all {
-		if err := j.finishWrite(t, nil); err != nil {
-			return err
-		}
-		if q := t.Qualified(); !slices.Contains(j.plan.Tables, q) {
-			j.plan.Tables = append(j.plan.Tables, q)
-		}
-	}
-	return nil
-}
-
-// referencing adds the tables that refer to tables, and so on.
-func (j *job) referencing(tables []*catalog.Table) ([]*catalog.Table, error) {
-	for i := 0; i < len(tables); i++ {
-		for _, fk := range tables[i].ReferencedBy {
-			if slices.ContainsFunc(tables, func(t *catalog.Table) bool { return t.Schema == fk.Schema && t.Name == fk.Table }) {
-				continue
-			}
-			t, err := j.lookup(fk.Schema, fk.Table)
-			if err != nil {
-				return nil, err
-			}
-			if err := j.writable(t, -1); err != nil {
-				return nil, err
-			}
-			if err := j.quiet(t, catalog.TriggerTruncate, -1); err != nil {
-				return nil, err
-			}
-			j.plan.TableRefs = append(j.plan.TableRefs, t)
-			tables = append(tables, t)
-		}
-	}
-	return tables, nil
 }

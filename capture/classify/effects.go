@@ -5,10 +5,11 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/opmux/opmux/capture/catalog"
 	pg "github.com/pganalyze/pg_query_go/v6"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
+
+	"github.com/opmux/opmux/capture/catalog"
 )
 
 // effects is what a statement sets off beside the rows of its own target.

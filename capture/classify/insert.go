@@ -4,9 +4,10 @@ import (
 	"fmt"
 	"slices"
 
+	pg "github.com/pganalyze/pg_query_go/v6"
+
 	"github.com/opmux/opmux/capture/catalog"
 	"github.com/opmux/opmux/event"
-	pg "github.com/pganalyze/pg_query_go/v6"
 )
 
 // maxDrawn bounds the values that one INSERT pins; one with more travels as rows.
@@ -307,7 +308,7 @@ func (i *inserting) upsert() ([]*catalog.Table, error) {
 	}
 	key := i.t.Identity(assigned)
 	if key == nil {
-		return nil, i.noKey("ON CONFLICT DO UPDATE", i.t, assigned)
+		return nil, i.noKey("ON CONFLICT DO UPDATE", i.t)
 	}
 	touched, err := i.cascades(i.t, assigned, false)
 	if err != nil {

@@ -4,9 +4,10 @@ import (
 	"fmt"
 	"slices"
 
+	pg "github.com/pganalyze/pg_query_go/v6"
+
 	"github.com/opmux/opmux/capture/catalog"
 	"github.com/opmux/opmux/event"
-	pg "github.com/pganalyze/pg_query_go/v6"
 )
 
 func (j *job) update(n *pg.Node, st *pg.UpdateStmt) error {
@@ -115,14 +116,14 @@ func (j *job) unsafeUpdate(st *pg.UpdateStmt, t *catalog.Table, s scope) (string
 func (j *job) updateRows(t *catalog.Table, st *pg.UpdateStmt, assigned []string, why string) error {
 	key := t.Identity(assigned)
 	if key == nil {
-		return j.noKey("UPDATE", t, assigned)
+		return j.noKey("UPDATE", t)
 	}
 	columns := slices.DeleteFunc(slices.Clone(assigned), func(c string) bool { return t.Column(c).Generated })
 	return j.rows(t, st.Relation, event.ActionUpdate, key.Columns, columns, st.ReturningList, why)
 }
 
 // noKey refuses a statement whose rows cannot be found again.
-func (j *job) noKey(what string, t *catalog.Table, assigned []string) error {
+func (j *job) noKey(what string, t *catalog.Table) error {
 	if t.Identity(nil) != nil {
 		return j.refuse(what+" of key columns of "+t.Qualified(), -1, "afterwards the rows cannot be told from the ones before",
 			"Name one row by all columns of its key, as constants or parameters, and set plain values.")
@@ -170,7 +171,7 @@ func (j *job) delete(n *pg.Node, st *pg.DeleteStmt) error {
 func (j *job) deleteRows(t *catalog.Table, st *pg.DeleteStmt, why string) error {
 	key := t.Identity(nil)
 	if key == nil {
-		return j.noKey("DELETE", t, nil)
+		return j.noKey("DELETE", t)
 	}
 	return j.rows(t, st.Relation, event.ActionDelete, key.Columns, nil, st.ReturningList, why)
 }
@@ -190,7 +191,7 @@ func (j *job) unpinned(t *catalog.Table, where *pg.Node, others []*pg.Node, with
 	}
 	var pinned []string
 	for _, c := range conjuncts(where) {
-		column, ok, err := j.equality(t, c, s)
+		column, ok, err := j.equality(c, s)
 		if err != nil {
 			return "", err
 		}
@@ -225,7 +226,7 @@ func conjuncts(n *pg.Node) []*pg.Node {
 
 // equality recognises column = constant or parameter, of types under which the
 // column's unique index leaves at most one row.
-func (j *job) equality(t *catalog.Table, n *pg.Node, s scope) (column string, ok bool, err error) {
+func (j *job) equality(n *pg.Node, s scope) (column string, ok bool, err error) {
 	e := n.GetAExpr()
 	if e == nil || e.Kind != pg.A_Expr_Kind_AEXPR_OP {
 		return "", false, nil

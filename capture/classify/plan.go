@@ -120,13 +120,15 @@ type Plan struct {
 	copyFormat  copyFormat
 
 	frozen frozen
+	// in is what the plan was made of, for Recheck.
+	in Input
 }
 
 // SequenceRef names a sequence that a statement may draw from.
 type SequenceRef struct{ Schema, Name string }
 
 // Refusal says why a statement cannot be carried, and the way out.
-type Refusal struct {
+type Refusal struct { //nolint:errname // a part of a plan first, an error second
 	Construct, Reason, Hint string
 	// Position is the 1-based character of the construct in the statement, 0 for none.
 	Position int

@@ -4,10 +4,10 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
-	"unicode/utf8"
+
+	pg "github.com/pganalyze/pg_query_go/v6"
 
 	"github.com/opmux/opmux/event"
-	pg "github.com/pganalyze/pg_query_go/v6"
 )
 
 // prepare plans PREPARE name (types) AS statement: the statement inside is
@@ -28,7 +28,7 @@ func (j *job) prepare(st *pg.PrepareStmt) error {
 		}
 	}
 	inner := newJob(j.ctx, j.c, &in, j.plan.CatalogVersion)
-	inner.grammar = j.grammar
+	inner.grammar, inner.located = j.grammar, j.in.SQL
 	plan, err := inner.run(&pg.RawStmt{Stmt: st.Query})
 	if err != nil {
 		return err
@@ -44,10 +44,7 @@ func (j *job) prepare(st *pg.PrepareStmt) error {
 	switch plan.Kind {
 	case Pass, Draw, Write:
 		p.SQL = j.body[:at] + plan.SQL
-	case Refused:
-		if plan.Refusal.Position > 0 {
-			plan.Refusal.Position += utf8.RuneCountInString(j.body[:at])
-		}
+	case Refused: // the policy decides
 	default:
 		return fmt.Errorf("PREPARE of such a statement: %w", errMustFail)
 	}
@@ -125,7 +122,7 @@ func constantParam(n *pg.Node) (event.Param, bool) {
 	return event.Param{}, false
 }
 
-// BindArgs, on the inner plan of a PREPARE, returns the plan for one EXECUTE,
+// BindArgs returns, for the inner plan of a PREPARE, the plan of one EXECUTE,
 // whose Args are its parameters: the plan itself, or a refusal where they would
 // have to be published and are not plain constants of the declared types.
 func (p *Plan) BindArgs(exec *Plan) *Plan {

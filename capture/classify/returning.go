@@ -4,9 +4,10 @@ import (
 	"slices"
 	"strings"
 
+	pg "github.com/pganalyze/pg_query_go/v6"
+
 	"github.com/opmux/opmux/capture/catalog"
 	"github.com/opmux/opmux/event"
-	pg "github.com/pganalyze/pg_query_go/v6"
 )
 
 // images says how the hidden columns of a rows plan become row images.

@@ -3,12 +3,14 @@ package classify
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
+	pg "github.com/pganalyze/pg_query_go/v6"
+
 	"github.com/opmux/opmux/capture/catalog"
 	"github.com/opmux/opmux/event"
-	pg "github.com/pganalyze/pg_query_go/v6"
 )
 
 // draw notes the sequence of a call of nextval.
@@ -150,7 +152,7 @@ func (j *job) lookup(schema, rel string) (*catalog.Table, error) {
 // it moves a sequence.
 func (j *job) finishRead() error {
 	j.plan.ContextChanges = j.plan.ContextChanges || j.eff.context
-	j.plan.Sequences = sequences(j.eff.draws)
+	j.plan.Sequences = sequences(append(slices.Clone(j.plan.Sequences), j.eff.draws...))
 	if len(j.plan.Sequences) > 0 {
 		j.plan.Kind, j.plan.Class, j.plan.Reason = Draw, event.ClassPinned, "draws from a sequence"
 	}

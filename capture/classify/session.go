@@ -92,9 +92,6 @@ func (j *job) discard(st *pg.DiscardStmt) error {
 	return nil
 }
 
-// cursorHold is CURSOR_OPT_HOLD of the server.
-const cursorHold = 0x0020
-
 // cursor plans DECLARE, whose query runs piecemeal as it is fetched.
 func (j *job) cursor(st *pg.DeclareCursorStmt) error {
 	j.plan.Name = st.Portalname

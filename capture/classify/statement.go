@@ -3,9 +3,10 @@ package classify
 import (
 	"strings"
 
-	"github.com/opmux/opmux/event"
 	pg "github.com/pganalyze/pg_query_go/v6"
 	"google.golang.org/protobuf/proto"
+
+	"github.com/opmux/opmux/event"
 )
 
 // statement plans one statement by its kind. What is not listed, here or among

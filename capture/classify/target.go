@@ -6,8 +6,9 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/opmux/opmux/capture/catalog"
 	pg "github.com/pganalyze/pg_query_go/v6"
+
+	"github.com/opmux/opmux/capture/catalog"
 )
 
 // asRefusal is errors.As for refusals.
@@ -43,10 +44,10 @@ func (j *job) resolve(rv *pg.RangeVar) (*catalog.Table, error) {
 	if err != nil {
 		return nil, err
 	}
-	switch {
-	case t.Schema == "opmux":
+	switch t.Schema {
+	case "opmux":
 		return nil, j.never("writing "+t.Qualified(), rv.Location, "schema opmux is opmux's own", "")
-	case t.Schema == "pg_catalog" || t.Schema == "information_schema" || t.Schema == "pg_toast":
+	case "pg_catalog", "information_schema", "pg_toast":
 		return nil, j.refuse("writing system catalogue "+t.Qualified(), rv.Location, "the catalogue is the server's own", "Use DDL.")
 	}
 	return t, nil

@@ -4,8 +4,9 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/opmux/opmux/capture/catalog"
 	pg "github.com/pganalyze/pg_query_go/v6"
+
+	"github.com/opmux/opmux/capture/catalog"
 )
 
 // OIDs of built-in types that rules here speak of.
