@@ -147,4 +147,3 @@ func dsnProblem(err error) string {
 	}
 	return "it cannot be parsed"
 }
-
