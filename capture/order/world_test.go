@@ -137,22 +137,26 @@ type txn struct {
 
 func (w *world) begin(id int) *txn {
 	w.t.Helper()
-	conn := w.pg.Connect(w.t, w.db)
-	tx := write(byte(id))
-	tx.ID = event.TxID(uuid.New())
-	for _, sql := range []string{"BEGIN", fmt.Sprintf("INSERT INTO t VALUES (%d)", id)} {
-		if _, err := conn.Exec(context.Background(), sql); err != nil {
-			w.t.Fatal(err)
-		}
-	}
-	p := &tx.Postgres
-	err := conn.QueryRow(context.Background(), `SELECT pg_current_xact_id()::text::bigint, pg_backend_pid(),
-		(SELECT (extract(epoch FROM backend_start) * 1000000)::bigint FROM pg_stat_activity WHERE pid = pg_backend_pid()),
-		pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::bigint`).Scan(&p.XID, &p.BackendPID, &p.BackendStart, &p.ProbeLSN)
+	x, err := insert(w.pg.Connect(w.t, w.db), id)
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	return &txn{conn: conn, Transaction: tx}
+	return x
+}
+
+// insert begins a transaction that inserts a row, and probes it.
+func insert(conn *pgx.Conn, id int) (*txn, error) {
+	x := &txn{conn: conn, Transaction: write(byte(id))}
+	x.ID = event.TxID(uuid.New())
+	for _, sql := range []string{"BEGIN", fmt.Sprintf("INSERT INTO t VALUES (%d)", id)} {
+		if _, err := conn.Exec(context.Background(), sql); err != nil {
+			return nil, err
+		}
+	}
+	p := &x.Postgres
+	return x, conn.QueryRow(context.Background(), `SELECT pg_current_xact_id()::text::bigint, pg_backend_pid(),
+		(SELECT (extract(epoch FROM backend_start) * 1000000)::bigint FROM pg_stat_activity WHERE pid = pg_backend_pid()),
+		pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::bigint`).Scan(&p.XID, &p.BackendPID, &p.BackendStart, &p.ProbeLSN)
 }
 
 func (x *txn) commit() error {

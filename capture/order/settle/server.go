@@ -140,8 +140,8 @@ func (s *Server) Close() error {
 	return nil
 }
 
-// identitySQL: the checkpointer is started before recovery, in each start of the
-// server and after the crash of a backend, which leaves the postmaster's start as
+// identitySQL: the checkpointer is started before recovery (in PostgreSQL 14 and
+// older right behind it), in each start of the server and after the crash of a backend, which leaves the postmaster's start as
 // it was. Seeing it takes pg_monitor.
 //
 // A checkpoint whose redo position is its own was made while nobody else wrote,
