@@ -73,6 +73,7 @@ const (
 	dialTimeout     = 3 * time.Second
 	requestOverhead = 5 * time.Second
 	metadataMinAge  = 250 * time.Millisecond
+	connectionIdle  = 5 * time.Minute // the first commit after a pause should not wait for a connection
 	missingAfter    = 5 * time.Second // a topic that is gone this long is deleted
 )
 
@@ -89,6 +90,7 @@ func (c Config) options() ([]kgo.Opt, error) {
 		kgo.SeedBrokers(c.Brokers...),
 		kgo.DialTimeout(dialTimeout),
 		kgo.RequestTimeoutOverhead(requestOverhead),
+		kgo.ConnIdleTimeout(connectionIdle),
 		kgo.RetryBackoffFn(backoff),
 		kgo.MetadataMinAge(metadataMinAge),
 		kgo.ConsiderMissingTopicDeletedAfter(missingAfter),

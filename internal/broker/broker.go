@@ -1,7 +1,7 @@
 // Package broker is the embedded Kafka-protocol broker behind `opmux broker`,
 // for demonstrations and tests: one node that keeps what it acknowledged in a
 // directory, also through SIGKILL. It is no substitute for Apache Kafka: there
-// is one replica, and every record is held in memory as well.
+// is one node and one copy.
 package broker
 
 import (
