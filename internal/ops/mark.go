@@ -23,15 +23,24 @@ func alive(h topics.Heartbeat, now time.Time) bool { return now.Sub(h.Time) < si
 
 // publishMark appends a Mark to a source's topic and returns its offset.
 func (k *kafka) publishMark(ctx context.Context, source string, m *event.Mark) (int64, error) {
-	value, err := k.codec.EncodeRecord(&event.Record{Agent: operator, Body: m})
-	if err != nil {
-		return 0, fmt.Errorf("encoding a Mark: %w", err)
-	}
 	producer, err := topics.NewProducer(ctx, k.Config)
 	if err != nil {
 		return 0, err
 	}
-	defer func() { _ = producer.Close() }()
+	defer func() { _ = producer.Close() }() // the record is acknowledged, or an error says more
+	_, offset, err := k.produce(ctx, producer, source, &event.Record{Agent: operator, Body: m})
+	if err != nil {
+		return 0, fmt.Errorf("publishing a Mark: %w", err)
+	}
+	return offset, nil
+}
+
+// produce appends a record and returns its bytes and its offset.
+func (k *kafka) produce(ctx context.Context, producer *topics.Producer, source string, rec *event.Record) ([]byte, int64, error) {
+	value, err := k.codec.EncodeRecord(rec)
+	if err != nil {
+		return nil, 0, fmt.Errorf("encoding a record: %w", err)
+	}
 	type answer struct {
 		offset int64
 		err    error
@@ -40,12 +49,9 @@ func (k *kafka) publishMark(ctx context.Context, source string, m *event.Mark) (
 	producer.Produce(k.Names().Ops(source), []byte(source), value, nil, func(offset int64, err error) { done <- answer{offset, err} })
 	select {
 	case a := <-done:
-		if a.err != nil {
-			return 0, fmt.Errorf("publishing a Mark: %w", a.err)
-		}
-		return a.offset, nil
+		return value, a.offset, a.err
 	case <-ctx.Done():
-		return 0, fmt.Errorf("publishing a Mark: kafka at %v does not take records: %w", k.Brokers, ctx.Err())
+		return nil, 0, fmt.Errorf("kafka at %v does not take records: %w", k.Brokers, ctx.Err())
 	}
 }
 

@@ -2,6 +2,7 @@ package ops
 
 import (
 	"encoding/json"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -165,6 +166,29 @@ func TestInDoubtIsListedAndSettled(t *testing.T) {
 	}
 	if list := lines(t, b.must("tail", "--config", b.agent, "--json")); list[1].Outcome != "committed" {
 		t.Errorf("got %+v", list[1])
+	}
+}
+
+func TestSettlingWhatADeadAgentLeft(t *testing.T) {
+	b := newBench(t).withTopics()
+	epoch := b.fence("a1")
+	offset, _ := b.intent("a1", "CREATE TABLE public.t (id int PRIMARY KEY)")
+	settle := []string{"indoubt", "settle", "--config", b.agent, "--source", "orders", "--as", "committed", "--offset", fmt.Sprint(offset)}
+	h := topics.Heartbeat{Role: topics.RoleAgent, Source: "orders", Name: "a1", Epoch: epoch, Gate: "recorded", Time: time.Now().Add(time.Minute)}
+	b.beat(h)
+	if out := b.must("indoubt", "list", "--config", b.agent); !strings.Contains(out, "nothing is in doubt") {
+		t.Errorf("the agent lives: %s", out)
+	}
+	b.fails(exit.Runtime, "has not ended", settle...)
+	h.Time = time.Now().Add(-time.Minute)
+	b.beat(h)
+	if out := b.must("indoubt", "list", "--config", b.agent); !strings.Contains(out, "agent a1 is silent") {
+		t.Error(out)
+	}
+	b.must(settle...)
+	b.must("replay", "--config", b.worker, "--from", "beginning") // the chains are whole
+	if rows := b.pg.Query(t, b.target, "SELECT count(*) FROM t"); rows[0][0] != "0" {
+		t.Errorf("got %v", rows)
 	}
 }
 

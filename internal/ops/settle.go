@@ -6,10 +6,13 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/google/uuid"
+
 	"github.com/opmux/opmux/capture/order"
 	"github.com/opmux/opmux/event"
 	"github.com/opmux/opmux/internal/config"
 	"github.com/opmux/opmux/internal/exit"
+	"github.com/opmux/opmux/schema/avro"
 	"github.com/opmux/opmux/topics"
 )
 
@@ -74,6 +77,9 @@ func settleIntent(ctx context.Context, stdio IO, f *config.File, source string, 
 		return err
 	}
 	defer func() { _ = producer.Close() }() // what it wrote is acknowledged
+	if err := k.endSilent(ctx, producer, source, event.EpochRef{Agent: ref.Agent, Epoch: ref.Epoch}); err != nil {
+		return k.unreachable(err)
+	}
 	if err := order.SettleAt(ctx, producer, k.Config, k.codec, source, offset, commit); err != nil {
 		return k.unreachable(err)
 	}
@@ -134,4 +140,46 @@ func (k *kafka) outcomeOf(ctx context.Context, source string, offset int64, ref 
 		return nil
 	})
 	return known, err
+}
+
+// endSilent ends an epoch whose agent is dead, as a live agent would after ten
+// silent seconds: there may be none that could. The agent, were it only frozen,
+// reads that and says nothing more in this epoch. A live agent's epoch is left
+// alone, and settling then refused, since its session knows better.
+func (k *kafka) endSilent(ctx context.Context, producer *topics.Producer, source string, ref event.EpochRef) error {
+	beats, err := k.heartbeats(ctx)
+	if err != nil {
+		return err
+	}
+	for _, h := range beats {
+		if h.Role == topics.RoleAgent && h.Source == source && h.Name == ref.Agent && h.Epoch == ref.Epoch && alive(h, now()) {
+			return nil
+		}
+	}
+	var primary event.Primary
+	err = k.each(ctx, source, ref.Epoch, ref.Epoch+1, func(_ topics.Message, rec *event.Record) error {
+		if f, ok := rec.Body.(*event.Fence); ok {
+			primary = f.Primary // agents take the newest FENCE's for the stream's
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	id := uuid.New()
+	fence := &event.Record{Agent: "operator-" + id.String(), Body: &event.Fence{
+		Instance: id, Gate: order.GateRecorded, Ended: []event.EpochRef{ref}, LowestReader: event.ReaderVersion, Primary: primary,
+	}}
+	opening, epoch, err := k.produce(ctx, producer, source, fence)
+	if err != nil {
+		return fmt.Errorf("ending epoch %d of agent %s: %w", ref.Epoch, ref.Agent, err)
+	}
+	_, _, err = k.produce(ctx, producer, source, &event.Record{
+		Agent: fence.Agent, Epoch: epoch, N: 1, Prev: avro.Hash(opening),
+		Body: &event.Fence{Instance: id, Clean: true, Gate: order.GateRecorded, LowestReader: event.ReaderVersion, Primary: primary},
+	})
+	if err != nil {
+		return fmt.Errorf("closing the operator's epoch: %w", err)
+	}
+	return nil
 }
