@@ -125,7 +125,7 @@ func (a *agent) chunked(n int, chunk func(i int) []event.Operation, last ...even
 
 func TestChunkedTransaction(t *testing.T) {
 	r := newRig(t)
-	r.pg.Exec(t, r.db, "CREATE TABLE t (id serial PRIMARY KEY, v text)", "CREATE TABLE other (id int)")
+	r.pg.Exec(t, r.db, "CREATE TABLE t (id serial PRIMARY KEY, v text)", "CREATE TABLE other (id int)", "CREATE SEQUENCE s")
 	a := r.agent("a1")
 	save := func(kind event.OpKind) event.Operation { return event.Operation{Kind: kind, Text: `a "b"`} }
 	tx := a.chunked(3, func(i int) []event.Operation {
@@ -142,7 +142,7 @@ func TestChunkedTransaction(t *testing.T) {
 	a.chunked(1, func(int) []event.Operation { return []event.Operation{text("INSERT INTO t (v) VALUES ('open')")} })
 	aborted := a.chunked(1, func(int) []event.Operation {
 		op := text("INSERT INTO t (v) VALUES ('aborted')")
-		op.Sequences = []event.SequenceMark{{Schema: "public", Name: "t_id_seq", Value: 77, Ascending: true}}
+		op.Sequences = []event.SequenceMark{{Schema: "public", Name: "s", Value: 77, Ascending: true}}
 		return []event.Operation{op}
 	})
 	aborted.Intent = true
@@ -153,7 +153,7 @@ func TestChunkedTransaction(t *testing.T) {
 	}
 	r.want("SELECT v FROM t ORDER BY id", "kept c1 c2 c3 last")
 	r.want("SELECT count(*) FROM other", "3")
-	r.want("SELECT last_value FROM t_id_seq", "77")
+	r.want("SELECT last_value FROM s", "77")
 	d := r.digests()[offset]
 	if len(d.Operations) != 4 || d.Operations[2].Index != 5 || d.Operations[2].Affected != 3 {
 		t.Fatalf("digests: %+v", d)
