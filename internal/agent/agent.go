@@ -261,7 +261,7 @@ func (a *agent) epochs(ctx, ledgers context.Context) error {
 		l := a.ledger.Load()
 		err := l.Run(ledgers)
 		if ctx.Err() != nil || ledgers.Err() != nil {
-			return nil
+			return nil //nolint:nilerr // the agent is stopping, and closeEpoch tells what went wrong
 		}
 		a.unready("the epoch has ended")
 		a.ledger.Store(nil)
@@ -279,9 +279,6 @@ func (a *agent) epochs(ctx, ledgers context.Context) error {
 			return err
 		}
 		if err := a.keepTrying(ctx, "epoch", a.openEpoch); err != nil {
-			if ctx.Err() != nil {
-				return nil
-			}
 			return err
 		}
 	}
