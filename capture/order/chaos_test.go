@@ -71,6 +71,9 @@ func (w *world) mustBeChained() {
 	heads := map[event.EpochRef]head{}
 	for i, r := range w.records() {
 		ref := event.EpochRef{Agent: r.Agent, Epoch: r.Epoch}
+		if r.Body.Kind() == event.KindMark && len(r.Prev) == 0 {
+			continue // a command's
+		}
 		if r.N == 0 {
 			ref.Epoch = int64(i)
 		} else if h := heads[ref]; r.N != h.n+1 || !bytes.Equal(r.Prev, h.hash) {

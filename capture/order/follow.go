@@ -128,16 +128,15 @@ func (l *Ledger) readRecord(offset int64, rec *event.Record) error {
 	if err != nil {
 		return err
 	}
+	if !l.opened || offset <= l.line.epoch {
+		return nil // from before this epoch: nobody waits for it
+	}
 	switch b := rec.Body.(type) {
 	case *event.Fence:
 		l.settling.wake()
-		if offset > l.line.epoch {
-			l.fenced(offset, rec, b)
-		}
+		l.fenced(offset, rec, b)
 	case *event.Mark:
-		if offset > l.line.epoch {
-			l.marked(b)
-		}
+		l.marked(b)
 	}
 	return nil
 }

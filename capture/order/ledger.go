@@ -52,6 +52,7 @@ type Ledger struct {
 	closed   bool
 	closeErr error
 
+	opened  bool // the FENCE is written; set before Run
 	quiet   bool // without heartbeats: an operator's
 	readers readers
 	started int64 // since when the primary runs: Identity.Started

@@ -159,13 +159,9 @@ func TestMarksAreAnsweredBehindTickets(t *testing.T) {
 			a := w.agent("a1", gate)
 			x := w.begin(1)
 			ticket := a.ticket(x.Transaction)
-			ask := &event.Mark{ID: uuid.New(), Phase: event.MarkAsk}
-			value, err := testCodec.EncodeRecord(&event.Record{Agent: "wait", Body: ask})
-			if err != nil {
-				t.Fatal(err)
-			}
-			a.producer.Produce(w.kafka.Names().Ops("orders"), []byte("orders"), value, nil, func(int64, error) {})
+			ask := event.Mark{ID: uuid.New(), Phase: event.MarkAsk}
 			taken := a.High()
+			w.ask(a, ask)
 			testkit.Eventually(t, 5*time.Second, func() error {
 				if a.High() == taken {
 					return errors.New("no answer")

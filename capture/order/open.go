@@ -261,6 +261,7 @@ func (l *Ledger) writeFence(ctx context.Context, f *event.Fence) error {
 		return fmt.Errorf("writing the FENCE: %w", err)
 	}
 	l.line.start(epoch, value)
+	l.opened = true
 	return nil
 }
 

@@ -256,6 +256,32 @@ func TestRestartScansFromTheHeartbeat(t *testing.T) {
 	b.close()
 }
 
+// An agent that has to read the topic from its beginning acts on nothing that was
+// said before it.
+func TestOpenActsOnNothingOld(t *testing.T) {
+	w := newWorld(t)
+	for range 2 {
+		a := w.agent("a1", GateRecorded)
+		a.commit(int(a.Epoch()))
+		a.producer.RemoveHeartbeat("agent/orders/a1")
+		w.ask(a, event.Mark{Phase: event.MarkAsk})
+		a.crash()
+	}
+	before := len(w.records())
+	a := w.agent("a1", GateRecorded)
+	a.commit(1000)
+	a.close()
+	if a.Epoch() < int64(before) {
+		t.Errorf("the epoch opened at %d, before %d", a.Epoch(), before)
+	}
+	for _, r := range w.records()[a.Epoch():] {
+		if r.Body.Kind() == event.KindMark {
+			t.Error("an old Mark was answered")
+		}
+	}
+	w.mustBeChained()
+}
+
 func TestManySessionsOfTwoAgents(t *testing.T) {
 	w := newWorld(t)
 	agents := []*agent{w.agent("a1", GateRecorded), w.agent("a2", GateRecorded)}

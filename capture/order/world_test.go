@@ -289,3 +289,17 @@ func (w *world) awaitNoneOpen() {
 		return nil
 	})
 }
+
+// ask appends a Mark as commands do, outside of any epoch, and waits for it.
+func (w *world) ask(a *agent, m event.Mark) {
+	w.t.Helper()
+	value, err := testCodec.EncodeRecord(&event.Record{Agent: "operator", Body: &m})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	a.producer.Produce(w.kafka.Names().Ops("orders"), []byte("orders"), value, nil, func(_ int64, err error) { done <- err })
+	if err := <-done; err != nil {
+		w.t.Fatal(err)
+	}
+}
