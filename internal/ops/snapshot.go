@@ -276,8 +276,29 @@ func (s *snapshot) finish(ctx context.Context, target *pgx.Conn, source *pgcopy.
 	if _, err := target.Exec(ctx, "ANALYZE"); err != nil {
 		s.say("warning: ANALYZE on the target: %v", err)
 	}
-	fmt.Fprintf(s.stdio.Out, "target %s holds source %s as of offset %d: %s, %d rows in %s; start or go on with its apply-worker\n",
-		s.worker.Target, s.agent.Source, s.start, counted(len(source.Tables()), "table"), done.Rows.Load(), now().Sub(s.began).Round(100*time.Millisecond))
+	fmt.Fprintf(s.stdio.Out, "target %s holds source %s as of offset %d: %s, %d rows in %s; %s\n",
+		s.worker.Target, s.agent.Source, s.start, counted(len(source.Tables()), "table"), done.Rows.Load(),
+		now().Sub(s.began).Round(100*time.Millisecond), s.next(ctx))
+}
+
+// next says what to do with the target's worker: one that had begun too early,
+// and stopped on what the target did not have yet, has to be started again.
+func (s *snapshot) next(ctx context.Context) string {
+	beats, err := s.heartbeats(ctx)
+	if err != nil {
+		return "start its apply-worker"
+	}
+	advice := "start its apply-worker"
+	for _, h := range sortedBeats(beats) {
+		if h.Role != topics.RoleWorker || h.Target != s.worker.Target || !alive(h, now()) {
+			continue
+		}
+		if stoppedOnError(h) {
+			return fmt.Sprintf("restart apply-worker %s, which had stopped: %s", h.Name, h.LastError)
+		}
+		advice = "its apply-worker goes on from there"
+	}
+	return advice
 }
 
 func sizeText(n int64) string {
