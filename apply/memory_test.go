@@ -5,8 +5,6 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
-	"os"
-	"os/exec"
 	"runtime"
 	"strconv"
 	"strings"
@@ -14,8 +12,6 @@ import (
 	"time"
 
 	"github.com/opmux/opmux/event"
-	"github.com/opmux/opmux/schema/avro"
-	"github.com/opmux/opmux/topics"
 )
 
 // TestI7MemoryIsBoundedWhateverTheSize applies a transaction of 60 MB in a
@@ -36,10 +32,7 @@ func TestI7MemoryIsBoundedWhateverTheSize(t *testing.T) {
 		}
 		return []event.Operation{op}
 	}, event.Operation{Kind: event.OpCopy, Data: line}))
-	child := exec.CommandContext(t.Context(), os.Args[0], "-test.run", "^TestChildWorker$", "-test.v")
-	child.Env = append(os.Environ(), "OPMUX_TEST_BROKERS="+strings.Join(r.kafka.Brokers, ","),
-		"OPMUX_TEST_DSN="+r.pg.DSN(r.db), "OPMUX_TEST_END="+strconv.FormatInt(r.end(), 10))
-	out, err := child.CombinedOutput()
+	out, err := r.child("OPMUX_TEST_END=" + strconv.FormatInt(r.end(), 10)).CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
@@ -53,31 +46,6 @@ func TestI7MemoryIsBoundedWhateverTheSize(t *testing.T) {
 		t.Fatalf("applying a transaction of 60 MB took %d MiB", peak)
 	}
 	r.want("SELECT count(*) FROM t", "61")
-}
-
-// TestChildWorker is not a test but the process that the one above starts.
-func TestChildWorker(t *testing.T) {
-	brokers := os.Getenv("OPMUX_TEST_BROKERS")
-	if brokers == "" {
-		return
-	}
-	end, err := strconv.ParseInt(os.Getenv("OPMUX_TEST_END"), 10, 64)
-	if err != nil {
-		t.Fatal(err)
-	}
-	w, err := New(Config{Target: "standby", DSN: os.Getenv("OPMUX_TEST_DSN"), Sources: []string{"orders"}},
-		Deps{Topics: topics.Config{Brokers: strings.Split(brokers, ","), Prefix: "opmux"}, Codec: avro.New()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	peak := make(chan uint64)
-	go func() { peak <- peakHeap(ctx) }()
-	if err := w.RunUntil(t.Context(), map[string]int64{"orders": end}); err != nil {
-		t.Fatal(err)
-	}
-	cancel()
-	fmt.Printf("peak MiB: %d\n", <-peak>>20)
 }
 
 func peakHeap(ctx context.Context) uint64 {
