@@ -171,8 +171,12 @@ func (t *Ticket) Aborted() {
 }
 
 // Unknown tells that the connection to the primary was lost before the answer to
-// COMMIT, or that for any other reason nobody knows how the transaction ended.
+// COMMIT, or that for any other reason nobody knows how the transaction ended. On
+// a nil ticket it does nothing.
 func (t *Ticket) Unknown() {
+	if t == nil {
+		return // nothing was recorded
+	}
 	if _, first := t.resolve(); first {
 		t.ledger.settleOwn(t)
 	}

@@ -210,6 +210,7 @@ func (s *Session) commitSimple(ctx context.Context, p part, e *entry) (bool, err
 	if err != nil {
 		return false, err
 	}
+	defer ticket.Unknown() // should a panic come between: the first end counts
 	if refused {
 		return false, s.rollbackWrapped(ctx, false)
 	}
@@ -291,6 +292,7 @@ func (s *Session) commitWrapped(ctx context.Context, extended bool) error {
 	if err != nil {
 		return err
 	}
+	defer ticket.Unknown() // should a panic come between: the first end counts
 	if refused {
 		return s.rollbackWrapped(ctx, extended)
 	}

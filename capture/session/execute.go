@@ -218,6 +218,7 @@ func (s *Session) commitExtended(ctx context.Context, m pgwire.Message, plan *cl
 	if err != nil {
 		return err
 	}
+	defer ticket.Unknown() // should a panic come between: the first end counts
 	if refused {
 		return s.failCommit()
 	}

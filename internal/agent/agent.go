@@ -270,16 +270,23 @@ func (a *agent) epochs(ctx, ledgers context.Context) error {
 			return err
 		}
 		a.log.Warn("epoch ended; another one is opened", zap.Error(err))
-		closing, cancel := context.WithTimeout(ctx, a.cfg.Gate.Timeout)
-		if err := l.Close(closing); err != nil {
-			a.log.Debug("closing an ended epoch", zap.Error(err))
-		}
-		cancel()
-		if err := a.producer.Reset(); err != nil {
-			return err
-		}
+		a.endEpoch(ctx, l)
 		if err := a.keepTrying(ctx, "epoch", a.openEpoch); err != nil {
 			return err
 		}
+	}
+}
+
+// endEpoch closes an epoch that has ended by itself. Under gate none what is
+// still on its way is committed and recorded nowhere else, so it is waited for
+// without a bound; under recorded the next epoch settles what is open.
+func (a *agent) endEpoch(ctx context.Context, l *order.Ledger) {
+	if a.cfg.Gate.Mode != order.GateNone {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, a.cfg.Gate.Timeout)
+		defer cancel()
+	}
+	if err := l.Close(ctx); err != nil {
+		a.log.Info("an ended epoch was not closed cleanly", zap.Error(err))
 	}
 }
