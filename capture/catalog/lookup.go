@@ -10,7 +10,8 @@ import (
 )
 
 // tableSQL describes the first relation of a name in a list of schemas: its OID,
-// and everything else as JSON, which doubles as its fingerprint. Only built-in
+// everything else as JSON, which doubles as its fingerprint, and the defaults of
+// its columns, whose printed form depends on search_path. Only built-in
 // names are used and all are qualified, since it also runs on sessions with a
 // search_path of their own. It takes no lock on the relation: waiting for DDL of
 // another session here, in the agent's name, would hide deadlocks from the
@@ -46,17 +47,27 @@ select rel.oid::pg_catalog.text, pg_catalog.json_build_object(
   'ForeignKeys', (` + foreignSQL("x.conrelid", "x.confrelid") + `),
   'ReferencedBy', (` + foreignSQL("x.confrelid", "x.conrelid") + `),
   'VolatileFunctions', (` + volatileSQL + `)
-)::pg_catalog.text
+)::pg_catalog.text,
+(select pg_catalog.json_object_agg(a.attname, pg_catalog.pg_get_expr(d.adbin, 0))::pg_catalog.text
+ from pg_catalog.pg_attrdef d join pg_catalog.pg_attribute a on a.attrelid = d.adrelid and a.attnum = d.adnum
+ where d.adrelid = rel.oid and a.attgenerated = '')
 from rel`
+
+// typeSQL names a column's type in a way that does not depend on search_path.
+const typeSQL = `
+  select case when z.oid < 16384 then pg_catalog.format_type(a.atttypid, a.atttypmod)
+    else pg_catalog.quote_ident(zn.nspname) || '.' || pg_catalog.quote_ident(z.typname) || case when z.oid <> a.atttypid then '[]' else '' end end
+  from pg_catalog.pg_type z join pg_catalog.pg_namespace zn on zn.oid = z.typnamespace
+  where z.oid = case when y.typcategory = 'A' and y.typelem <> 0 and y.typtype = 'b' then y.typelem else a.atttypid end`
 
 const columnsSQL = `
   select pg_catalog.json_agg(pg_catalog.json_build_object(
-    'Name', a.attname, 'TypeOID', a.atttypid::pg_catalog.int8, 'Type', pg_catalog.format_type(a.atttypid, a.atttypmod),
+    'Name', a.attname, 'TypeOID', a.atttypid::pg_catalog.int8, 'Type', (` + typeSQL + `),
     'BaseOID', b.oid::pg_catalog.int8, 'TypeKind', y.typtype, 'Category', b.typcategory,
     'Element', case when b.typcategory = 'A' then b.typelem::pg_catalog.int8 else 0 end,
     'ElementCategory', e.typcategory,
     'UserType', a.atttypid >= 16384 or b.oid >= 16384 or b.typelem >= 16384,
-    'NotNull', a.attnotnull, 'Default', case when a.attgenerated = '' then pg_catalog.pg_get_expr(d.adbin, 0) end,
+    'NotNull', a.attnotnull, 'DefaultHash', pg_catalog.md5(d.adbin::pg_catalog.text),
     'DomainDefault', dom.def, 'Identity', a.attidentity, 'Generated', a.attgenerated <> '',
     'Sequence', (select pg_catalog.json_build_object('Schema', sn.nspname, 'Name', sc.relname)
       from pg_catalog.pg_depend p join pg_catalog.pg_class sc on sc.oid = p.objid and sc.relkind = 'S'
@@ -146,8 +157,8 @@ func lookup(ctx context.Context, q Querier, schemas []string, name string) (*Tab
 
 func decodeTable(row []event.Value) (*Table, error) {
 	t := &Table{}
-	if len(row) != 2 {
-		return nil, fmt.Errorf("look up relation: 2 columns expected, got %d", len(row))
+	if len(row) != 3 {
+		return nil, fmt.Errorf("look up relation: 3 columns expected, got %d", len(row))
 	}
 	if _, err := fmt.Sscan(string(row[0].Text), &t.OID); err != nil {
 		return nil, fmt.Errorf("look up relation: OID %q: %w", row[0].Text, err)
@@ -156,6 +167,18 @@ func decodeTable(row []event.Value) (*Table, error) {
 		return nil, fmt.Errorf("look up relation: %w", err)
 	}
 	t.fingerprint = string(row[1].Text)
+	if row[2].Null {
+		return t, nil
+	}
+	defaults := map[string]string{}
+	if err := json.Unmarshal(row[2].Text, &defaults); err != nil {
+		return nil, fmt.Errorf("look up relation: %w", err)
+	}
+	for name, expr := range defaults {
+		if c := t.Column(name); c != nil {
+			c.Default = expr
+		}
+	}
 	return t, nil
 }
 

@@ -82,7 +82,8 @@ type Table struct {
 type Column struct {
 	Name    string
 	TypeOID uint32
-	// Type is format_type's name.
+	// Type is its name as format_type prints it; types that are not built in are
+	// qualified.
 	Type string
 	// BaseOID is the type under a domain, else TypeOID.
 	BaseOID uint32
@@ -97,7 +98,7 @@ type Column struct {
 	UserType bool
 	NotNull  bool
 	// Default is the default expression as pg_get_expr prints it, "" for none.
-	Default string
+	Default string `json:"-"`
 	// DomainDefault says that the column has no default but its domain has one.
 	DomainDefault bool
 	// Identity is "", "a" (always) or "d" (by default).

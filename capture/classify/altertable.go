@@ -28,7 +28,7 @@ var plainAlters = []pg.AlterTableType{
 	pg.AlterTableType_AT_SetIdentity, pg.AlterTableType_AT_DropIdentity,
 }
 
-func (j *job) alterTable(st *pg.AlterTableStmt) error {
+func (j *job) alterTable(n *pg.Node, st *pg.AlterTableStmt) error {
 	if st.Objtype == pg.ObjectType_OBJECT_FOREIGN_TABLE {
 		return j.refuse("ALTER FOREIGN TABLE", -1, "foreign data is on another server", "Run it on each server that needs it, directly.")
 	}
@@ -39,81 +39,38 @@ func (j *job) alterTable(st *pg.AlterTableStmt) error {
 	if len(j.plan.TableRefs) > 0 {
 		t = j.plan.TableRefs[0]
 	}
-	for _, n := range st.Cmds {
-		cmd := n.GetAlterTableCmd()
-		if err := j.alterCommand(t, cmd); err != nil {
+	timed := false
+	for _, c := range st.Cmds {
+		cmd := c.GetAlterTableCmd()
+		pinned, err := j.alterCommand(t, cmd)
+		if err != nil {
 			return err
 		}
+		timed = timed || pinned
 		if d := cmd.Def.GetPartitionCmd(); d != nil && d.Concurrent {
 			j.plan.Kind, j.plan.Reason = Standalone, "DDL outside of transactions"
 		}
 	}
+	if timed {
+		return j.pinAddedColumns(n)
+	}
 	return nil
 }
 
-func (j *job) alterCommand(t *catalog.Table, cmd *pg.AlterTableCmd) error {
+// alterCommand judges one command; pinned says that it gives rows the time of the
+// transaction.
+func (j *job) alterCommand(t *catalog.Table, cmd *pg.AlterTableCmd) (pinned bool, err error) {
 	switch {
 	case cmd.Subtype == pg.AlterTableType_AT_AddColumn:
 		return j.addColumn(cmd.Def.GetColumnDef())
 	case cmd.Subtype == pg.AlterTableType_AT_AlterColumnType:
-		return j.alterType(t, cmd)
+		return false, j.alterType(t, cmd)
 	case cmd.Subtype == pg.AlterTableType_AT_SetLogged:
-		return j.refuse("ALTER TABLE … SET LOGGED", -1, "what the table holds so far is on no backup", "Create a table anew and insert the rows into it.")
+		return false, j.refuse("ALTER TABLE … SET LOGGED", -1, "what the table holds so far is on no backup", "Create a table anew and insert the rows into it.")
 	case slices.Contains(plainAlters, cmd.Subtype):
-		return nil
+		return false, nil
 	}
-	return j.refuse("ALTER TABLE with a command that opmux does not know", -1, "what it does to rows is not known", "Run it on each server directly while no application is connected.")
-}
-
-// addColumn refuses a new column whose values in the rows that are there would be
-// computed anew on each server.
-func (j *job) addColumn(def *pg.ColumnDef) error {
-	const hint = "Add the column without it, fill it by UPDATE, then set the default (ALTER COLUMN … SET DEFAULT, ADD GENERATED)."
-	schema, typ := name(def.TypeName.GetNames())
-	switch typ {
-	case "serial", "serial2", "serial4", "serial8", "bigserial", "smallserial":
-		return j.refuse("ADD COLUMN "+def.Colname+" "+typ, def.Location, "rows that are there get numbers in no order that backups share", hint)
-	}
-	facts, err := j.facts()
-	if err != nil {
-		return err
-	}
-	if schema != "pg_catalog" && facts.Types[typ] == "D" {
-		return j.refuse("ADD COLUMN "+def.Colname+" of domain "+typ, def.Location, "the domain has a default", "Use the base type.")
-	}
-	oid, err := j.typeOID(def.TypeName)
-	if err != nil {
-		return err
-	}
-	exprs := []*pg.Node{def.RawDefault}
-	for _, n := range def.Constraints {
-		c := n.GetConstraint()
-		switch c.GetContype() {
-		case pg.ConstrType_CONSTR_IDENTITY:
-			return j.refuse("ADD COLUMN "+def.Colname+" AS IDENTITY", def.Location, "rows that are there get numbers in no order that backups share", hint)
-		case pg.ConstrType_CONSTR_DEFAULT:
-			exprs = append(exprs, c.RawExpr)
-		}
-	}
-	cat := category(oid)
-	if cat == "" && oid == 0 {
-		cat = "D" // an unknown type's input may know special date words
-	} else if cat == "" {
-		cat = "U"
-	}
-	for _, e := range exprs {
-		why, err := j.unsafe(e, cat, scope{})
-		if err != nil {
-			return err
-		}
-		if e != nil && why == "" && j.pinsTime(e) {
-			why = "it is the time of the ALTER, which differs on each server"
-		}
-		if why != "" {
-			return j.refuse("ADD COLUMN "+def.Colname+" … DEFAULT", def.Location, why, hint)
-		}
-	}
-	return nil
+	return false, j.refuse("ALTER TABLE with a command that opmux does not know", -1, "what it does to rows is not known", "Run it on each server directly while no application is connected.")
 }
 
 // alterType refuses a new type whose values are not a function of the old ones.

@@ -48,7 +48,7 @@ func definition(n *pg.Node) (touches []*pg.RangeVar, ok bool) {
 // ddl plans statements that define objects.
 func (j *job) ddl(n *pg.Node) error {
 	j.plan.CatalogChanges = true
-	if err := j.sparesOpmux(n); err != nil {
+	if err := j.sameEverywhere(n); err != nil {
 		return err
 	}
 	switch s := n.Node.(type) {
@@ -64,7 +64,7 @@ func (j *job) ddl(n *pg.Node) error {
 	case *pg.Node_IndexStmt:
 		return j.createIndex(s.IndexStmt)
 	case *pg.Node_AlterTableStmt:
-		return j.alterTable(s.AlterTableStmt)
+		return j.alterTable(n, s.AlterTableStmt)
 	case *pg.Node_ViewStmt:
 		return j.createView(s.ViewStmt)
 	case *pg.Node_RenameStmt:
@@ -90,20 +90,6 @@ func (j *job) ddl(n *pg.Node) error {
 		return j.define(touches...)
 	}
 	return j.unlisted(n)
-}
-
-// sparesOpmux refuses DDL on functions and the like of opmux's own schema.
-func (j *job) sparesOpmux(n *pg.Node) error {
-	return walk(n, func(m proto.Message) (bool, error) {
-		o, ok := m.(*pg.ObjectWithArgs)
-		if !ok {
-			return true, nil
-		}
-		if schema, _ := name(o.Objname); schema == "opmux" {
-			return false, j.never(j.plan.Construct+" in schema opmux", -1, "schema opmux is opmux's own", "")
-		}
-		return true, nil
-	})
 }
 
 // unlisted refuses what has no place in the stream, with the way out where there

@@ -34,6 +34,10 @@ type frozen struct {
 	// pinned by a key may hit, 0: no bound.
 	rows, atMost int
 	images       images
+	// then is a second statement to publish behind text, "" for none; marked says
+	// that text holds timeMark.
+	then   string
+	marked bool
 }
 
 // source is where a parameter of frozen text comes from.

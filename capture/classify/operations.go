@@ -2,6 +2,7 @@ package classify
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/opmux/opmux/event"
@@ -39,7 +40,7 @@ func (p *Plan) Operations(e Execution) ([]event.Operation, error) {
 		}
 		err = p.rows(&op, e)
 	case freezeDDL:
-		op.Text = p.frozen.text
+		return p.ddl(op, e), nil
 	case freezeSetval:
 		if len(e.Sequences) != 1 {
 			return nil, fmt.Errorf("setval: the sequence's value is needed, got %d values", len(e.Sequences))
@@ -60,6 +61,20 @@ func (p *Plan) Operations(e Execution) ([]event.Operation, error) {
 		op.Digest, op.Sequences = event.Digest{}, nil
 	}
 	return []event.Operation{op}, nil
+}
+
+// ddl is DDL as text, which takes no parameters: the pinned time is written out.
+func (p *Plan) ddl(op event.Operation, e Execution) []event.Operation {
+	op.Text = p.frozen.text
+	if p.frozen.marked {
+		op.Text = strings.ReplaceAll(op.Text, timeMark, string(timestamptz(e.TxTime)))
+	}
+	if p.frozen.then == "" {
+		return []event.Operation{op}
+	}
+	second := op
+	second.Text, second.Sequences = p.frozen.then, nil
+	return []event.Operation{op, second}
 }
 
 // marks is what is left of a statement that changed no row: draws from sequences

@@ -92,6 +92,11 @@ func (r *replica) run(sql string, args ...any) []event.Operation {
 		r.t.Fatalf("%s: %v", sql, err)
 	}
 	r.exec(r.primary, "COMMIT")
+	if plan.CatalogChanges { // as a session does before it classifies again
+		if _, err := r.cat.Version(context.Background()); err != nil {
+			r.t.Fatal(err)
+		}
+	}
 	if plan.Kind == classify.Write || plan.Kind == classify.DDL || plan.Kind == classify.Draw {
 		r.onBackup(ops, e)
 	}

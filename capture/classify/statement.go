@@ -14,11 +14,7 @@ import (
 func (j *job) statement(n *pg.Node) error {
 	switch s := n.Node.(type) {
 	case *pg.Node_SelectStmt:
-		if err := j.scan(n); err != nil {
-			return err
-		}
-		j.plan.ClientColumns = max(1, len(s.SelectStmt.TargetList))
-		return j.finishRead()
+		return j.selects(n, s.SelectStmt)
 	case *pg.Node_InsertStmt:
 		return j.insert(n, s.InsertStmt)
 	case *pg.Node_UpdateStmt:
@@ -57,6 +53,20 @@ func (j *job) statement(n *pg.Node) error {
 		return nil
 	}
 	return j.ddl(n)
+}
+
+// selects plans SELECT, VALUES and TABLE. SELECT INTO of a temporary table is the
+// session's own affair.
+func (j *job) selects(n *pg.Node, st *pg.SelectStmt) error {
+	if into := st.IntoClause; into != nil && isTempName(into.Rel) {
+		n = proto.Clone(n).(*pg.Node)
+		n.GetSelectStmt().IntoClause = nil
+		j.plan.CatalogChanges, j.plan.Reason, j.uncacheable = true, "temporary table", true
+	}
+	if err := j.scan(n); err != nil {
+		return err
+	}
+	return j.finishRead()
 }
 
 // construct names a statement for people: its first words.
