@@ -196,7 +196,10 @@ func TestWait(t *testing.T) {
 	b := newBench(t).withTopics()
 	b.fence("a1")
 	b.fails(exit.Timeout, "it has no position yet", "wait", "--config", b.worker, "--timeout", "1500ms")
-	b.beat(topics.Heartbeat{Role: topics.RoleWorker, Target: "standby", Name: "w1", Time: time.Now(), LastError: "offset 7: duplicate key"})
+	h := topics.Heartbeat{Role: topics.RoleWorker, Target: "standby", Name: "w1", Time: time.Now(), LastError: "offset 7: duplicate key"}
+	b.beat(h) // of a worker that was killed: it says nothing of the one at work
+	b.fails(exit.Timeout, "no position yet", "wait", "--config", b.worker, "--timeout", "3s")
+	defer b.beats(h)()
 	b.fails(exit.Runtime, "offset 7: duplicate key", "wait", "--config", b.worker, "--timeout", "20s")
 }
 

@@ -51,18 +51,9 @@ func TestReplayIsRefusedBesideAWorker(t *testing.T) {
 	b.history()
 	h := topics.Heartbeat{Role: topics.RoleWorker, Target: "standby", Name: "w1", Time: time.Now(), Ready: true}
 	b.beat(h)
-	ctx, stop := context.WithCancel(t.Context())
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		for pause(ctx, 200*time.Millisecond) == nil {
-			h.Time = time.Now()
-			_ = b.producer.PublishHeartbeat(h)
-		}
-	}()
+	stop := b.beats(h)
 	b.fails(exit.Runtime, "apply-worker w1 of target standby is running", "replay", "--config", b.worker, "--from", "beginning")
 	stop()
-	<-ended
 	b.must("replay", "--config", b.worker, "--from", "0") // it has died since
 	if rows := b.pg.Query(t, b.target, "SELECT count(*) FROM t"); rows[0][0] != "1" {
 		t.Errorf("the target has %v rows", rows)

@@ -194,3 +194,17 @@ func (b *bench) apply() {
 		b.t.Fatal(err)
 	}
 }
+
+// beats publishes a heartbeat again and again until stop is called.
+func (b *bench) beats(h topics.Heartbeat) (stop func()) {
+	ctx, cancel := context.WithCancel(b.t.Context())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		for pause(ctx, 200*time.Millisecond) == nil {
+			h.Time = time.Now()
+			_ = b.producer.PublishHeartbeat(h)
+		}
+	}()
+	return func() { cancel(); <-ended }
+}

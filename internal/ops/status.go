@@ -1,6 +1,7 @@
 package ops
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -167,27 +168,41 @@ func (r *statusReader) concerns(h topics.Heartbeat) bool {
 }
 
 // programs lists who is at work and takes the last error: that of the program
-// whose configuration was given before those of others.
+// whose configuration was given before those of others, and that of one which is
+// gone only where none of its kind is at work.
 func (r *statusReader) programs() {
-	own := map[bool]string{}
-	role := map[bool]string{r.file.Agent != nil: topics.RoleAgent, r.file.Worker != nil: topics.RoleWorker, r.file.Verifier != nil: topics.RoleVerifier}[true]
+	role := topics.RoleVerifier
+	switch {
+	case r.file.Agent != nil:
+		role = topics.RoleAgent
+	case r.file.Worker != nil:
+		role = topics.RoleWorker
+	}
+	var own, gone, others string
+	working := false
 	for _, h := range sortedBeats(r.beats) {
 		if !r.concerns(h) {
 			continue
 		}
-		p := programStatus{
+		r.out.Programs = append(r.out.Programs, programStatus{
 			Role: h.Role, Name: h.Name, Source: h.Source, Target: h.Target, Seen: h.Time.UTC(), State: stateOf(h),
 			Gate: h.Gate, Epoch: h.Epoch, N: h.N, Open: h.Open, LastError: h.LastError,
-		}
-		r.out.Programs = append(r.out.Programs, p)
-		if mine := h.Role == role; h.LastError != "" && own[mine] == "" && (alive(h, now()) || mine) {
-			own[mine] = h.LastError
+		})
+		lives := alive(h, now())
+		switch {
+		case h.Role == role && lives:
+			working = true
+			own = cmp.Or(own, h.LastError)
+		case h.Role == role:
+			gone = cmp.Or(gone, h.LastError)
+		case lives:
+			others = cmp.Or(others, h.LastError)
 		}
 	}
-	r.out.LastError = own[true]
-	if r.out.LastError == "" {
-		r.out.LastError = own[false]
+	if working {
+		gone = ""
 	}
+	r.out.LastError = cmp.Or(own, gone, others)
 }
 
 func stateOf(h topics.Heartbeat) string {

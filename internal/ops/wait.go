@@ -45,7 +45,8 @@ type waiter struct {
 	cfg   *config.Worker
 	goals map[string]int64 // source → offset that the target's position must reach
 	ids   map[string]string
-	state string // the last thing seen, for the message when time runs out
+	beat  map[string]time.Time // the workers' last heartbeats as first seen, by key
+	state string               // the last thing seen, for the message when time runs out
 }
 
 func waitFor(ctx context.Context, f *config.File, timeout time.Duration) error {
@@ -55,7 +56,7 @@ func waitFor(ctx context.Context, f *config.File, timeout time.Duration) error {
 	if err != nil {
 		return err
 	}
-	w := &waiter{kafka: k, cfg: f.Worker, goals: map[string]int64{}, ids: map[string]string{}, state: "kafka has not answered yet"}
+	w := &waiter{kafka: k, cfg: f.Worker, goals: map[string]int64{}, ids: map[string]string{}, beat: map[string]time.Time{}, state: "kafka has not answered yet"}
 	err = w.run(limited)
 	if err != nil && limited.Err() != nil && ctx.Err() == nil {
 		return exit.Timeoutf("target %s has not everything within %s: %s", w.cfg.Target, timeout, w.state)
@@ -127,7 +128,9 @@ func (w *waiter) reached(ctx context.Context) (bool, error) {
 // errStopped says that an apply-worker stands still.
 var errStopped = errors.New("the apply-worker has stopped")
 
-// stopped looks whether a worker of the target has stopped on an error.
+// stopped looks whether a worker of the target has stopped on an error. Only a
+// heartbeat that is newer than the first one seen counts: the worker of an older
+// one may have been killed, and another one may be at work.
 func (w *waiter) stopped(ctx context.Context) error {
 	beats, err := w.heartbeats(ctx)
 	if err != nil {
@@ -139,7 +142,11 @@ func (w *waiter) stopped(ctx context.Context) error {
 			continue
 		}
 		seen = true
-		if stoppedOnError(h) {
+		first, known := w.beat[h.Key()]
+		if !known {
+			w.beat[h.Key()] = h.Time
+		}
+		if known && h.Time.After(first) && stoppedOnError(h) {
 			return fmt.Errorf("%w (worker %s of target %s): %s", errStopped, h.Name, h.Target, h.LastError)
 		}
 	}
