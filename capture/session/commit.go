@@ -92,34 +92,54 @@ func (s *Session) recorded(ctx context.Context, tx *txn, ticket *order.Ticket, e
 	return nil, nil
 }
 
-// catalogMoved looks up again what the transaction's plans relied on where the
-// counter has moved, and names what differs.
+// catalogMoved classifies again what the transaction ran, where the DDL counter
+// has moved, and names what differs. The transaction holds its locks, so what
+// still holds here held when it ran.
 func (s *Session) catalogMoved(ctx context.Context, tx *txn, version int64, extended bool) string {
-	for _, p := range tx.plans {
-		if p.CatalogVersion == version && p.CatalogVersion != 0 {
+	for p := range tx.plans {
+		if (p.CatalogVersion == version && version != 0) || p.Kind == classify.DDL {
 			continue
 		}
-		for _, t := range p.TableRefs {
-			if tx.altered[t.Qualified()] {
-				continue // by the transaction itself, which keeps others away
-			}
-			var q catalog.Querier
-			if tx.ownDDL || s.ownObjects {
-				q = querier{s: s, extended: extended}
-			}
-			now, err := s.deps.Catalog.Table(ctx, q, nil, t.Schema, t.Name)
-			if errors.Is(err, catalog.ErrNotFound) && tx.ownDDL {
-				continue // the transaction dropped it itself
-			}
-			if err != nil {
-				return t.Qualified() + ": " + err.Error()
-			}
-			if now.Fingerprint() != t.Fingerprint() {
-				return t.Qualified() + " was altered"
-			}
+		if tx.manyPlans {
+			return "it has more different statements than can be checked again"
+		}
+		var q catalog.Querier
+		if tx.ownDDL || s.ownObjects {
+			q = querier{s: s, extended: extended}
+		}
+		what, err := s.deps.Classifier.Recheck(ctx, p, q)
+		if err != nil {
+			return err.Error()
+		}
+		if what != "" {
+			return what
 		}
 	}
 	return ""
+}
+
+// beforeOwnDDL checks what the transaction ran so far while its own DDL has not
+// yet changed what it would be checked against.
+func (s *Session) beforeOwnDDL(ctx context.Context, extended bool) (*refusal, error) {
+	s.mu.Lock()
+	tx := s.tx
+	s.mu.Unlock()
+	if tx == nil || len(tx.plans) == 0 {
+		return nil, nil
+	}
+	if err := s.drainFor(extended); err != nil {
+		return nil, err
+	}
+	version, err := s.deps.Catalog.Version(ctx)
+	if err != nil {
+		return refusedByGate(err), nil
+	}
+	if what := s.catalogMoved(ctx, tx, version, extended); what != "" {
+		return moved(what), nil
+	}
+	clear(tx.plans)
+	tx.manyPlans = false
+	return nil, nil
 }
 
 // transaction makes the body of the record.
@@ -144,10 +164,7 @@ func (s *Session) transaction(ctx context.Context, tx *txn) (*event.Transaction,
 		Begin: p.now, Commit: time.Now().UnixMicro(),
 		Context:    event.Context{User: s.who.user, Application: s.who.application, Settings: tx.first.withIsolation(p.isolation)},
 		Postgres:   event.PostgresTx{XID: p.xid, BackendPID: p.pid, BackendStart: s.who.backendStart, ProbeLSN: p.lsn},
-		FirstChunk: -1, Chunks: tx.chunks, Operations: ops,
-	}
-	for _, plan := range tx.plans {
-		t.CatalogVersion = max(t.CatalogVersion, plan.CatalogVersion)
+		FirstChunk: -1, Chunks: tx.chunks, Operations: ops, CatalogVersion: tx.catalogVersion,
 	}
 	if tx.firstChunk != nil {
 		if t.FirstChunk, err = tx.firstChunk.Wait(ctx); err != nil {

@@ -76,7 +76,7 @@ func (s *Session) writeExtended(ctx context.Context, m pgwire.Message, body pgwi
 	if err := s.settleSynced(ctx); err != nil {
 		return err
 	}
-	tx, r, err := s.begin(one.plan)
+	tx, r, err := s.begin(ctx, one.plan, true)
 	if err != nil {
 		return err
 	}

@@ -22,7 +22,7 @@ type execution struct {
 	returned int64
 	// partial says that the client fetched the rows in pieces: the command tag
 	// counts those of the last one alone.
-	partial bool
+	partial  bool
 	hash     digest.Rows
 	hashed   bool
 	tag      string

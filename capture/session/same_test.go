@@ -69,6 +69,12 @@ var scripts = map[string][]func(*rawClient){
 		q(`INSERT INTO n VALUES (2, 'y') RETURNING *`), q(`BEGIN`), q(`CREATE TABLE n2 (a int PRIMARY KEY)`), q(`INSERT INTO n2 VALUES (1)`), q(`COMMIT`),
 		q(`TRUNCATE n`), q(`CREATE INDEX CONCURRENTLY ni ON n (b)`), q(`DROP TABLE n, n2`), q(`INSERT INTO n VALUES (1)`), q(`VACUUM t`), q(`BEGIN`), q(`VACUUM t`), q(`ROLLBACK`),
 	},
+	"ddl in a block that wrote before": {
+		q(`BEGIN`), q(`INSERT INTO t VALUES (700, 1)`), q(`ALTER TABLE t ADD COLUMN x int DEFAULT 3`), q(`INSERT INTO t VALUES (701, 1) RETURNING *`),
+		q(`CREATE TABLE n3 (a serial PRIMARY KEY, b int)`), q(`INSERT INTO n3 (b) VALUES (1)`), q(`ALTER TABLE n3 ADD COLUMN c text`), q(`UPDATE n3 SET c = 'x' WHERE a = 1`), q(`COMMIT`),
+		q(`SELECT * FROM n3`), q(`BEGIN`), q(`UPDATE n3 SET c = 'y'`), q(`DROP TABLE n3`), q(`COMMIT`), q(`SELECT * FROM n3`),
+		q(`BEGIN`), q(`UPDATE t SET v = 1 WHERE id = 700`), q(`TRUNCATE t`), q(`INSERT INTO t VALUES (1, 1)`), q(`COMMIT`), q(`SELECT * FROM t`),
+	},
 	"sequences": {q(`SELECT nextval('s_id_seq')`), q(`BEGIN`), q(`SELECT nextval('s_id_seq')`), q(`ROLLBACK`), q(`SELECT currval('s_id_seq')`), q(`SELECT setval('s_id_seq', 100)`), q(`INSERT INTO s (v) VALUES ('x')`), q(`SELECT * FROM s`)},
 	"extended autocommit": {
 		ext(`UPDATE t SET v = $1 WHERE id = $2`, nil, 0, "1", "7"), ext(`UPDATE t SET v = v + $1 WHERE id < $2`, nil, 0, "1", "5"),

@@ -21,13 +21,16 @@ type txn struct {
 	probe          *probe
 	// depends is the ledger's highest ticket when the last response arrived.
 	depends int64
-	plans   []*classify.Plan
+	// plans are those that must still hold when the transaction commits; manyPlans
+	// says that there were more than are kept.
+	plans          map[*classify.Plan]struct{}
+	manyPlans      bool
+	catalogVersion int64
 	// sequences may have been drawn from; they stay drawn after a rollback.
 	sequences  map[classify.SequenceRef]struct{}
 	deferrable bool
 	barrier    bool
 	ownDDL     bool
-	altered    map[string]bool // tables that the transaction's own DDL named
 	admitted   bool
 	// broken is why the transaction cannot be recorded any more.
 	broken error
@@ -52,7 +55,7 @@ func newTxn() (*txn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &txn{id: event.TxID(id), sequences: map[classify.SequenceRef]struct{}{}, altered: map[string]bool{}}, nil
+	return &txn{id: event.TxID(id), plans: map[*classify.Plan]struct{}{}, sequences: map[classify.SequenceRef]struct{}{}}, nil
 }
 
 // writes tells whether anything of the transaction is to be published.
@@ -88,21 +91,19 @@ func (t *txn) note(p *classify.Plan) {
 	t.deferrable = t.deferrable || p.Deferrable
 	t.barrier = t.barrier || p.Barrier || p.Kind == classify.DDL
 	t.ownDDL = t.ownDDL || p.CatalogChanges || p.Kind == classify.DDL
-	if p.Kind == classify.DDL {
-		for _, table := range p.Tables {
-			t.altered[table] = true
-		}
-	}
 	for _, ref := range p.Sequences {
 		t.sequences[ref] = struct{}{}
 	}
-	for _, known := range t.plans {
-		if known == p {
-			return
-		}
+	t.catalogVersion = max(t.catalogVersion, p.CatalogVersion)
+	if len(t.plans) == maxPlans {
+		t.manyPlans = true
+		return
 	}
-	t.plans = append(t.plans, p)
+	t.plans[p] = struct{}{}
 }
+
+// maxPlans bounds the plans that are kept of one transaction (I7).
+const maxPlans = 1000
 
 // enter puts the context in which the next operation runs on the log.
 func (t *txn) enter(c *sessionContext) {

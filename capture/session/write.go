@@ -10,7 +10,12 @@ import (
 
 // begin makes the transaction ready for a write of plan p, which may be refused
 // while the ledger cannot take it: better now than with locks held (DESIGN §4.3).
-func (s *Session) begin(p *classify.Plan) (*txn, *refusal, error) {
+func (s *Session) begin(ctx context.Context, p *classify.Plan, extended bool) (*txn, *refusal, error) {
+	if p.Kind == classify.DDL {
+		if r, err := s.beforeOwnDDL(ctx, extended); r != nil || err != nil {
+			return nil, r, err
+		}
+	}
 	tx, err := s.currentTx()
 	if err != nil {
 		return nil, nil, err
@@ -46,7 +51,7 @@ func (s *Session) probing(tx *txn) bool {
 // False: the statement did not run well.
 func (s *Session) write(ctx context.Context, p part, wrap, hold bool) (bool, error) {
 	plan := p.plan
-	tx, r, err := s.begin(plan)
+	tx, r, err := s.begin(ctx, plan, false)
 	if err != nil {
 		return false, err
 	}
