@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"strings"
 
 	"github.com/opmux/opmux/capture/order"
 	"github.com/opmux/opmux/internal/config"
@@ -55,7 +56,7 @@ func checkKafka(ctx context.Context, found *findings, f *config.File) *kafka {
 		found.fatal("kafka", "start Kafka, or correct kafka.brokers, kafka.tls and kafka.sasl", "%v", k.unreachable(err))
 		return nil
 	}
-	for _, p := range problems {
+	for _, p := range grouped(problems) {
 		switch {
 		case p.Setting == "exists":
 			found.fatal("topics", fmt.Sprintf("opmux topics create --config %s", f.Path), "topic %s does not exist", p.Topic)
@@ -68,9 +69,26 @@ func checkKafka(ctx context.Context, found *findings, f *config.File) *kafka {
 	if found.count(fatal) > 0 {
 		return nil
 	}
-	found.ok("kafka", "%v answers, the topics of %v are there", k.Brokers, f.Sources())
+	found.ok("kafka", "%s answers, the topics of %s are there", strings.Join(k.Brokers, ", "), strings.Join(f.Sources(), ", "))
 	checkOthers(ctx, found, k, f)
 	return k
+}
+
+// grouped joins warnings that several topics share.
+func grouped(problems []topics.Problem) []topics.Problem {
+	var list []topics.Problem
+	at := map[topics.Problem]int{} // by all but the topic
+	for _, p := range problems {
+		key := p
+		key.Topic = ""
+		if i, ok := at[key]; ok && !p.Fatal {
+			list[i].Topic += ", " + p.Topic
+			continue
+		}
+		at[key] = len(list)
+		list = append(list, p)
+	}
+	return list
 }
 
 // checkOthers looks who else is at work under the names that the configuration gives.

@@ -103,8 +103,8 @@ type programStatus struct {
 	State     string    `json:"state"` // ready, not ready, silent, closed
 	Seen      time.Time `json:"seen"`
 	Gate      string    `json:"gate,omitempty"`
-	Epoch     int64     `json:"epoch,omitempty"`
-	N         int64     `json:"n,omitempty"`
+	Epoch     int64     `json:"epoch"` // of an agent; -1: it has closed its epoch
+	N         int64     `json:"n"`
 	Open      int       `json:"open,omitempty"`
 	LastError string    `json:"last_error,omitempty"`
 }

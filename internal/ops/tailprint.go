@@ -20,8 +20,8 @@ type tailLine struct {
 	Agent      string          `json:"agent"`
 	Epoch      int64           `json:"epoch"`
 	N          int64           `json:"n"`
-	ID         string          `json:"id,omitempty"`      // of a transaction, its chunks, a mark
-	Outcome    string          `json:"outcome,omitempty"` // of a transaction
+	ID         string          `json:"id"`      // of a transaction, its chunks, a mark; else empty
+	Outcome    string          `json:"outcome"` // of a transaction or void; else empty
 	Time       time.Time       `json:"time"`
 	User       string          `json:"user,omitempty"`
 	DependsOn  *int64          `json:"depends_on,omitempty"`
@@ -157,7 +157,7 @@ func printText(w io.Writer) func(string, *held) error {
 	return func(source string, h *held) error {
 		line := lineOf(source, h)
 		var b strings.Builder
-		fmt.Fprintf(&b, "%s %d  %s  %s/%d/%d  ", source, line.Offset, line.Time.Format("2006-01-02 15:04:05.000"), line.Agent, line.Epoch, line.N)
+		fmt.Fprintf(&b, "%s %d  %s  %s/%d/%d  ", source, line.Offset, line.Time.Format("2006-01-02T15:04:05.000Z"), line.Agent, line.Epoch, line.N)
 		b.WriteString(headline(line))
 		b.WriteByte('\n')
 		for _, o := range line.Operations {
