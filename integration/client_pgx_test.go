@@ -155,18 +155,20 @@ func pgxTransactions(ctx context.Context, conn *pgx.Conn, s *transcript) {
 }
 
 func pgxCopy(ctx context.Context, conn *pgx.Conn, s *transcript) {
-	n, err := conn.CopyFrom(ctx, pgx.Identifier{"gx"}, []string{"name", "n"}, pgx.CopyFromSlice(500, func(i int) ([]any, error) {
+	tag, err := conn.Exec(ctx, "CREATE TABLE gx_copy (name text PRIMARY KEY, n numeric)")
+	s.say(tag, err)
+	n, err := conn.CopyFrom(ctx, pgx.Identifier{"gx_copy"}, []string{"name", "n"}, pgx.CopyFromSlice(500, func(i int) ([]any, error) {
 		return []any{fmt.Sprintf("copied %03d", i), i}, nil
 	}))
 	s.say(n, err)
-	_, err = conn.CopyFrom(ctx, pgx.Identifier{"gx"}, []string{"name"}, pgx.CopyFromRows([][]any{{"ett"}}))
+	_, err = conn.CopyFrom(ctx, pgx.Identifier{"gx_copy"}, []string{"name"}, pgx.CopyFromRows([][]any{{"copied 007"}}))
 	s.err(err)
-	_, err = conn.CopyFrom(ctx, pgx.Identifier{"gx"}, []string{"name"}, pgx.CopyFromFunc(func() ([]any, error) {
+	_, err = conn.CopyFrom(ctx, pgx.Identifier{"gx_copy"}, []string{"name"}, pgx.CopyFromFunc(func() ([]any, error) {
 		return nil, errors.New("the client gives up")
 	}))
 	s.err(err)
 	var out strings.Builder
-	tag, err := conn.PgConn().CopyTo(ctx, &out, "COPY (SELECT name, n FROM gx WHERE name LIKE 'copied 49%' ORDER BY 1) TO STDOUT")
+	tag, err = conn.PgConn().CopyTo(ctx, &out, "COPY (SELECT name, n FROM gx_copy WHERE name LIKE 'copied 49%' ORDER BY 1) TO STDOUT")
 	s.say(tag, err, out.String())
 }
 

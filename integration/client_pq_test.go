@@ -123,12 +123,14 @@ func pqTransactions(ctx context.Context, db *sql.DB, s *transcript) {
 }
 
 func pqCopy(ctx context.Context, db *sql.DB, s *transcript) {
+	pqExec(ctx, s, db.ExecContext, "CREATE TABLE lp_copy (name text PRIMARY KEY, n int)")
 	tx, err := db.BeginTx(ctx, nil)
 	if err != nil {
 		s.pqErr(err)
 		return
 	}
-	statement, err := tx.PrepareContext(ctx, pq.CopyIn("lp", "name", "n")) //nolint:staticcheck // what programs in the field do
+	defer tx.Rollback()
+	statement, err := tx.PrepareContext(ctx, pq.CopyIn("lp_copy", "name", "n")) //nolint:staticcheck // what programs in the field do
 	if err != nil {
 		s.pqErr(err)
 		return
@@ -141,7 +143,7 @@ func pqCopy(ctx context.Context, db *sql.DB, s *transcript) {
 	_, err = statement.ExecContext(ctx)
 	s.say(err, statement.Close(), tx.Commit())
 	var n, sum int
-	err = db.QueryRowContext(ctx, "SELECT count(*), sum(n) FROM lp WHERE name LIKE 'copied%'").Scan(&n, &sum)
+	err = db.QueryRowContext(ctx, "SELECT count(*), sum(n) FROM lp_copy").Scan(&n, &sum)
 	s.say(n, sum, err)
 }
 

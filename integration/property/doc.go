@@ -1,0 +1,11 @@
+// Package property holds the test that no list of cases replaces: random
+// schemas and random workloads, by many clients at once, through agents on a
+// real primary, after which the backup must be the same and every verdict a
+// match. What an application may do is drawn in script_test.go and
+// statements_test.go, what its tables look like in schema_test.go.
+//
+// OPMUX_PROPERTY_SEED repeats a run's schema and scripts (how clients interleave
+// is the machine's), OPMUX_PROPERTY_SECONDS makes it longer, and
+// OPMUX_PROPERTY_DIR keeps its logs, a file of statements for each client among
+// them.
+package property
