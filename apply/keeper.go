@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	"github.com/jackc/pgx/v5"
+	"go.uber.org/zap"
 
 	"github.com/opmux/opmux/apply/execute"
 	"github.com/opmux/opmux/apply/position"
@@ -80,18 +81,20 @@ func (k *keeper) save(ctx context.Context, p position.Position) error {
 	})
 }
 
-// sequenceSQL moves sequences forward to their marks, never back. Sequences that
-// do not exist are those that the same transaction has dropped or whose creation
-// was aborted. It does nothing once another worker has the stream.
+// sequenceSQL moves sequences forward to their marks, never back, and returns
+// those that do not exist: the same transaction has dropped them, or their
+// creation was aborted. It does nothing once another worker has the stream.
 const sequenceSQL = `
-SELECT pg_catalog.setval(s.seq, m.value)
+SELECT m.schema || '.' || m.name, CASE
+	WHEN c.oid IS NULL THEN NULL
+	WHEN pg_catalog.pg_sequence_last_value(c.oid) IS NULL THEN pg_catalog.setval(c.oid, m.value)
+	WHEN m.ascending AND pg_catalog.pg_sequence_last_value(c.oid) >= m.value THEN 0
+	WHEN NOT m.ascending AND pg_catalog.pg_sequence_last_value(c.oid) <= m.value THEN 0
+	ELSE pg_catalog.setval(c.oid, m.value) END
 FROM pg_catalog.json_to_recordset($1::json) AS m(schema text, name text, value bigint, ascending boolean)
-CROSS JOIN LATERAL (SELECT pg_catalog.to_regclass(pg_catalog.format('%I.%I', m.schema, m.name)) AS seq OFFSET 0) AS s
-JOIN pg_catalog.pg_class c ON c.oid = s.seq AND c.relkind = 'S'
 JOIN opmux.position p ON p.stream = $2 AND p.lane = $3 AND p.fence = $4
-WHERE CASE WHEN m.ascending
-	THEN coalesce(pg_catalog.pg_sequence_last_value(s.seq) < m.value, true)
-	ELSE coalesce(pg_catalog.pg_sequence_last_value(s.seq) > m.value, true) END`
+LEFT JOIN pg_catalog.pg_namespace n ON n.nspname = m.schema
+LEFT JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = m.name AND c.relkind = 'S'`
 
 type markJSON struct {
 	Schema    string `json:"schema"`
@@ -114,7 +117,19 @@ func (k *keeper) setSequences(ctx context.Context, marks execute.Marks) error {
 		return fmt.Errorf("sequence marks of source %s: %w", k.source, err)
 	}
 	return k.do(ctx, func(conn *pgx.Conn) error {
-		if _, err := conn.Exec(ctx, sequenceSQL, string(text), k.source, position.Keeper, k.held.Fence); err != nil {
+		rows, err := conn.Query(ctx, sequenceSQL, string(text), k.source, position.Keeper, k.held.Fence)
+		if err != nil {
+			return fmt.Errorf("source %s: moving sequences forward on the target (%s): %w", k.source, text, err)
+		}
+		var name string
+		var value *int64
+		_, err = pgx.ForEachRow(rows, []any{&name, &value}, func() error {
+			if value == nil {
+				k.log.Warn("the target does not have a sequence that was drawn from", zap.String("sequence", name))
+			}
+			return nil
+		})
+		if err != nil {
 			return fmt.Errorf("source %s: moving sequences forward on the target (%s): %w", k.source, text, err)
 		}
 		return nil

@@ -55,7 +55,7 @@ func (st *stream) add(ctx context.Context, m topics.Message) error {
 		return st.recordError(m.Offset, err)
 	}
 	st.mu.Lock()
-	err = st.scheduler.Add(m.Offset, len(m.Value), avro.Hash(m.Value), record)
+	err = st.scheduler.Add(m.Offset, footprint(m.Value), avro.Hash(m.Value), record)
 	settled := st.settled()
 	if !st.scheduler.Idle() {
 		st.signal()
@@ -66,6 +66,9 @@ func (st *stream) add(ctx context.Context, m topics.Message) error {
 	}
 	return st.hand(ctx, settled)
 }
+
+// footprint estimates what a record takes in memory once it is decoded.
+func footprint(value []byte) int { return 1024 + 3*len(value) }
 
 // settled takes what is to be finished without execution; mu is held.
 func (st *stream) settled() []finishing {

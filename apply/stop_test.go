@@ -62,6 +62,35 @@ func TestI6ErrorStopsAtTheCulprit(t *testing.T) {
 	r.want("SELECT count(*) FROM t", "10")
 }
 
+// TestStoppedStreamGoesOnFromANewPosition: an operator fills the target again
+// while the worker stands still.
+func TestStoppedStreamGoesOnFromANewPosition(t *testing.T) {
+	r := newRig(t)
+	r.pg.Exec(t, r.db, "CREATE TABLE t (id int PRIMARY KEY)", "INSERT INTO t VALUES (1)")
+	a := r.agent("a1")
+	a.commit(text("INSERT INTO t VALUES (1)"))
+	w := r.start()
+	_ = w.stopped()
+	if err := Reset(t.Context(), r.pg.DSN(r.db), "orders", r.topicID(), r.end()); err != nil {
+		t.Fatal(err)
+	}
+	a.commit(text("INSERT INTO t VALUES (2)"))
+	r.caughtUp()
+	r.want("SELECT id FROM t ORDER BY id", "1 2")
+	if err := w.Ready(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestTargetWhoseTriggersSleepIsRefused(t *testing.T) {
+	r := newRig(t)
+	r.pg.Exec(t, r.db, "CREATE TABLE t (id int)", "ALTER DATABASE "+r.db+" SET session_replication_role = replica")
+	r.agent("a1").commit(text("INSERT INTO t VALUES (1)"))
+	if err := r.replay(); err == nil || !strings.Contains(err.Error(), "session_replication_role") {
+		t.Fatal(err)
+	}
+}
+
 func (r *rig) stoppedBeat() error {
 	beats, err := topics.ReadHeartbeats(r.t.Context(), r.kafka)
 	if err != nil {

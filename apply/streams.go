@@ -79,8 +79,42 @@ func (s *streams) handle(ctx context.Context, topic string, _ int32, next func(c
 	s.metrics.errors.WithLabelValues(begun.stream.source).Inc()
 	s.deps.Log.Error("stopped", zap.String("source", begun.stream.source), zap.Error(err))
 	begun.stream.status.stop(err)
-	<-ctx.Done()
-	return ctx.Err()
+	return begun.stream.standStill(ctx, begun.held)
+}
+
+// lookAgain is how often a stream that stands still looks at its position.
+const lookAgain = 2 * time.Second
+
+// standStill waits until the stream is given away, or until its position was set
+// anew on the target (by opmux snapshot or replay): then it is taken over again.
+func (st *stream) standStill(ctx context.Context, held *position.Held) error {
+	known := int64(-1)
+	if held != nil {
+		known = held.Fence
+	}
+	for {
+		if err := pause(ctx, lookAgain); err != nil {
+			return err
+		}
+		fence, err := st.fence(ctx)
+		switch {
+		case err != nil: // the target may be away; the next look tells
+		case known < 0:
+			known = fence
+		case fence != known:
+			return &position.FencedError{Source: st.source, Fence: known}
+		}
+	}
+}
+
+// fence reads the stream's fence on the target.
+func (st *stream) fence(ctx context.Context) (int64, error) {
+	conn, err := st.connect(ctx)
+	if err != nil {
+		return 0, err
+	}
+	defer closeConn(conn)
+	return position.Fence(ctx, conn, st.source)
 }
 
 // takeOver makes this worker the one that applies the stream; it tries until it

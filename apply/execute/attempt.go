@@ -50,9 +50,6 @@ type attempt struct {
 func (l *Lane) attempt(ctx context.Context, job *Job) ([]Result, error) {
 	l.diverging = nil
 	if err := l.connect(ctx); err != nil {
-		if errors.Is(err, errCommitted) {
-			l.diverging = job.declares(l.cfg)
-		}
 		return nil, err
 	}
 	if err := l.refresh(ctx); err != nil {
@@ -270,6 +267,9 @@ func (r *replay) finish(op *event.Operation) {
 		d := event.OpDigest{Index: cur.index, Skipped: cur.skip}
 		if cur.skip == "" {
 			d.Digest = event.Digest{SQLState: "00000", Affected: cur.affected}
+			if want < 0 {
+				d.Affected = -1 // the primary's side has no count either
+			}
 			if wantHash && cur.rows != nil {
 				d.Hash = cur.rows.Sum()
 			}

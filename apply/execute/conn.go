@@ -34,13 +34,30 @@ func ParseDSN(dsn, application string) (*pgconn.Config, error) {
 		"lock_timeout":                        "0",
 		"default_transaction_isolation":       "read committed",
 		"default_transaction_read_only":       "off",
-		"session_replication_role":            "origin",
+		// I6: where row security would hide rows from the worker, fail instead.
+		"row_security": "off",
 	} {
 		cfg.RuntimeParams[name] = value
 	}
-	// Only a superuser may name it, and origin is the default.
-	delete(cfg.RuntimeParams, "session_replication_role")
 	return cfg, nil
+}
+
+// sessionSQL turns off what would end a waiting session, in versions that have
+// it, and asks how triggers fire: they do what foreign keys need.
+const sessionSQL = `SELECT pg_catalog.current_setting('session_replication_role'),
+	(SELECT count(pg_catalog.set_config(name, '0', false)) FROM pg_catalog.pg_settings
+		WHERE name IN ('transaction_timeout', 'idle_session_timeout'))`
+
+func (l *Lane) prepareSession(ctx context.Context) error {
+	rows, err := l.rows(ctx, sessionSQL)
+	if err != nil {
+		return err
+	}
+	if len(rows) != 1 || string(rows[0][0]) != "origin" {
+		return fmt.Errorf("the target's session_replication_role is %s for the worker's role, expected origin, "+
+			"without which foreign keys do not cascade; ALTER ROLE … RESET session_replication_role", rows[0][0])
+	}
+	return nil
 }
 
 // connect makes sure of a connection and of where the lane's row stands.
@@ -59,7 +76,11 @@ func (l *Lane) connect(ctx context.Context) error {
 	l.conn = conn
 	l.statements, l.types = newStatements(), map[string]uint32{}
 	l.schema = l.cfg.Shared.schema.Load()
-	if err := l.look(ctx); err != nil {
+	err = l.prepareSession(ctx)
+	if err == nil {
+		err = l.look(ctx)
+	}
+	if err != nil {
 		if err != errCommitted { //nolint:errorlint // look returns it as it is
 			l.disconnect()
 		}

@@ -19,6 +19,7 @@ var notApplied = map[string]bool{
 	"idle_session_timeout":                true,
 	"is_superuser":                        true,
 	"lock_timeout":                        true,
+	"row_security":                        true,
 	"session_authorization":               true,
 	"session_replication_role":            true,
 	"statement_timeout":                   true,

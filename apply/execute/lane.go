@@ -46,6 +46,8 @@ type Lane struct {
 	schema     int64             // Shared.schema that statements and types belong to
 	settings   settings
 
+	troubled bool // Trouble was told of an error that is not over
+
 	// diverging are the tables that the last attempt declared diverged.
 	diverging []position.Diverged
 }
@@ -107,13 +109,14 @@ func (l *Lane) persist(ctx context.Context, job *Job) ([]Result, error) {
 		}
 		if errors.Is(err, errCommitted) {
 			results, err = unknown(job), nil
+			l.diverging = job.declares(l.cfg)
 			l.cfg.Shared.schema.Add(1) // whatever it was
 		}
 		if err == nil {
 			l.seq++
 			l.unsure = false
 			l.cfg.Shared.diverge(l.diverging)
-			l.cfg.Trouble("", nil)
+			l.over()
 			return results, nil
 		}
 		reason, again := Transient(err)
@@ -123,10 +126,22 @@ func (l *Lane) persist(ctx context.Context, job *Job) ([]Result, error) {
 			}
 			return nil, err
 		}
-		l.cfg.Trouble(reason, err)
+		l.trouble(reason, err)
 		if err := wait(ctx, pause); err != nil {
 			return nil, err
 		}
+	}
+}
+
+func (l *Lane) trouble(reason Reason, err error) {
+	l.troubled = true
+	l.cfg.Trouble(reason, err)
+}
+
+func (l *Lane) over() {
+	if l.troubled {
+		l.troubled = false
+		l.cfg.Trouble("", nil)
 	}
 }
 

@@ -35,12 +35,12 @@ func (l *Lane) RunStandalone(ctx context.Context, job Job, begun *position.Stand
 		if !again {
 			return nil, err
 		}
-		l.cfg.Trouble(reason, err)
+		l.trouble(reason, err)
 		if err := wait(ctx, pause); err != nil {
 			return nil, err
 		}
 	}
-	l.cfg.Trouble("", nil)
+	l.over()
 	l.cfg.Shared.schema.Add(1)
 	return []Result{s.result}, nil
 }

@@ -68,6 +68,19 @@ func merge(all map[string]Position, source string, p Position, done, heads strin
 	return have, nil
 }
 
+// Fence returns the highest fence of a stream, 0 where the target has none.
+func Fence(ctx context.Context, q Querier, source string) (int64, error) {
+	rows, err := q.Query(ctx, `SELECT coalesce(max(fence), 0) FROM opmux.position WHERE stream = $1`, source)
+	if err != nil {
+		return 0, fmt.Errorf("reading the fence of stream %s on the target: %w", source, err)
+	}
+	fence, err := pgx.CollectExactlyOneRow(rows, pgx.RowTo[int64])
+	if err != nil {
+		return 0, fmt.Errorf("reading the fence of stream %s on the target: %w", source, err)
+	}
+	return fence, nil
+}
+
 // ReadDiverged returns the tables that no longer follow their source.
 func ReadDiverged(ctx context.Context, q Querier) ([]Diverged, error) {
 	rows, err := q.Query(ctx, `SELECT stream, tbl, reason, statement, tx FROM opmux.diverged ORDER BY stream, tbl`)

@@ -15,7 +15,7 @@ import (
 // field stands for its default.
 type Config struct {
 	GroupTransactions int   // of one target transaction; 200
-	GroupBytes        int64 // of one target transaction's records; 4 MiB
+	GroupBytes        int64 // of one target transaction's records in memory; 8 MiB
 	Window            int   // records between the position and the reader; 200,000
 	WindowBytes       int64 // of transactions that are not applied; 64 MiB
 	Ranges            int   // of finished offsets above the position; 1,000
@@ -24,7 +24,7 @@ type Config struct {
 
 func (c Config) withDefaults() Config {
 	setDefault(&c.GroupTransactions, 200)
-	setDefault(&c.GroupBytes, 4<<20)
+	setDefault(&c.GroupBytes, 8<<20)
 	setDefault(&c.Window, 200_000)
 	setDefault(&c.WindowBytes, 64<<20)
 	setDefault(&c.Ranges, 1_000)
@@ -91,7 +91,7 @@ func New(cfg Config, p position.Position, skip SkipFunc) *Scheduler {
 	return s
 }
 
-// Add takes the next record of the topic, size bytes long, hash being that of
+// Add takes the next record of the topic, which takes size bytes of memory; hash being that of
 // its value. An error means that the stream must stop (I6).
 func (s *Scheduler) Add(offset int64, size int, hash []byte, r *event.Record) error {
 	if offset < s.read {
