@@ -2,6 +2,7 @@ package apply
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -206,6 +207,42 @@ func TestSchemaChangesUnderPreparedStatements(t *testing.T) {
 	}
 	r.caughtUp()
 	r.want("SELECT count(*) FROM t", "30")
+}
+
+// TestDeferrableConstraints: what the application has deferred works in its
+// order, and DDL finds no checks pending.
+func TestDeferrableConstraints(t *testing.T) {
+	r := newRig(t)
+	r.pg.Exec(t, r.db, "CREATE TABLE p (id int PRIMARY KEY)",
+		"CREATE TABLE c (id int REFERENCES p DEFERRABLE INITIALLY IMMEDIATE)")
+	ddl := func(sql string) event.Operation {
+		op := text(sql)
+		op.Digest.Affected = -1
+		return op
+	}
+	a := r.agent("a1")
+	a.commit(text("INSERT INTO c VALUES (1)"), text("INSERT INTO p VALUES (1)"))
+	a.commit(ddl("TRUNCATE c"))
+	tx := a.tx(text("INSERT INTO c VALUES (1)"), ddl("ALTER TABLE c ADD COLUMN v int"), text("INSERT INTO c VALUES (2)"), text("INSERT INTO p VALUES (2)"))
+	tx.Barrier = true
+	a.add(tx)
+	if err := r.replay(); err != nil {
+		t.Fatal(err)
+	}
+	r.want("SELECT id FROM c ORDER BY id", "1 2")
+	a.commit(text("INSERT INTO c VALUES (3)"))
+	if err := r.replay(); err == nil || !strings.Contains(err.Error(), "its commit failed") {
+		t.Fatalf("a row without its parent: %v", err)
+	}
+}
+
+func TestMissingTopicsEndTheWorker(t *testing.T) {
+	r := newRig(t)
+	err := r.worker(func(c *Config) { c.Sources = []string{"nowhere"} }).Run(t.Context())
+	var missing *topics.MissingTopicsError
+	if !errors.As(err, &missing) || !strings.Contains(err.Error(), "opmux topics create") {
+		t.Fatal(err)
+	}
 }
 
 // rename is a rewriter.

@@ -165,7 +165,19 @@ func (r *replay) statement(op *event.Operation) error {
 	if len(op.Digest.Hash) > 0 {
 		r.current.rows = &digest.Rows{}
 	}
-	return r.sendIn(r.settings.id, op.Text, params, oids, formats, r.counted())
+	if op.Digest.Affected >= 0 {
+		return r.sendIn(r.settings.id, op.Text, params, oids, formats, r.counted())
+	}
+	// TRUNCATE and DDL are refused for tables whose checks are pending, and on
+	// the primary none were.
+	err := r.constraints("IMMEDIATE", r.failed())
+	if err == nil {
+		err = r.sendIn(r.settings.id, op.Text, params, oids, formats, r.counted())
+	}
+	if err == nil {
+		err = r.constraints("DEFERRED", r.failed())
+	}
+	return err
 }
 
 // typeSQL finds a type by its name as the agent spells it.
