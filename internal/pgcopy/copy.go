@@ -78,15 +78,7 @@ func (s *Source) To(ctx context.Context, target pgx.Tx, progress *Progress) (Rep
 	if err != nil {
 		return report, err
 	}
-	if err := checkTool(ctx, "pg_dump", s.version/10000); err != nil {
-		return report, err
-	}
-	a, err := dumpSchema(ctx, s.conn.Config(), s.dsn, s.exported)
-	if err != nil {
-		return report, err
-	}
-	err = s.restore(ctx, target, a, triggers, progress, &report)
-	return report, errors.Join(err, a.remove())
+	return report, s.restore(ctx, target, s.schema, triggers, progress, &report)
 }
 
 func (s *Source) restore(ctx context.Context, target pgx.Tx, a *archive, triggers []string, progress *Progress, report *Report) error {

@@ -15,8 +15,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-
-	"github.com/jackc/pgx/v5"
 )
 
 // OwnSchema is where opmux keeps its tables; it is never copied.
@@ -40,9 +38,10 @@ func (a *archive) remove() error {
 	return nil
 }
 
-// dumpSchema dumps everything but the rows as of the exported snapshot.
-func dumpSchema(ctx context.Context, cfg *pgx.ConnConfig, dsn, snapshot string) (*archive, error) {
-	if err := checkTool(ctx, "pg_dump", 0); err != nil {
+// dumpSchema dumps everything but the rows as of the exported snapshot. ErrBusy
+// where pg_dump cannot lock a table.
+func dumpSchema(ctx context.Context, s *Source) (*archive, error) {
+	if err := checkTool(ctx, "pg_dump", s.version/10000); err != nil {
 		return nil, err
 	}
 	dir, err := os.MkdirTemp("", "opmux-snapshot-")
@@ -50,10 +49,14 @@ func dumpSchema(ctx context.Context, cfg *pgx.ConnConfig, dsn, snapshot string) 
 		return nil, fmt.Errorf("directory for the dump of the schema: %w", err)
 	}
 	a := &archive{dir: dir}
-	_, err = tool(ctx, environment(cfg, dsn), "pg_dump", "--format=custom", "--section=pre-data", "--section=post-data",
-		"--snapshot="+snapshot, "--exclude-schema="+OwnSchema, "--no-publications", "--no-subscriptions",
+	_, err = tool(ctx, environment(s.conn.Config(), s.dsn), "pg_dump", "--format=custom", "--section=pre-data", "--section=post-data",
+		"--snapshot="+s.exported, "--lock-wait-timeout=3000", "--exclude-schema="+OwnSchema, "--no-publications", "--no-subscriptions",
 		"--no-password", "--file="+a.file())
 	if err != nil {
+		// psql's programs print messages in the server's language: LOCK TABLE is not.
+		if strings.Contains(err.Error(), "LOCK TABLE") || strings.Contains(err.Error(), "lock timeout") {
+			err = fmt.Errorf("%w: a statement waits for a table of its own: %w", ErrBusy, err)
+		}
 		return nil, errors.Join(err, a.remove())
 	}
 	return a, nil

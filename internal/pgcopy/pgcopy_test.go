@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -167,5 +168,47 @@ func TestConnectionStrings(t *testing.T) {
 		if !slices.Contains(env, want) {
 			t.Errorf("%s is missing", want)
 		}
+	}
+}
+
+// A TRUNCATE that waits for the copy's locks would hold pg_dump's up for ever.
+func TestAStatementThatWaitsForTheLocksGoesFirst(t *testing.T) {
+	pg := testkit.SharedPostgres(t)
+	from := pg.CreateDB(t)
+	pg.Exec(t, from, `CREATE TABLE a (i int)`, `INSERT INTO a VALUES (1)`)
+	waiter := pg.Connect(t, from)
+	truncated := make(chan error, 1)
+	calls := 0
+	s, err := OpenSource(t.Context(), pg.DSN(from), func(ctx context.Context) error {
+		if calls++; calls > 1 {
+			return nil
+		}
+		go func() {
+			_, err := waiter.Exec(ctx, "TRUNCATE a")
+			truncated <- err
+		}()
+		testkit.Eventually(t, 10*time.Second, func() error {
+			if rows := pg.Query(t, from, `SELECT FROM pg_locks WHERE NOT granted AND relation = 'a'::regclass`); len(rows) == 0 {
+				return errors.New("TRUNCATE does not wait yet")
+			}
+			return nil
+		})
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = s.Close() }()
+	if err := <-truncated; err != nil || calls != 2 {
+		t.Errorf("%d calls, TRUNCATE: %v", calls, err)
+	}
+	to := pg.CreateDB(t)
+	tx := begin(t, pg, to)
+	var p Progress
+	if _, err := s.To(t.Context(), tx, &p); err != nil || p.Rows.Load() != 0 {
+		t.Errorf("%d rows, %v", p.Rows.Load(), err)
+	}
+	if err := tx.Commit(t.Context()); err != nil {
+		t.Error(err)
 	}
 }

@@ -18,6 +18,7 @@ type Source struct {
 	tables   []Table
 	version  int    // server_version_num
 	exported string // pg_export_snapshot
+	schema   *archive
 	// Visible is pg_current_snapshot() of the snapshot.
 	Visible string
 }
@@ -60,9 +61,11 @@ WHERE c.relkind = 'r' AND c.relpersistence <> 't' AND n.nspname NOT IN ('opmux',
 ORDER BY 1, 2`
 
 // OpenSource locks every table against changes of its form, calls before, then
-// opens and exports a snapshot. Until Close, statements that need the tables
-// alone (ALTER TABLE, TRUNCATE) wait; commits never do. A table made meanwhile
-// makes it begin again.
+// opens and exports a snapshot and dumps the schema. Until Close, statements that
+// need the tables alone (ALTER TABLE, TRUNCATE) wait; commits never do. A table
+// made meanwhile makes it begin again, and so does a statement that began to wait
+// for these locks before pg_dump had its own: the three would wait for each other,
+// unnoticed by the server.
 func OpenSource(ctx context.Context, dsn string, before func(context.Context) error) (*Source, error) {
 	cfg, err := pgx.ParseConfig(dsn)
 	if err != nil {
@@ -83,6 +86,9 @@ func OpenSource(ctx context.Context, dsn string, before func(context.Context) er
 			if err == nil {
 				err = fmt.Errorf("%w: tables are made and dropped all the time; try again when it is calmer", ErrBusy)
 			}
+			return nil, errors.Join(err, s.Close())
+		}
+		if err := s.dropSchema(); err != nil {
 			return nil, errors.Join(err, s.Close())
 		}
 		if _, err := conn.Exec(ctx, "ROLLBACK"); err != nil {
@@ -129,7 +135,21 @@ func (s *Source) open(ctx context.Context, before func(context.Context) error) (
 	same := slices.EqualFunc(expected, s.tables, func(a, b Table) bool {
 		return a.String() == b.String() && slices.Equal(a.columns, b.columns)
 	})
-	return same, nil
+	if !same {
+		return false, nil
+	}
+	s.schema, err = dumpSchema(ctx, s)
+	return err == nil, err
+}
+
+// dropSchema removes the dump of the schema.
+func (s *Source) dropSchema() error {
+	if s.schema == nil {
+		return nil
+	}
+	a := s.schema
+	s.schema = nil
+	return a.remove()
 }
 
 func lockError(t Table, err error) error {
@@ -213,11 +233,12 @@ func (s *Source) sequences(ctx context.Context) ([]sequence, error) {
 func (s *Source) Close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()
+	err := s.dropSchema()
 	if s.conn.IsClosed() {
-		return nil
+		return err
 	}
-	if err := s.conn.Close(ctx); err != nil {
-		return fmt.Errorf("primary: closing: %w", err)
+	if e := s.conn.Close(ctx); e != nil {
+		err = errors.Join(err, fmt.Errorf("primary: closing: %w", e))
 	}
-	return nil
+	return err
 }
