@@ -130,6 +130,8 @@ type job struct {
 	// path are the schemas that unqualified names are looked up in.
 	path []string
 	eff  effects
+	// timed: unsafe met a function of the transaction's time.
+	timed bool
 	// loaded are the database's facts, once asked for.
 	loaded *catalog.Facts
 	// uncacheable: the answer holds for this session and moment alone.

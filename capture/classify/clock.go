@@ -42,17 +42,21 @@ func pinnedTime(n *pg.Node, number int32) *pg.Node {
 	if typ == "" {
 		return nil
 	}
-	precision := int32(-1)
+	pinned := castTo(param(number), "timestamptz", -1)
+	if typ == "timestamptz" && precision(f) < 0 {
+		return pinned
+	}
+	return castTo(pinned, typ, precision(f))
+}
+
+// precision is the number of digits of a second that are asked for, -1 for all.
+func precision(f *pg.SQLValueFunction) int32 {
 	switch f.Op {
 	case pg.SQLValueFunctionOp_SVFOP_CURRENT_TIME_N, pg.SQLValueFunctionOp_SVFOP_CURRENT_TIMESTAMP_N,
 		pg.SQLValueFunctionOp_SVFOP_LOCALTIME_N, pg.SQLValueFunctionOp_SVFOP_LOCALTIMESTAMP_N:
-		precision = f.Typmod
+		return f.Typmod
 	}
-	pinned := castTo(param(number), "timestamptz", -1)
-	if typ == "timestamptz" && precision < 0 {
-		return pinned
-	}
-	return castTo(pinned, typ, precision)
+	return -1
 }
 
 func param(number int32) *pg.Node {

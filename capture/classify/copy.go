@@ -61,7 +61,7 @@ func (j *job) copyFrom(n *pg.Node, st *pg.CopyStmt) error {
 	if err != nil {
 		return err
 	}
-	if where != "" || j.pinsTime(st.WhereClause) {
+	if where != "" || j.timed {
 		return j.refuse("COPY … WHERE", -1, "its condition is not the same everywhere", "Filter the rows before they are sent.")
 	}
 	freeze, err := j.copyOptions(t, st, columns)

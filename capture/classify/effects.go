@@ -34,7 +34,11 @@ func (j *job) scan(parts ...proto.Message) error {
 	if j.eff.ctes == nil {
 		j.eff.ctes = map[string]bool{}
 	}
+	// There is no table expression without its keyword.
 	for _, p := range parts {
+		if !mayHaveWith(j.located) {
+			break
+		}
 		if err := j.names(p); err != nil {
 			return err
 		}
@@ -55,6 +59,16 @@ func (j *job) names(part proto.Message) error {
 		}
 		return true, nil
 	})
+}
+
+// mayHaveWith says that a text holds the letters of WITH.
+func mayHaveWith(sql string) bool {
+	for i := 0; i+4 <= len(sql); i++ {
+		if sql[i]|0x20 == 'w' && strings.EqualFold(sql[i:i+4], "with") {
+			return true
+		}
+	}
+	return false
 }
 
 // walk calls visit for a message and all below it, parents first; visit says
@@ -226,7 +240,7 @@ func (j *job) view(schema, name string) error {
 	if err != nil || len(tree.Stmts) != 1 {
 		return j.refuse("view "+qualified, -1, "its definition cannot be parsed", "Read the tables that it reads.")
 	}
-	inner := &job{ctx: j.ctx, c: j.c, in: j.in, plan: j.plan, path: j.path, loaded: j.loaded, views: j.views}
+	inner := &job{ctx: j.ctx, c: j.c, in: j.in, located: def, plan: j.plan, path: j.path, loaded: j.loaded, views: j.views}
 	if !slices.Contains(inner.path, "pg_catalog") {
 		inner.path = append([]string{"pg_catalog"}, inner.path...)
 	}

@@ -25,9 +25,11 @@ const (
 type frozen struct {
 	kind freezeKind
 	text string
-	// params are the text's parameters; nil with asBound: as the client bound them.
+	// params are the text's parameters; nil with asBound: as the client bound them,
+	// and where timeAt is not 0 the pinned time as the parameter of that number.
 	params  []source
 	asBound bool
+	timeAt  int
 	// counted says that the command tells how many rows it hit.
 	counted bool
 	// rows that a pinned INSERT must give, 0: not checked; atMost bounds what text
@@ -101,6 +103,18 @@ func (f *freezer) pinTime() (pinned bool) {
 		return false, nil
 	})
 	return f.clock != 0
+}
+
+// setReturning replaces the RETURNING list.
+func (f *freezer) setReturning(list []*pg.Node) {
+	switch s := f.stmt.Node.(type) {
+	case *pg.Node_InsertStmt:
+		s.InsertStmt.ReturningList = list
+	case *pg.Node_UpdateStmt:
+		s.UpdateStmt.ReturningList = list
+	case *pg.Node_DeleteStmt:
+		s.DeleteStmt.ReturningList = list
+	}
 }
 
 // finish numbers the parameters without gaps, since the server cannot infer the

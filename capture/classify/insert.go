@@ -193,8 +193,7 @@ func (i *inserting) plain(rows [][]*pg.Node) error {
 	if len(i.drawn) > 0 {
 		return i.pinned(rows)
 	}
-	f := i.newFreezer(i.node)
-	return i.text(i.t, i.st.Relation, f, false, i.st.ReturningList, func(l []*pg.Node) { f.stmt.GetInsertStmt().ReturningList = l })
+	return i.text(i.t, i.st.Relation, i.node, i.st.ReturningList)
 }
 
 // unsafeValue says why the value of a column may not travel as it is written.

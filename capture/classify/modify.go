@@ -39,8 +39,7 @@ func (j *job) update(n *pg.Node, st *pg.UpdateStmt) error {
 		return err
 	}
 	if why == "" {
-		f := j.newFreezer(n)
-		err = j.text(t, st.Relation, f, false, st.ReturningList, func(l []*pg.Node) { f.stmt.GetUpdateStmt().ReturningList = l })
+		err = j.text(t, st.Relation, n, st.ReturningList)
 		j.plan.frozen.atMost = 1
 	} else {
 		err = j.updateRows(t, st, assigned, why)
@@ -161,8 +160,7 @@ func (j *job) delete(n *pg.Node, st *pg.DeleteStmt) error {
 		return err
 	}
 	if why == "" {
-		f := j.newFreezer(n)
-		err = j.text(t, st.Relation, f, false, st.ReturningList, func(l []*pg.Node) { f.stmt.GetDeleteStmt().ReturningList = l })
+		err = j.text(t, st.Relation, n, st.ReturningList)
 		j.plan.frozen.atMost = 1
 	} else {
 		err = j.deleteRows(t, st, why)

@@ -110,6 +110,13 @@ func (p *Plan) text(op *event.Operation, e Execution) error {
 		for i := range e.Params {
 			op.Params[i] = p.portable(e.Params, i)
 		}
+		if f.timeAt == 0 {
+			return nil
+		}
+		if len(e.Params) != f.timeAt-1 {
+			return fmt.Errorf("%d parameters are bound, %d expected", len(e.Params), f.timeAt-1)
+		}
+		op.Params = append(op.Params, event.Param{OID: oidTimestamptz, Value: timestamptz(e.TxTime)})
 		return nil
 	}
 	op.Params = make([]event.Param, len(f.params))

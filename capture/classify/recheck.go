@@ -29,7 +29,7 @@ func differs(a, b *Plan) string {
 	switch {
 	case a.Kind != b.Kind || a.Class != b.Class:
 		return fmt.Sprintf("%s was classified as %s %s and now is %s %s", a.Construct, a.Kind, a.Class, b.Kind, b.Class)
-	case a.SQL != b.SQL || a.frozen.text != b.frozen.text || !slices.Equal(a.frozen.params, b.frozen.params):
+	case a.SQL != b.SQL || a.frozen.text != b.frozen.text || !slices.Equal(a.frozen.params, b.frozen.params) || a.frozen.timeAt != b.frozen.timeAt:
 		return "its columns have changed"
 	case !slices.Equal(a.Tables, b.Tables):
 		return fmt.Sprintf("it writes %v instead of %v", b.Tables, a.Tables)

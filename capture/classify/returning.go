@@ -137,10 +137,9 @@ func cut(s string) string {
 	return strings.ToValidUTF8(s[:event.MaxInfoText], "")
 }
 
-// text plans a statement that travels as text. f holds the frozen statement;
-// edited says that it is no longer the client's.
-func (j *job) text(t *catalog.Table, rv *pg.RangeVar, f *freezer, edited bool, client []*pg.Node, setReturning func([]*pg.Node)) error {
-	pinned := f.pinTime()
+// text plans a statement that travels as text: the client's own where it has no
+// function of the time and no RETURNING.
+func (j *job) text(t *catalog.Table, rv *pg.RangeVar, stmt *pg.Node, client []*pg.Node) error {
 	var hidden []string
 	if j.in.Level == event.LevelFull {
 		hidden = allColumns(t)
@@ -153,23 +152,40 @@ func (j *job) text(t *catalog.Table, rv *pg.RangeVar, f *freezer, edited bool, c
 	}
 	j.write(event.ClassText, "a function of its literals, parameters and the rows it names by key")
 	j.hide(relName(rv), hidden, client)
-	fr := frozen{kind: freezeText, counted: true}
-	switch {
-	case pinned || edited || len(client) > 0:
-		setReturning(returningNodes(relName(rv), hidden))
-		text, params, err := f.finish()
-		if err != nil {
-			return j.refuse(j.plan.Construct, -1, "its frozen form cannot be written: "+err.Error(), "Write the statement in a simpler way, without functions of the time.")
-		}
-		fr.text, fr.params = text, params
-	case len(hidden) > 0:
-		fr.text, fr.asBound = j.plan.SQL, true
-	default:
-		fr.text, fr.asBound = j.body, true
+	fr, err := j.freezeText(rv, stmt, client, hidden)
+	if err != nil {
+		return j.refuse(j.plan.Construct, -1, "its frozen form cannot be written: "+err.Error(), "Write the statement in a simpler way, without functions of the time.")
 	}
-	if pinned {
+	if j.timed {
 		j.plan.Class, j.plan.Reason = event.ClassPinned, "the transaction's time is pinned"
 	}
 	j.plan.frozen = fr
 	return nil
+}
+
+// freezeText makes the frozen form of text that travels as text. Where only the
+// time is to be pinned, the text itself is edited, which is cheaper than writing
+// the tree.
+func (j *job) freezeText(rv *pg.RangeVar, stmt *pg.Node, client []*pg.Node, hidden []string) (frozen, error) {
+	fr := frozen{kind: freezeText, counted: true, text: j.plan.SQL}
+	if len(hidden) == 0 {
+		fr.text = j.body
+	}
+	if len(client) == 0 && !j.timed {
+		fr.asBound = true
+		return fr, nil
+	}
+	number := max(j.eff.maxParam, len(j.in.ParamOIDs)) + 1
+	if len(client) == 0 && j.located == j.in.SQL {
+		if text, ok := spliceTime(fr.text, timeCalls(stmt), number); ok {
+			fr.text, fr.asBound, fr.timeAt = text, true, number
+			return fr, nil
+		}
+	}
+	f := j.newFreezer(stmt)
+	f.pinTime()
+	f.setReturning(returningNodes(relName(rv), hidden))
+	var err error
+	fr.text, fr.params, err = f.finish()
+	return fr, err
 }

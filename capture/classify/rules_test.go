@@ -12,10 +12,10 @@ func TestSafetyRules(t *testing.T) {
 	r := newRig(t, shop...)
 	groups := map[string][]want{
 		"time of transaction": {
-			{`INSERT INTO history (tid, mtime) VALUES (1, CURRENT_TIMESTAMP)`, "write pinned", "$1::timestamp with time zone"},
-			{`INSERT INTO history (mtime) VALUES (LOCALTIMESTAMP(3))`, "write pinned", "$1::timestamp with time zone::timestamp(3)"},
-			{`UPDATE jobs SET at = now() WHERE id = $1`, "write pinned", "$2::timestamp with time zone"},
-			{`UPDATE orders SET due = current_date WHERE id = 4`, "write pinned", "$1::timestamp with time zone::pg_catalog.date"},
+			{`INSERT INTO history (tid, mtime) VALUES (1, CURRENT_TIMESTAMP)`, "write pinned", "($1::pg_catalog.timestamptz)"},
+			{`INSERT INTO history (mtime) VALUES (LOCALTIMESTAMP(3))`, "write pinned", "(($1::pg_catalog.timestamptz)::pg_catalog.timestamp(3))"},
+			{`UPDATE jobs SET at = now() WHERE id = $1`, "write pinned", "($2::pg_catalog.timestamptz)"},
+			{`UPDATE orders SET due = current_date WHERE id = 4`, "write pinned", "(($1::pg_catalog.timestamptz)::pg_catalog.date)"},
 			{`INSERT INTO customer(name, created) VALUES ('a', transaction_timestamp() - interval '1 day')`, "write pinned", "id"},
 		},
 		"wall clock": {

@@ -43,6 +43,7 @@ func (j *job) unsafe(n *pg.Node, cat string, s scope) (string, error) {
 		if timeType(n.GetSqlvalueFunction()) == "" {
 			return "it names the user or the place", nil
 		}
+		j.timed = true
 		return "", nil
 	case n.GetBoolExpr() != nil:
 		return j.unsafeList(n.GetBoolExpr().Args, "B", s)
@@ -261,6 +262,7 @@ func (j *job) unsafeFunction(f *pg.FuncCall, s scope) (string, error) {
 		return "", err
 	}
 	if isTransactionTime(f) && v == callStable {
+		j.timed = true
 		return "", nil
 	}
 	if v != callPure && v != callContext {

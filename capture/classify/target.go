@@ -275,7 +275,7 @@ func (j *job) defaultOf(c *catalog.Column) (columnDefault, error) {
 		return columnDefault{}, j.refuse("the default of column "+c.Name, -1, "it cannot be parsed", "Give the column's value in the statement.")
 	}
 	expr := tree.Stmts[0].Stmt.GetSelectStmt().TargetList[0].GetResTarget().Val
-	inner := &job{ctx: j.ctx, c: j.c, in: &Input{Schemas: j.in.Schemas, Settings: j.in.Settings, Querier: j.in.Querier}, plan: j.plan, path: j.path, loaded: j.loaded, views: j.views}
+	inner := &job{ctx: j.ctx, c: j.c, located: c.Default, in: &Input{Schemas: j.in.Schemas, Settings: j.in.Settings, Querier: j.in.Querier}, plan: j.plan, path: j.path, loaded: j.loaded, views: j.views}
 	if !slices.Contains(inner.path, "pg_catalog") {
 		inner.path = append([]string{"pg_catalog"}, inner.path...)
 	}
@@ -290,8 +290,7 @@ func (j *job) defaultOf(c *catalog.Column) (columnDefault, error) {
 		return columnDefault{}, j.refuse("the default of column "+c.Name, -1, "it changes a sequence or setting", "Give the column's value in the statement.")
 	}
 	why, err := inner.unsafe(expr, columnCategory(c), scope{})
-	pinned := inner.pinsTime(expr)
-	return columnDefault{drawn: why != "" || pinned, draws: inner.eff.draws}, err
+	return columnDefault{drawn: why != "" || inner.timed, draws: inner.eff.draws}, err
 }
 
 // pinsTime says that an expression has a function of the transaction's time.
