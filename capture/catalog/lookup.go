@@ -56,8 +56,7 @@ from rel`
 // typeSQL names a column's type in a way that does not depend on search_path.
 const typeSQL = `
   select case when z.oid < 16384 then pg_catalog.format_type(a.atttypid, a.atttypmod)
-    else pg_catalog.quote_ident(zn.nspname) || '.' || pg_catalog.quote_ident(z.typname) || case when z.oid <> a.atttypid then '[]' else '' end
-    end
+    else pg_catalog.quote_ident(zn.nspname) || '.' || pg_catalog.quote_ident(z.typname) || pg_catalog.repeat('[]', (z.oid <> a.atttypid)::pg_catalog.int4) end
   from pg_catalog.pg_type z join pg_catalog.pg_namespace zn on zn.oid = z.typnamespace
   where z.oid = case when y.typcategory = 'A' and y.typelem <> 0 and y.typtype = 'b' then y.typelem else a.atttypid end`
 

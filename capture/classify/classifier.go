@@ -160,6 +160,9 @@ func (j *job) run(raw *pg.RawStmt) (*Plan, error) {
 	j.plan.Construct = construct(stmt)
 	err := j.statement(stmt)
 	var refusal *Refusal
+	if errors.As(err, &refusal) {
+		err = j.nameTargets(stmt, err)
+	}
 	switch {
 	case err == nil:
 		return j.plan, nil
@@ -184,7 +187,12 @@ func (j *job) bare(kind Kind, reason string) *Plan {
 func (j *job) refused(r *Refusal) *Plan {
 	p := j.bare(Refused, r.Reason)
 	p.Class, p.Refusal, p.Diverged = event.ClassRefused, r, p.Tables
-	if len(p.Diverged) == 0 || r.anyTable {
+	p.Sequences = sequences(append(slices.Clone(j.plan.Sequences), j.eff.draws...))
+	p.Deferrable, p.CopyIn = true, j.plan.CopyIn
+	switch {
+	case r.reach == reachNone:
+		p.Diverged = nil
+	case r.reach == reachAll || len(p.Diverged) == 0:
 		p.Diverged = []string{"*"}
 	}
 	if r.Position > 0 { // from a byte offset to characters

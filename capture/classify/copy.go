@@ -37,6 +37,7 @@ type copyFormat struct {
 }
 
 func (j *job) copyFrom(n *pg.Node, st *pg.CopyStmt) error {
+	j.plan.CopyIn = true
 	if err := j.scan(nodes([]*pg.Node{st.WhereClause})...); err != nil {
 		return err
 	}

@@ -101,16 +101,22 @@ func (j *job) unlisted(n *pg.Node) error {
 		return j.refuse(name, -1, "what a procedure does is not seen by opmux", "Run its statements one by one.")
 	case *pg.Node_GrantStmt, *pg.Node_GrantRoleStmt, *pg.Node_CreateRoleStmt, *pg.Node_AlterRoleStmt, *pg.Node_AlterRoleSetStmt, *pg.Node_DropRoleStmt,
 		*pg.Node_AlterDefaultPrivilegesStmt, *pg.Node_ReassignOwnedStmt, *pg.Node_DropOwnedStmt:
-		return j.refuse(name, -1, "roles and privileges are each server's own", "Run it on the primary and on each backup directly.")
+		r := j.refuse(name, -1, "roles and privileges are each server's own", "Run it on the primary and on each backup directly.").none()
+		if n.GetDropOwnedStmt() != nil {
+			return r.all()
+		}
+		return r
 	case *pg.Node_CreateEventTrigStmt, *pg.Node_AlterEventTrigStmt:
 		return j.never(name, -1, "event triggers change what DDL does", "Run it on each server directly, if it writes nothing.")
 	case *pg.Node_AlterDatabaseStmt, *pg.Node_AlterDatabaseSetStmt, *pg.Node_AlterDatabaseRefreshCollStmt, *pg.Node_CreateTableSpaceStmt,
 		*pg.Node_DropTableSpaceStmt, *pg.Node_AlterTableSpaceOptionsStmt, *pg.Node_CreatePublicationStmt, *pg.Node_AlterPublicationStmt,
-		*pg.Node_CreateSubscriptionStmt, *pg.Node_AlterSubscriptionStmt, *pg.Node_DropSubscriptionStmt:
-		return j.refuse(name, -1, "it is about this server and not about its data", "Run it on each server that needs it, directly.")
+		*pg.Node_DropSubscriptionStmt:
+		return j.refuse(name, -1, "it is about this server and not about its data", "Run it on each server that needs it, directly.").none()
+	case *pg.Node_CreateSubscriptionStmt, *pg.Node_AlterSubscriptionStmt:
+		return j.refuse(name, -1, "its rows come from another server, unseen by opmux", "Let the other server be a source of opmux.").all()
 	case *pg.Node_CreateFdwStmt, *pg.Node_AlterFdwStmt, *pg.Node_CreateForeignServerStmt, *pg.Node_AlterForeignServerStmt, *pg.Node_CreateForeignTableStmt,
 		*pg.Node_CreateUserMappingStmt, *pg.Node_AlterUserMappingStmt, *pg.Node_DropUserMappingStmt, *pg.Node_ImportForeignSchemaStmt:
-		return j.refuse(name, -1, "foreign data is on another server", "Run it on each server that needs it, directly.")
+		return j.refuse(name, -1, "foreign data is on another server", "Run it on each server that needs it, directly.").none()
 	}
 	return j.refuse(name, -1, "opmux does not know how to carry it", "Run it on each server directly while no application is connected.")
 }

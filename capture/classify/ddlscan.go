@@ -12,7 +12,10 @@ import (
 func (j *job) sameEverywhere(n *pg.Node) error {
 	return walk(n, func(m proto.Message) (bool, error) {
 		switch d := m.(type) {
-		case *pg.GrantStmt, *pg.GrantRoleStmt:
+		case *pg.GrantStmt:
+			if n.GetCreateSchemaStmt() == nil {
+				return true, nil
+			}
 			return false, j.refuse("GRANT inside of "+j.plan.Construct, -1, "roles and privileges are each server's own", "Run it on the primary and on each backup directly.")
 		case *pg.ObjectWithArgs:
 			return true, j.spares(name(d.Objname))

@@ -10,7 +10,7 @@ func (j *job) rename(st *pg.RenameStmt) error {
 	switch st.RenameType {
 	case pg.ObjectType_OBJECT_ROLE, pg.ObjectType_OBJECT_DATABASE, pg.ObjectType_OBJECT_TABLESPACE, pg.ObjectType_OBJECT_FOREIGN_SERVER,
 		pg.ObjectType_OBJECT_FDW, pg.ObjectType_OBJECT_EVENT_TRIGGER, pg.ObjectType_OBJECT_PUBLICATION, pg.ObjectType_OBJECT_SUBSCRIPTION:
-		return j.refuse("RENAME of a "+objectName(st.RenameType), -1, "it is each server's own", "Run it on each server directly.")
+		return j.refuse("RENAME of a "+objectName(st.RenameType), -1, "it is each server's own", "Run it on each server directly.").none()
 	case pg.ObjectType_OBJECT_SCHEMA:
 		if st.Subname == "opmux" || st.Newname == "opmux" {
 			return j.never("RENAME of schema opmux", -1, "the name is opmux's own", "")
@@ -26,7 +26,7 @@ func (j *job) alterOwner(st *pg.AlterOwnerStmt) error {
 	switch st.ObjectType {
 	case pg.ObjectType_OBJECT_DATABASE, pg.ObjectType_OBJECT_TABLESPACE, pg.ObjectType_OBJECT_FOREIGN_SERVER, pg.ObjectType_OBJECT_FDW,
 		pg.ObjectType_OBJECT_EVENT_TRIGGER, pg.ObjectType_OBJECT_PUBLICATION, pg.ObjectType_OBJECT_SUBSCRIPTION, pg.ObjectType_OBJECT_LARGEOBJECT:
-		return j.refuse("ALTER "+objectName(st.ObjectType)+" OWNER", -1, "it is each server's own", "Run it on each server directly.")
+		return j.refuse("ALTER "+objectName(st.ObjectType)+" OWNER", -1, "it is each server's own", "Run it on each server directly.").none()
 	}
 	return j.define()
 }
@@ -70,7 +70,7 @@ func (j *job) drop(st *pg.DropStmt) error {
 		pg.ObjectType_OBJECT_EVENT_TRIGGER, pg.ObjectType_OBJECT_FDW, pg.ObjectType_OBJECT_FOREIGN_SERVER, pg.ObjectType_OBJECT_FOREIGN_TABLE,
 		pg.ObjectType_OBJECT_PUBLICATION, pg.ObjectType_OBJECT_ACCESS_METHOD,
 	}, t):
-		r := j.refuse("DROP "+objectName(t), -1, "it is each server's own", "Run it on each server directly.")
+		r := j.refuse("DROP "+objectName(t), -1, "it is each server's own", "Run it on each server directly.").none()
 		r.Always = t == pg.ObjectType_OBJECT_EVENT_TRIGGER
 		return r
 	}
@@ -93,7 +93,7 @@ func (j *job) comment(st *pg.CommentStmt) error {
 	case slices.Contains([]pg.ObjectType{pg.ObjectType_OBJECT_DATABASE, pg.ObjectType_OBJECT_ROLE, pg.ObjectType_OBJECT_TABLESPACE,
 		pg.ObjectType_OBJECT_LARGEOBJECT, pg.ObjectType_OBJECT_EVENT_TRIGGER, pg.ObjectType_OBJECT_SUBSCRIPTION, pg.ObjectType_OBJECT_PUBLICATION,
 		pg.ObjectType_OBJECT_FOREIGN_SERVER, pg.ObjectType_OBJECT_FDW}, st.Objtype):
-		return j.refuse("COMMENT ON "+objectName(st.Objtype), -1, "it is each server's own", "Run it on each server directly.")
+		return j.refuse("COMMENT ON "+objectName(st.Objtype), -1, "it is each server's own", "Run it on each server directly.").none()
 	}
 	return j.define()
 }

@@ -164,7 +164,7 @@ func (j *job) unsafeCall(fn string, location int32) error {
 		return j.refuse("large object function "+fn, location, "large objects are numbered by the server", "Keep the data in a bytea column.")
 	}
 	return j.refuse("function "+fn, location, "it is volatile and may write what opmux cannot see",
-		"Declare it STABLE or IMMUTABLE if it writes nothing, or run its statements one by one.")
+		"Declare it STABLE or IMMUTABLE if it writes nothing, or run its statements one by one.").all()
 }
 
 // attribute judges rel.field, which calls a function of that name if the
@@ -195,7 +195,7 @@ func (j *job) operator(list []*pg.Node) error {
 		return err
 	}
 	if _, op := name(list); facts.Operators[op].Volatile {
-		return j.refuse("operator "+op, -1, "its function is volatile and may write what opmux cannot see", "Declare its function STABLE or IMMUTABLE if it writes nothing.")
+		return j.refuse("operator "+op, -1, "its function is volatile and may write what opmux cannot see", "Declare its function STABLE or IMMUTABLE if it writes nothing.").all()
 	}
 	return nil
 }
@@ -217,7 +217,7 @@ func (j *job) reads(rv *pg.RangeVar) error {
 	for _, s := range schemas {
 		qualified := s + "." + rv.Relname
 		if facts.UnsafePolicies[qualified] {
-			return j.refuse("relation "+qualified, rv.Location, "its row security policy calls a volatile function", "Declare the function STABLE if it writes nothing.")
+			return j.refuse("relation "+qualified, rv.Location, "its row security policy calls a volatile function", "Declare the function STABLE if it writes nothing.").all()
 		}
 		if facts.Views[qualified] {
 			return j.view(s, rv.Relname)
@@ -248,7 +248,7 @@ func (j *job) view(schema, name string) error {
 	if err != nil {
 		var r *Refusal
 		if asRefusal(err, &r) {
-			return j.refuse("view "+qualified, -1, "it calls "+r.Construct+": "+r.Reason, r.Hint)
+			return j.refuse("view "+qualified, -1, "it calls "+r.Construct+": "+r.Reason, r.Hint).all()
 		}
 		return err
 	}

@@ -88,6 +88,8 @@ type Plan struct {
 	Deferrable bool
 	// Barrier asks for event.Transaction.Barrier.
 	Barrier bool
+	// CopyIn says that the server will ask for a COPY stream, whatever the kind.
+	CopyIn bool
 	// CatalogChanges says that the statement changes the catalogue (temporary
 	// objects included): read Catalog.Version after it, before the next Classify.
 	CatalogChanges bool
@@ -98,7 +100,8 @@ type Plan struct {
 	Sequences []SequenceRef
 	Refusal   *Refusal
 	// Diverged lists what is lost to targets when a refused statement runs under
-	// policy flag; "*" where the tables cannot be told.
+	// policy flag; "*" where the tables cannot be told, nothing where it changes no
+	// rows (GRANT).
 	Diverged []string
 	// Whole says that Operations needs all rows of an execution in one call; their
 	// number is bounded by the statement's own text.
@@ -135,9 +138,27 @@ type Refusal struct { //nolint:errname // a part of a plan first, an error secon
 	// Always: policy flag does not lift it, since what comes after could not be
 	// followed either.
 	Always bool
-	// anyTable: what it writes cannot be told, even where a table is named.
-	anyTable bool
+	// reach is what a statement that runs nevertheless takes from the backups.
+	reach reach
 }
+
+// reach is which tables a refused statement may change unseen.
+type reach uint8
+
+const (
+	// reachNamed: the plan's tables, or where there are none, any.
+	reachNamed reach = iota
+	// reachAll: any table, since functions of the user's run.
+	reachAll
+	// reachNone: no table's rows.
+	reachNone
+)
+
+// all says that it may change any table.
+func (r *Refusal) all() *Refusal { r.reach = reachAll; return r }
+
+// none says that it changes no table's rows.
+func (r *Refusal) none() *Refusal { r.reach = reachNone; return r }
 
 // Error is the message for the client, beginning "opmux: ".
 func (r *Refusal) Error() string {

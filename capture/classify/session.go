@@ -79,7 +79,7 @@ func (j *job) transaction(st *pg.TransactionStmt) error {
 	case pg.TransactionStmtKind_TRANS_STMT_RELEASE:
 		p.Kind = Release
 	default:
-		return j.refuse("two-phase commit", -1, "prepared transactions are not built yet", "Commit in one phase.")
+		return j.never("two-phase commit", -1, "prepared transactions are not built yet", "Commit in one phase.")
 	}
 	return nil
 }

@@ -29,7 +29,7 @@ func (j *job) target(rv *pg.RangeVar, events int) (*catalog.Table, error) {
 		return nil, err
 	}
 	if events&(catalog.TriggerUpdate|catalog.TriggerDelete) != 0 && t.Children > 0 && !t.Temp {
-		return nil, j.refuse("writing inheritance parent "+t.Qualified(), rv.Location, "its rows are in several tables", "Write each child table by its own name.")
+		return nil, j.refuse("writing inheritance parent "+t.Qualified(), rv.Location, "its rows are in several tables", "Write each child table by its own name.").all()
 	}
 	if !rv.Inh && t.Kind == catalog.Partitioned {
 		return nil, fmt.Errorf("ONLY a partitioned table: %w", errMustFail)
@@ -66,7 +66,7 @@ func (j *job) writable(t *catalog.Table, location int32) error {
 	switch t.Kind {
 	case catalog.Ordinary, catalog.Partitioned:
 	case catalog.View:
-		return j.refuse("writing view "+name, location, "the rows are in other tables", "Write the table that the view reads.")
+		return j.refuse("writing view "+name, location, "the rows are in other tables", "Write the table that the view reads.").all()
 	case catalog.Foreign:
 		return j.refuse("writing foreign table "+name, location, "the rows are on another server", "")
 	default:
@@ -76,16 +76,16 @@ func (j *job) writable(t *catalog.Table, location int32) error {
 	case t.Unlogged || t.OddPartitions > 0:
 		return j.refuse("writing unlogged table "+name, location, "its rows do not survive a crash of the primary", "ALTER TABLE … SET LOGGED on every server, or keep such data in temporary tables.")
 	case t.Rules > 0:
-		return j.refuse("writing table "+name+" with rewrite rules", location, "rules change what a statement does", "Drop the rules.")
+		return j.refuse("writing table "+name+" with rewrite rules", location, "rules change what a statement does", "Drop the rules.").all()
 	case len(t.VolatileFunctions) > 0:
-		return j.refuse("writing table "+name, location, "its constraints or indexes call volatile function "+t.VolatileFunctions[0], "Declare the function IMMUTABLE if it writes nothing.")
+		return j.refuse("writing table "+name, location, "its constraints or indexes call volatile function "+t.VolatileFunctions[0], "Declare the function IMMUTABLE if it writes nothing.").all()
 	}
 	facts, err := j.facts()
 	if err != nil {
 		return err
 	}
 	if facts.VolatileCasts {
-		return j.refuse("writing table "+name, location, "the database has a cast that runs a volatile function", "Declare the cast's function IMMUTABLE if it writes nothing.")
+		return j.refuse("writing table "+name, location, "the database has a cast that runs a volatile function", "Declare the cast's function IMMUTABLE if it writes nothing.").all()
 	}
 	if role := setting(j.in.Settings, "session_replication_role"); role != "" && role != "origin" {
 		return j.refuse("writing under session_replication_role = "+role, location, "foreign keys do not act there, and do on the backups", "SET session_replication_role = origin.")
@@ -96,7 +96,7 @@ func (j *job) writable(t *catalog.Table, location int32) error {
 // quiet refuses tables on which the statement would fire a user's trigger.
 func (j *job) quiet(t *catalog.Table, events int, location int32) error {
 	if trigger := t.Fires(events); trigger != "" {
-		return j.refuse("writing table "+t.Qualified()+" with trigger "+trigger, location, "what a trigger changes is not seen by opmux", "Do in the application what the trigger does, or disable it.")
+		return j.refuse("writing table "+t.Qualified()+" with trigger "+trigger, location, "what a trigger changes is not seen by opmux", "Do in the application what the trigger does, or disable it.").all()
 	}
 	return nil
 }
@@ -282,7 +282,7 @@ func (j *job) defaultOf(c *catalog.Column) (columnDefault, error) {
 	if err := inner.scan(expr); err != nil {
 		var r *Refusal
 		if asRefusal(err, &r) {
-			return columnDefault{}, j.refuse("the default of column "+c.Name, -1, "it calls "+r.Construct+": "+r.Reason, "Give the column's value in the statement. "+r.Hint)
+			return columnDefault{}, j.refuse("the default of column "+c.Name, -1, "it calls "+r.Construct+": "+r.Reason, "Give the column's value in the statement. "+r.Hint).all()
 		}
 		return columnDefault{}, err
 	}
