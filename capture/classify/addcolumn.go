@@ -5,6 +5,8 @@ import (
 
 	pg "github.com/pganalyze/pg_query_go/v6"
 	"google.golang.org/protobuf/proto"
+
+	"github.com/opmux/opmux/capture/catalog"
 )
 
 const addColumnHint = "Add the column without it, fill it by UPDATE, then set the default (ALTER COLUMN … SET DEFAULT, ADD GENERATED)."
@@ -71,7 +73,7 @@ const timeMark = "opmux: time of the transaction"
 // pinAddedColumns freezes ALTER TABLE … ADD COLUMN … DEFAULT now(): the rows that
 // are there get the pinned time, and a second command sets the default as it was
 // written, for the rows to come.
-func (j *job) pinAddedColumns(n *pg.Node) error {
+func (j *job) pinAddedColumns(n *pg.Node, t *catalog.Table) error {
 	unclear := j.refuse("ADD COLUMN … DEFAULT of the time", -1, "its frozen form cannot be written", addColumnHint)
 	if strings.Contains(j.body, timeMark) {
 		return unclear
@@ -80,7 +82,7 @@ func (j *job) pinAddedColumns(n *pg.Node) error {
 	then := &pg.AlterTableStmt{Relation: frozen.GetAlterTableStmt().Relation, Objtype: pg.ObjectType_OBJECT_TABLE}
 	for _, c := range frozen.GetAlterTableStmt().Cmds {
 		def := c.GetAlterTableCmd().Def.GetColumnDef()
-		if c.GetAlterTableCmd().Subtype != pg.AlterTableType_AT_AddColumn {
+		if c.GetAlterTableCmd().Subtype != pg.AlterTableType_AT_AddColumn || isThere(t, c.GetAlterTableCmd()) {
 			continue
 		}
 		for _, e := range defaultsOf(def) {

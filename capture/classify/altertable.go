@@ -52,7 +52,7 @@ func (j *job) alterTable(n *pg.Node, st *pg.AlterTableStmt) error {
 		}
 	}
 	if timed {
-		return j.pinAddedColumns(n)
+		return j.pinAddedColumns(n, t)
 	}
 	return nil
 }
@@ -62,6 +62,9 @@ func (j *job) alterTable(n *pg.Node, st *pg.AlterTableStmt) error {
 func (j *job) alterCommand(t *catalog.Table, cmd *pg.AlterTableCmd) (pinned bool, err error) {
 	switch {
 	case cmd.Subtype == pg.AlterTableType_AT_AddColumn:
+		if isThere(t, cmd) {
+			return false, nil
+		}
 		return j.addColumn(cmd.Def.GetColumnDef())
 	case cmd.Subtype == pg.AlterTableType_AT_AlterColumnType:
 		return false, j.alterType(t, cmd)
@@ -71,6 +74,11 @@ func (j *job) alterCommand(t *catalog.Table, cmd *pg.AlterTableCmd) (pinned bool
 		return false, nil
 	}
 	return false, j.refuse("ALTER TABLE with a command that opmux does not know", -1, "what it does to rows is not known", "Run it on each server directly while no application is connected.")
+}
+
+// isThere says that ADD COLUMN IF NOT EXISTS has nothing to do.
+func isThere(t *catalog.Table, cmd *pg.AlterTableCmd) bool {
+	return cmd.MissingOk && t != nil && t.Column(cmd.Def.GetColumnDef().GetColname()) != nil
 }
 
 // alterType refuses a new type whose values are not a function of the old ones.

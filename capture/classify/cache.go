@@ -105,21 +105,37 @@ func (e *cached) match(in *Input) bool {
 		slices.Equal(a.Schemas, in.Schemas) && sameSettings(a.Settings, in.Settings)
 }
 
-// meaningful are the settings that decide how a statement is classified. The rest
-// of the context travels with the transaction and does not matter here.
-var meaningful = [...]string{
-	"role", "session_authorization", "DateStyle", "extra_float_digits",
-	"session_replication_role", "standard_conforming_strings", "transform_null_equals",
+// meaning is what of a context decides how a statement is classified. The rest
+// travels with the transaction and does not matter here.
+type meaning struct {
+	role, authorization, dateStyle, floatDigits, replicationRole string
+}
+
+func meaningOf(c event.Context) (m meaning) {
+	for i := range c.Settings {
+		s := &c.Settings[i]
+		switch s.Name {
+		case "role":
+			m.role = s.Value
+		case "session_authorization":
+			m.authorization = s.Value
+		case "DateStyle", "datestyle":
+			m.dateStyle = s.Value
+		case "extra_float_digits":
+			m.floatDigits = s.Value
+		case "session_replication_role":
+			m.replicationRole = s.Value
+		}
+	}
+	return m
 }
 
 func sameSettings(a, b event.Context) bool {
 	if a.User != b.User {
 		return false
 	}
-	for _, name := range meaningful {
-		if setting(a, name) != setting(b, name) {
-			return false
-		}
+	if len(a.Settings) == len(b.Settings) && (len(a.Settings) == 0 || &a.Settings[0] == &b.Settings[0]) {
+		return true
 	}
-	return true
+	return meaningOf(a) == meaningOf(b)
 }

@@ -15,7 +15,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"unicode/utf8"
 
 	pg "github.com/pganalyze/pg_query_go/v6"
@@ -130,6 +129,8 @@ type job struct {
 	// path are the schemas that unqualified names are looked up in.
 	path []string
 	eff  effects
+	// context is what matters of the session's settings.
+	context meaning
 	// timed: unsafe met a function of the transaction's time.
 	timed bool
 	// loaded are the database's facts, once asked for.
@@ -141,7 +142,7 @@ type job struct {
 }
 
 func newJob(ctx context.Context, c *Classifier, in *Input, version int64) *job {
-	j := &job{ctx: ctx, c: c, in: in, located: in.SQL, path: in.Schemas, views: map[string]bool{}}
+	j := &job{ctx: ctx, c: c, in: in, located: in.SQL, path: in.Schemas, context: meaningOf(in.Settings), views: map[string]bool{}}
 	if len(j.path) == 0 {
 		j.path = []string{"pg_catalog", "public"}
 	}
@@ -228,14 +229,4 @@ func (j *job) facts() (*catalog.Facts, error) {
 	j.saw(f.Version)
 	j.loaded = f
 	return f, nil
-}
-
-// setting is the value of a setting, whatever the case of its name.
-func setting(c event.Context, name string) string {
-	for _, s := range c.Settings {
-		if strings.EqualFold(s.Name, name) {
-			return s.Value
-		}
-	}
-	return ""
 }

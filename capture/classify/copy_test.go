@@ -67,7 +67,7 @@ func TestCopyOperations(t *testing.T) {
 }
 
 // I7: what is kept does not grow with the stream.
-func TestCopyScannerIsBounded(t *testing.T) {
+func TestI7CopyScannerIsBounded(t *testing.T) {
 	r := newRig(t, shop...)
 	s := r.plan(`COPY jobs FROM STDIN`).NewCopyScanner()
 	long := []byte("1\tx\t" + strings.Repeat("now ", 1<<20))

@@ -7,9 +7,9 @@ import (
 	"github.com/opmux/opmux/event"
 )
 
-// What Operations publishes makes a second database the same, whatever the
+// I6: what Operations publishes makes a second database the same, whatever the
 // statement, at each level.
-func TestPublishedOperationsMakeTheBackupTheSame(t *testing.T) {
+func TestI6PublishedOperationsMakeTheBackupTheSame(t *testing.T) {
 	for _, level := range []event.Level{event.LevelCount, event.LevelFull} {
 		t.Run(string(level), func(t *testing.T) { faithful(newReplica(t, level, shop...)) })
 	}
@@ -72,6 +72,7 @@ func faithful(r *replica) {
 		{`INSERT INTO made("Mixed Case", c) VALUES (1, 'x'), (DEFAULT, 'y')`, nil}, {`INSERT INTO made(c) SELECT 'sel' RETURNING *`, nil},
 		{`UPDATE made SET "Mixed Case" = "Mixed Case" + 1 WHERE id > 0`, nil}, {`UPDATE made m SET "Mixed Case" = 9 WHERE m.id = 1`, nil},
 		{`ALTER TABLE made ADD COLUMN at timestamptz NOT NULL DEFAULT now(), ADD COLUMN d date DEFAULT current_date + 1, ALTER c SET DEFAULT 'q'`, nil},
+		{`ALTER TABLE made ALTER at SET DEFAULT '2020-01-01'`, nil}, {`ALTER TABLE made ADD COLUMN IF NOT EXISTS at timestamptz DEFAULT now(), ADD COLUMN IF NOT EXISTS e timestamptz DEFAULT now()`, nil},
 		{`INSERT INTO made DEFAULT VALUES`, nil}, {`SELECT nextval('made_id_seq')`, nil},
 		{`TRUNCATE history, made RESTART IDENTITY`, nil},
 	}

@@ -8,7 +8,7 @@ import (
 )
 
 // The rows of SQL-SAFETY that this issue names, in its order.
-func TestSafetyRules(t *testing.T) {
+func TestI6SafetyRules(t *testing.T) {
 	r := newRig(t, shop...)
 	groups := map[string][]want{
 		"time of transaction": {

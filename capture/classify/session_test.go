@@ -79,7 +79,7 @@ func TestSettingsDecide(t *testing.T) {
 }
 
 // What was classified under a catalogue that has moved on is found out.
-func TestRecheck(t *testing.T) {
+func TestI6RecheckNoticesDDL(t *testing.T) {
 	r := newRig(t, shop...)
 	ctx := context.Background()
 	moved := func(sql, ddl, back string) {
@@ -112,7 +112,7 @@ func TestRecheck(t *testing.T) {
 }
 
 // While DDL is under way nothing that is looked up may be trusted later on.
-func TestPlansBesideOpenDDLAreNotTrusted(t *testing.T) {
+func TestI6PlansBesideOpenDDLAreNotTrusted(t *testing.T) {
 	r := newReplica(t, event.LevelCount, shop...)
 	r.exec(r.primary, `BEGIN; ALTER TABLE jobs ADD COLUMN extra int DEFAULT 3`)
 	if _, err := r.cat.Version(context.Background()); err != nil {

@@ -87,7 +87,7 @@ func (j *job) writable(t *catalog.Table, location int32) error {
 	if facts.VolatileCasts {
 		return j.refuse("writing table "+name, location, "the database has a cast that runs a volatile function", "Declare the cast's function IMMUTABLE if it writes nothing.").all()
 	}
-	if role := setting(j.in.Settings, "session_replication_role"); role != "" && role != "origin" {
+	if role := j.context.replicationRole; role != "" && role != "origin" {
 		return j.refuse("writing under session_replication_role = "+role, location, "foreign keys do not act there, and do on the backups", "SET session_replication_role = origin.")
 	}
 	return nil
@@ -104,9 +104,9 @@ func (j *job) quiet(t *catalog.Table, events int, location int32) error {
 // access refuses what row security or missing rights would make of an added
 // RETURNING of columns.
 func (j *job) access(t *catalog.Table, columns []string) error {
-	role := setting(j.in.Settings, "role")
+	role := j.context.role
 	if role == "" || role == "none" {
-		if role = setting(j.in.Settings, "session_authorization"); role == "" {
+		if role = j.context.authorization; role == "" {
 			role = j.in.Settings.User
 		}
 	}
@@ -131,8 +131,8 @@ func (j *job) access(t *catalog.Table, columns []string) error {
 
 // exact refuses columns whose text form would not be read back as it was.
 func (j *job) exact(t *catalog.Table, columns []string) error {
-	style := isoStyle(setting(j.in.Settings, "DateStyle"))
-	digits := setting(j.in.Settings, "extra_float_digits")
+	style := isoStyle(j.context.dateStyle)
+	digits := j.context.floatDigits
 	short := strings.HasPrefix(digits, "-") || digits == "0"
 	for _, name := range columns {
 		c := t.Column(name)
@@ -140,7 +140,7 @@ func (j *job) exact(t *catalog.Table, columns []string) error {
 			continue
 		}
 		if !style && (slices.Contains(zoned, c.BaseOID) || isOpaque(c)) {
-			return j.refuse(j.plan.Construct+" on "+t.Qualified(), -1, "under DateStyle "+setting(j.in.Settings, "DateStyle")+" times are printed ambiguously", "SET DateStyle = 'ISO'.")
+			return j.refuse(j.plan.Construct+" on "+t.Qualified(), -1, "under DateStyle "+j.context.dateStyle+" times are printed ambiguously", "SET DateStyle = 'ISO'.")
 		}
 		if short && (slices.Contains(floats, c.BaseOID) || isOpaque(c)) {
 			return j.refuse(j.plan.Construct+" on "+t.Qualified(), -1, "extra_float_digits = "+digits+" rounds column "+name, "SET extra_float_digits = 1.")

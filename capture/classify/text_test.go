@@ -47,7 +47,7 @@ func TestNormalise(t *testing.T) {
 
 // The text that goes upstream parses, ends in the hidden columns, and is otherwise
 // the client's, whatever stands at its end.
-func TestReturningIsAddedToAnyText(t *testing.T) {
+func TestI5ReturningIsAddedToAnyText(t *testing.T) {
 	r := newRig(t, shop...)
 	for sql, w := range map[string]struct {
 		tail   string
