@@ -57,15 +57,6 @@ func (s *Session) runOwn(name string, e *entry) error {
 	return s.send(pgwire.Close, pgwire.Target{Portal: true, Name: name}.Append(nil), &entry{kind: answerClose, silent: true})
 }
 
-// flushAndDrain asks the server for the answers of a pipeline that has had no
-// Sync yet, and waits for them.
-func (s *Session) flushAndDrain() error {
-	if err := s.send(pgwire.Flush, nil, nil); err != nil {
-		return err
-	}
-	return s.drain()
-}
-
 // probeEntry is the entry of a probe that rides behind a write.
 func (s *Session) probeEntry(ctx context.Context, tx *txn) *entry {
 	var rowErr error
@@ -107,30 +98,72 @@ func (s *Session) ensureContext(extended bool) (bool, error) {
 		}
 		s.context = p.context
 	}
+	var failed *serverError
+	e.onError = takeError(&failed, extended)
 	if err := s.question(probeSQL, ownProbe, e, extended); err != nil {
 		return false, err
 	}
+	if failed != nil {
+		return false, failed
+	}
 	if rowErr != nil {
 		return false, rowErr
+	}
+	if err := s.endImplicit(extended); err != nil {
+		return false, err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.context != nil, nil
 }
 
-// drawXID gives a transaction that is to be recorded an id to settle it by, where
-// it has none: sequences can be drawn from without one.
-func (s *Session) drawXID(tx *txn, extended bool) error {
-	if !s.probing(tx) {
+// endImplicit ends the implicit transaction that a question opened at the head of
+// the client's pipeline, or a BEGIN that follows there could not set its isolation.
+func (s *Session) endImplicit(extended bool) error {
+	if !extended || s.piped || s.failing() {
 		return nil
 	}
-	e := &entry{kind: answerQuery, silent: true}
+	if err := s.send(pgwire.Sync, nil, &entry{kind: answerSync, silent: true}); err != nil {
+		return err
+	}
+	return s.drain()
+}
+
+// serverError is an error of the server's to a question of the agent's: a cancel,
+// a timeout. The client's statement has not run, and the client gets the error.
+type serverError struct{ fields []pgwire.Field }
+
+func (e *serverError) Error() string { return pgwire.FieldValue(e.fields, pgwire.FieldMessage) }
+
+// takeError keeps an error of a question in the simple protocol, for planFailed to
+// tell. In the extended one the client gets it at once, and the server skips the
+// statement that the question was asked for.
+func takeError(failed **serverError, extended bool) func([]pgwire.Field) bool {
+	return func(fields []pgwire.Field) bool {
+		if extended || isFatal(fields) {
+			return false
+		}
+		*failed = &serverError{fields}
+		return true
+	}
+}
+
+// drawXID gives a transaction that is to be recorded an id to settle it by, where
+// it has none: sequences can be drawn from without one. True: that failed, and
+// the client has been told.
+func (s *Session) drawXID(tx *txn, extended bool) (bool, error) {
+	if !s.probing(tx) {
+		return false, nil
+	}
+	failed := false
+	e := &entry{kind: answerQuery, silent: true, onFail: func() { failed = true }}
 	e.onRow = func(values []pgwire.DataRowValue) {
 		if xid, err := strconv.ParseUint(string(values[0].Value), 10, 64); err == nil && tx.probe != nil {
 			tx.probe.xid = xid
 		}
 	}
-	return s.question(xidSQL, ownXID, e, extended)
+	err := s.question(xidSQL, ownXID, e, extended)
+	return failed, err
 }
 
 // question runs one of the agent's statements and waits for its answer.
@@ -144,7 +177,7 @@ func (s *Session) question(sql, name string, e *entry, extended bool) error {
 	if err := s.runOwn(name, e); err != nil {
 		return err
 	}
-	return s.flushAndDrain()
+	return s.drain()
 }
 
 // errQuestion says that the session itself could not answer a look-up.
@@ -161,20 +194,19 @@ type querier struct {
 // Query implements catalog.Querier.
 func (q querier) Query(_ context.Context, sql string, args ...string) ([][]event.Value, error) {
 	s := q.s
-	if err := s.drainFor(q.extended); err != nil {
+	if err := s.drain(); err != nil {
 		return nil, err
 	}
 	var rows [][]event.Value
 	var failed error
+	var answered *serverError
 	e := &entry{kind: answerQuery, silent: true}
 	e.onRow = func(values []pgwire.DataRowValue) { rows = append(rows, copyRow(values)) }
-	e.onError = func(fields []pgwire.Field) bool {
-		failed = fmt.Errorf("looking into the catalogue: %s", pgwire.FieldValue(fields, pgwire.FieldMessage))
-		return false
-	}
+	e.onError = takeError(&answered, q.extended)
 	e.onFail = func() {
-		if failed == nil {
-			failed = errQuestion
+		failed = errQuestion
+		if answered != nil {
+			failed = fmt.Errorf("looking into the catalogue: %w", answered)
 		}
 	}
 	var err error
@@ -191,18 +223,15 @@ func (q querier) Query(_ context.Context, sql string, args ...string) ([][]event
 	return rows, err
 }
 
-func (s *Session) drainFor(extended bool) error {
-	if extended {
-		return s.flushAndDrain()
-	}
-	return s.drain()
-}
-
 // askExtended runs a question of the agent's that is not one of its prepared
 // statements, under a name that goes with it.
 func (s *Session) askExtended(sql string, args []string, e *entry) error {
 	const name = "opmux_question"
 	silent := func(kind answerKind) *entry { return &entry{kind: kind, silent: true} }
+	// One whose Execute failed is still there: the Close behind it was skipped.
+	if err := s.send(pgwire.Close, pgwire.Target{Name: name}.Append(nil), silent(answerClose)); err != nil {
+		return err
+	}
 	if err := s.send(pgwire.Parse, pgwire.ParseBody{Name: name, Text: sql}.Append(nil), silent(answerParse)); err != nil {
 		return err
 	}
@@ -222,5 +251,8 @@ func (s *Session) askExtended(sql string, args []string, e *entry) error {
 			return err
 		}
 	}
-	return s.flushAndDrain()
+	if err := s.drain(); err != nil {
+		return err
+	}
+	return s.endImplicit(true)
 }

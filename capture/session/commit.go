@@ -50,8 +50,8 @@ func (s *Session) hold(ctx context.Context, tx *txn, extended bool) (held, error
 	if !tx.writes() {
 		return held{}, nil
 	}
-	if err := s.drawXID(tx, extended); err != nil {
-		return held{}, err
+	if failed, err := s.drawXID(tx, extended); failed || err != nil {
+		return held{told: failed}, err
 	}
 	body, err := s.transaction(ctx, tx)
 	if err != nil {
@@ -127,7 +127,7 @@ func (s *Session) beforeOwnDDL(ctx context.Context, extended bool) (*refusal, er
 	if tx == nil || len(tx.plans) == 0 {
 		return nil, nil
 	}
-	if err := s.drainFor(extended); err != nil {
+	if err := s.drain(); err != nil {
 		return nil, err
 	}
 	version, err := s.deps.Catalog.Version(ctx)

@@ -58,7 +58,7 @@ func (s *Session) settleSynced(ctx context.Context) error {
 	}
 	s.synced = false
 	if !s.idle() {
-		if err := s.flushAndDrain(); err != nil {
+		if err := s.drain(); err != nil {
 			return err
 		}
 	}
@@ -170,7 +170,7 @@ func (s *Session) drainPortals(_ context.Context, _ *txn, extended bool) error {
 		}
 	}
 	if extended {
-		return s.flushAndDrain()
+		return s.drain()
 	}
 	if err := s.send(pgwire.Sync, nil, &entry{kind: answerSync, silent: true}); err != nil {
 		return err
@@ -187,7 +187,7 @@ func (s *Session) drainPortal(name string) error {
 		return nil
 	}
 	if !s.idle() {
-		if err := s.flushAndDrain(); err != nil {
+		if err := s.drain(); err != nil {
 			return err
 		}
 	}
@@ -208,7 +208,7 @@ func (s *Session) commitExtended(ctx context.Context, m pgwire.Message, plan *cl
 	if err := s.settleSynced(ctx); err != nil {
 		return err
 	}
-	if err := s.flushAndDrain(); err != nil {
+	if err := s.drain(); err != nil {
 		return err
 	}
 	if s.failing() {
@@ -269,7 +269,7 @@ func (s *Session) rollbackExtended(ctx context.Context, m pgwire.Message, e *ent
 	if err := s.sendRaw(m, e); err != nil {
 		return err
 	}
-	if err := s.flushAndDrain(); err != nil {
+	if err := s.drain(); err != nil {
 		return err
 	}
 	if done {

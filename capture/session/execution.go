@@ -130,9 +130,10 @@ func (s *Session) operationsOf(x *execution, more bool) ([]event.Operation, erro
 // learn takes the probe's answer: executions that waited for it become operations.
 // Callers hold s.mu.
 func (s *Session) learn(ctx context.Context, tx *txn, p *probe) error {
-	if tx.first != nil && p.context.raw != tx.effective().raw {
+	if tx.first != nil && p.context.raw != tx.effective().raw && !tx.ownDDL {
 		// A statement (a function that it called) changed a setting unseen, so
-		// what it was classified under may not be what it ran under (I6).
+		// what it was classified under may not be what it ran under (I6). DDL may:
+		// a schema that it makes is part of the path from then on.
 		tx.broken = errors.New("a statement changed session settings while it ran")
 	}
 	s.context = p.context

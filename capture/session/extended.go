@@ -170,7 +170,7 @@ func (s *Session) adjustFormats(st *statement, plan *classify.Plan, body *pgwire
 	columns := st.columns
 	s.mu.Unlock()
 	if columns < 0 {
-		if err := s.flushAndDrain(); err != nil {
+		if err := s.drain(); err != nil {
 			return err
 		}
 		s.mu.Lock()

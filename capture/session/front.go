@@ -93,6 +93,13 @@ func (s *Session) dispatch(ctx context.Context, typ byte) error {
 	if err != nil {
 		return clientError(err)
 	}
+	err = s.onMessage(ctx, m)
+	s.piped = m.Type != pgwire.Query && m.Type != pgwire.Sync
+	return err
+}
+
+// onMessage deals with a message that is held whole.
+func (s *Session) onMessage(ctx context.Context, m pgwire.Message) error {
 	switch m.Type {
 	case pgwire.Query:
 		return s.onQuery(ctx, m)

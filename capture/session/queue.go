@@ -1,6 +1,9 @@
 package session
 
 import (
+	"slices"
+
+	"github.com/opmux/opmux/capture/classify"
 	"github.com/opmux/opmux/wire/pgwire"
 )
 
@@ -40,10 +43,17 @@ type entry struct {
 	passReady bool
 	// muteWarning swallows notices: the agent's own BEGIN made the client's one warn.
 	muteWarning bool
-	// describes is the statement whose description passes, for entries that describe.
+	// describes is the statement whose description passes, for entries that
+	// describe it; plan tells its hidden columns.
 	describes *statement
+	plan      *classify.Plan
 	// portal is the client's portal that an Execute runs, where it is a write's.
 	portal *portal
+	// warning goes to the client before CommandComplete.
+	warning *refusal
+	// skipped is set before onFail where the server never looked at the message,
+	// because one before it in the pipeline had failed.
+	skipped bool
 	// exec is the write being captured, nil for anything else.
 	exec *execution
 	// onTag runs under the session's lock when CommandComplete arrived.
@@ -76,15 +86,23 @@ func (e *entry) ends() bool {
 }
 
 // push appends an entry. After an error the server skips everything up to the
-// next Sync, so entries before that one are dropped as failed.
+// next Sync, so entries before that one are dropped as failed, and none behind it.
 func (s *Session) push(e *entry) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.skipping && e.kind != answerSync {
+	if s.skipping && e.kind != answerSync && !s.syncAhead() {
+		e.skipped = true
 		e.fail()
 		return
 	}
+	s.skipping = false
 	s.queue = append(s.queue, e)
+}
+
+// syncAhead tells whether a Sync is on its way already, behind which the server
+// skips no more. Callers hold s.mu.
+func (s *Session) syncAhead() bool {
+	return slices.ContainsFunc(s.queue, func(e *entry) bool { return e.kind == answerSync })
 }
 
 // pop removes the head, whose answer has ended. Callers hold s.mu.
@@ -98,19 +116,26 @@ func (s *Session) pop() {
 }
 
 // skip drops entries up to the next Sync after an error in the extended
-// protocol. Callers hold s.mu.
+// protocol; where that was not sent yet, push goes on. Callers hold s.mu.
 func (s *Session) skip() {
-	s.skipping = true
 	for len(s.queue) > 0 && s.queue[0].kind != answerSync {
 		e := s.queue[0]
 		s.pop()
+		e.skipped = true
 		e.fail()
 	}
+	s.skipping = len(s.queue) == 0
 }
 
-// drain sends what is pending upstream and waits until every answer is in. The
-// error is the one that ended the session's back.
+// drain sends what is pending upstream and waits until every answer is in,
+// asking for those of a pipeline that has had no Sync yet. The error is the one
+// that ended the session's back.
 func (s *Session) drain() error {
+	if s.unflushed() {
+		if err := s.send(pgwire.Flush, nil, nil); err != nil {
+			return err
+		}
+	}
 	if err := s.up.Flush(); err != nil {
 		return upstreamError(err)
 	}
@@ -120,6 +145,14 @@ func (s *Session) drain() error {
 		s.empty.Wait()
 	}
 	return s.backErr
+}
+
+// unflushed tells whether the last answer awaited is one that the server need
+// not send by itself.
+func (s *Session) unflushed() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.queue) > 0 && !s.queue[len(s.queue)-1].ends()
 }
 
 // idle tells whether no answer is awaited.

@@ -63,6 +63,16 @@ func refusedStatement(c *classify.Refusal, offset int) *refusal {
 	return r
 }
 
+// refusedPlanning is the answer to a statement that could not be classified.
+func refusedPlanning(err error) *refusal {
+	var cannot *classify.Refusal
+	if errors.As(err, &cannot) {
+		return refusedStatement(cannot, 0)
+	}
+	return &refusal{code: stateSerialization, message: "the catalogue could not be read: " + err.Error(),
+		hint: "Nothing was run. Try again; if it persists, see the agent's log."}
+}
+
 // refusedByGate is the answer to a transaction that surely did not happen.
 func refusedByGate(err error) *refusal {
 	r := &refusal{code: stateSerialization, message: err.Error(), hint: "The transaction was rolled back; it can be retried."}

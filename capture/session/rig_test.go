@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kfake"
 	"go.uber.org/zap/zaptest"
 
 	"github.com/opmux/opmux/capture/catalog"
@@ -21,7 +22,29 @@ import (
 	"github.com/opmux/opmux/topics"
 )
 
-func TestMain(m *testing.M) { os.Exit(testkit.Main(m)) }
+func TestMain(m *testing.M) {
+	code := testkit.Main(m)
+	if broker.cluster != nil {
+		broker.cluster.Close()
+	}
+	os.Exit(code)
+}
+
+// broker is the one that the rigs share, each under a prefix of its own.
+var broker struct {
+	once    sync.Once
+	cluster *kfake.Cluster
+	err     error
+}
+
+func sharedBroker(t testing.TB) []string {
+	t.Helper()
+	broker.once.Do(func() { broker.cluster, broker.err = kfake.NewCluster(kfake.NumBrokers(1)) })
+	if broker.err != nil {
+		t.Fatal(broker.err)
+	}
+	return broker.cluster.ListenAddrs()
+}
 
 // rig is a listener with everything behind it: a database of a real server, and
 // a broker.
@@ -43,7 +66,7 @@ func newRig(t testing.TB, change func(*session.Config), setup ...string) *rig {
 	r := &rig{t: t, pg: testkit.SharedPostgres(t), codec: avro.New()}
 	r.db = r.pg.CreateDB(t)
 	r.pg.Exec(t, r.db, setup...)
-	r.topics = topics.Config{Brokers: testkit.Kfake(t), Prefix: "opmux"}
+	r.topics = topics.Config{Brokers: sharedBroker(t), Prefix: r.db}
 	ctx, cancel := context.WithCancel(context.Background())
 	if _, err := topics.Create(ctx, r.topics, topics.Want{Sources: []string{source}}); err != nil {
 		t.Fatal(err)

@@ -44,7 +44,8 @@ type Session struct {
 	empty *sync.Cond // queue has run empty, or the back has ended
 	queue []*entry
 	room  []*entry // the queue's first backing array, used again
-	// skipping is set from an error of the extended protocol to its Sync.
+	// skipping says that what is sent now is skipped by the server: from an error
+	// of the extended protocol until Sync is sent.
 	skipping bool
 	backErr  error
 	status   byte // of the last ReadyForQuery
@@ -75,6 +76,8 @@ type Session struct {
 	// synced is true from a Sync of the client's to the next message that is
 	// planned upon the state that it left.
 	synced bool
+	// piped is true from a message of the extended protocol to its Sync.
+	piped bool
 
 	closed sync.Once
 }

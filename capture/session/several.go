@@ -2,6 +2,7 @@ package session
 
 import (
 	"context"
+	"errors"
 
 	"github.com/opmux/opmux/capture/classify"
 	"github.com/opmux/opmux/wire/pgwire"
@@ -52,6 +53,9 @@ func (s *Session) allPlain(ctx context.Context, statements []classify.Statement)
 // and what follows is not run. Told: the client has had its ReadyForQuery.
 func (s *Session) oneOfSeveral(ctx context.Context, text string, st classify.Statement, last bool) (ok, told bool, err error) {
 	plan, err := s.plan(ctx, st.Text, nil, false)
+	if err != nil && s.wrapped {
+		return false, false, s.partFailed(err)
+	}
 	if err != nil {
 		return false, true, s.planFailed(err, false)
 	}
@@ -89,6 +93,20 @@ func (s *Session) oneOfSeveral(ctx context.Context, text string, st classify.Sta
 	}
 	err = s.drain()
 	return !failed, false, err
+}
+
+// partFailed answers a statement behind others whose plan could not be made: the
+// implicit transaction fails, and the caller ends it.
+func (s *Session) partFailed(err error) error {
+	var side *sideError
+	if errors.As(err, &side) {
+		return err
+	}
+	var answered *serverError
+	if errors.As(err, &answered) {
+		return s.toClient(pgwire.ErrorResponse, pgwire.AppendFields(nil, answered.fields))
+	}
+	return s.refusePart(refusedPlanning(err), part{quiet: true})
 }
 
 // beginImplicit opens the block that stands for the server's implicit

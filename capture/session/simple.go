@@ -206,7 +206,8 @@ func (s *Session) changes(p *classify.Plan, e *entry) {
 			clear(s.prepared)
 		}
 		if p.CatalogChanges {
-			s.ownObjects = true
+			// A schema that was made, for temporary tables too, changes how names resolve.
+			s.ownObjects, s.context, s.contextChanged = true, nil, true
 		}
 	}
 }
@@ -275,14 +276,15 @@ func (s *Session) planFailed(err error, extended bool) error {
 	if errors.As(err, &side) {
 		return err
 	}
-	r := &refusal{code: stateSerialization, message: "the catalogue could not be read: " + err.Error(),
-		hint: "Nothing was run. Try again; if it persists, see the agent's log."}
-	var cannot *classify.Refusal
-	if errors.As(err, &cannot) {
-		r = refusedStatement(cannot, 0)
-	}
 	if extended {
-		return s.refuseExtended(r)
+		return s.refuseExtended(refusedPlanning(err))
 	}
-	return s.refuseQuery(r)
+	var answered *serverError
+	if errors.As(err, &answered) {
+		if err := s.toClient(pgwire.ErrorResponse, pgwire.AppendFields(nil, answered.fields)); err != nil {
+			return err
+		}
+		return s.ready(s.transactionStatus())
+	}
+	return s.refuseQuery(refusedPlanning(err))
 }

@@ -44,6 +44,8 @@ func dialRaw(t testing.TB, address, database string) *rawClient {
 	return c
 }
 
+func (c *rawClient) close() { _ = c.conn.Close() }
+
 func (c *rawClient) send(typ byte, body []byte) *rawClient {
 	c.t.Helper()
 	if err := c.w.Message(typ, body); err != nil {
@@ -127,6 +129,8 @@ func noteOf(m pgwire.Message) string {
 		return fmt.Sprintf("T %s", describeColumns(body))
 	case pgwire.BackendKeyData:
 		return "K"
+	case pgwire.NotificationResponse:
+		return fmt.Sprintf("A %q", body[4:])
 	}
 	return fmt.Sprintf("%c %q", m.Type, body)
 }

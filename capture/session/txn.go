@@ -121,8 +121,12 @@ func (t *txn) enter(c *sessionContext) {
 			changed = append(changed, s)
 		}
 	}
-	t.log = append(t.log, logItem{context: c, ops: []event.Operation{{Kind: event.OpSet, Class: event.ClassText,
-		Reason: "session context", Settings: changed, Digest: event.Digest{SQLState: "00000", Affected: -1}}}})
+	item := logItem{context: c}
+	if len(changed) > 0 {
+		item.ops = []event.Operation{{Kind: event.OpSet, Class: event.ClassText,
+			Reason: "session context", Settings: changed, Digest: event.Digest{SQLState: "00000", Affected: -1}}}
+	}
+	t.log = append(t.log, item)
 }
 
 // append puts finished operations on the log.
