@@ -179,11 +179,14 @@ func insertExpression(b *builder, _ *schema, t *table) bool {
 	var list []string
 	for _, c := range b.given(t) {
 		cols = append(cols, c)
-		if e := b.expression(c); e != "" && chance(b.r, 60) {
-			list = append(list, e)
-		} else {
-			list = append(list, b.of(c))
+		e := ""
+		if chance(b.r, 60) {
+			e = b.expression(c)
 		}
+		if e == "" {
+			e = b.of(c)
+		}
+		list = append(list, e)
 	}
 	b.sql = fmt.Sprintf("INSERT INTO %s (%s) VALUES (%s)", t.name, names(cols), strings.Join(list, ", "))
 	b.returning(t)
