@@ -18,10 +18,10 @@ func TestPgbench(t *testing.T) {
 }
 
 func pgbenchAllModes(t *testing.T, kafka, gate string) {
-	const clients, transactions, operations = 8, 150, 4
+	const clients, transactions, operations = 8, 60, 4
 	b := setUp(t, rig.Config{Kafka: kafka, Gate: gate})
 	for _, dsn := range []string{b.Primary.DSN(rig.Database), b.Backup.DSN(rig.Database)} {
-		b.pgbench(dsn, "-i", "-q", "-s", "1")
+		b.pgbench(dsn, "-i", "-q", "-s", "2")
 	}
 	b.must(b.agent("a1").Start(b.ctx))
 	b.must(b.worker("w1").Start(b.ctx))

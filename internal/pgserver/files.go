@@ -13,8 +13,30 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 )
+
+// dirPrefix begins the names of servers' directories; the starter's process id follows.
+const dirPrefix = "opmux-pg-"
+
+// removeAbandoned removes directories of servers whose starter was killed before
+// it could: the server ended with it, its files are of no use.
+func removeAbandoned() {
+	dirs, err := filepath.Glob(filepath.Join(os.TempDir(), dirPrefix+"[0-9]*-*"))
+	if err != nil {
+		return
+	}
+	for _, dir := range dirs {
+		var pid int
+		if _, err := fmt.Sscanf(filepath.Base(dir), dirPrefix+"%d-", &pid); err != nil {
+			continue
+		}
+		if syscall.Kill(pid, 0) == syscall.ESRCH {
+			_ = os.RemoveAll(dir) // another process may be at it as well
+		}
+	}
+}
 
 func (s *Server) own(path string) error {
 	if s.cred == nil {

@@ -85,7 +85,8 @@ func prepare(ctx context.Context, cfg Config) (*Server, error) {
 	if name == "" {
 		name = "pg"
 	}
-	dir, err := os.MkdirTemp("", "opmux-"+name+"-")
+	removeAbandoned()
+	dir, err := os.MkdirTemp("", fmt.Sprintf("%s%d-%s-", dirPrefix, os.Getpid(), name))
 	if err != nil {
 		return nil, fmt.Errorf("directory for PostgreSQL: %w", err)
 	}
