@@ -14,11 +14,12 @@ import (
 // them with prepared statements and in its simple mode.
 func BenchmarkBacklog(b *testing.B) {
 	for _, mode := range []string{"prepared", "simple"} {
-		b.Run(mode, func(b *testing.B) { benchmarkBacklog(b, mode == "prepared") })
+		b.Run(mode, func(b *testing.B) { benchmarkBacklog(b, mode == "prepared", 1) })
 	}
+	b.Run("two agents", func(b *testing.B) { benchmarkBacklog(b, true, 2) })
 }
 
-func benchmarkBacklog(b *testing.B, prepared bool) {
+func benchmarkBacklog(b *testing.B, prepared bool, agents int) {
 	r := newRigOn(b, testkit.SharedPostgres(b))
 	r.pg.Exec(b, r.db,
 		"CREATE TABLE accounts (aid int PRIMARY KEY, bid int, abalance int, filler char(84))",
@@ -27,8 +28,12 @@ func benchmarkBacklog(b *testing.B, prepared bool) {
 		"CREATE TABLE history (tid int, bid int, aid int, delta int, mtime timestamp)",
 		"INSERT INTO accounts SELECT i, 1, 0, '' FROM generate_series(1, 100000) i",
 		"INSERT INTO tellers SELECT i, 1, 0 FROM generate_series(1, 10) i", "INSERT INTO branches VALUES (1, 0)")
-	a := r.agent("a1")
-	for range b.N {
+	var list []*agent
+	for i := range agents {
+		list = append(list, r.agent(fmt.Sprint("a", i)))
+	}
+	for i := range b.N {
+		a := list[i%agents]
 		delta, aid, tid := rand.IntN(10000)-5000, 1+rand.IntN(100000), 1+rand.IntN(10)
 		depends := max(0, a.n-8)
 		tx := a.tx(
@@ -37,8 +42,9 @@ func benchmarkBacklog(b *testing.B, prepared bool) {
 			bound(prepared, "UPDATE branches SET bbalance = bbalance + $1 WHERE bid = $2", delta, 1),
 			bound(prepared, "INSERT INTO history (tid, bid, aid, delta, mtime) VALUES ($1, $2, $3, $4, '2026-01-01')", tid, 1, aid, delta),
 		)
-		tx.DependsOn = depends
+		tx.DependsOn, tx.Intent = depends, true
 		a.later(tx)
+		a.later(&event.Outcomes{List: []event.Outcome{{Ref: event.Ref{Agent: a.name, Epoch: a.epoch, N: a.n}, Committed: true}}})
 	}
 	end := r.end()
 	w := r.worker()

@@ -8,7 +8,9 @@ import (
 )
 
 // lookAhead bounds how many transactions that cannot run yet one search passes.
-const lookAhead = 20_000
+// Those that can run in spite of one of them were under way on the primary
+// together with it, so there are no more of them than sessions.
+const lookAhead = 2_000
 
 // Next returns a group that may run now beside those that do, nil for none.
 //
