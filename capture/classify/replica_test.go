@@ -189,7 +189,7 @@ func (r *replica) onBackup(ops []event.Operation, e classify.Execution) {
 			}
 		}
 		for _, s := range op.Sequences {
-			r.exec(r.backup, fmt.Sprintf("SELECT setval('%s.%s', %d)", s.Schema, s.Name, s.Value))
+			r.exec(r.backup, fmt.Sprintf("SELECT setval('%[1]s.%[2]s', %[3]d) FROM %[1]s.%[2]s WHERE %[3]d > last_value OR NOT is_called AND %[3]d >= last_value", s.Schema, s.Name, s.Value))
 		}
 	}
 	r.exec(r.backup, "COMMIT")
