@@ -110,6 +110,7 @@ func TestStatementsOfEachClass(t *testing.T) {
 		b.checkPublished(c.sql, before, c.class, c.tables)
 	}
 	b.identical()
+	b.sequencesFollow()
 	if n := b.count(b.Backup.DSN(rig.Database), "SELECT count(*) FROM t WHERE id = 900"); n != 0 {
 		t.Error("what was rolled back is on the backup (I2)")
 	}

@@ -38,6 +38,7 @@ func TestClientsSeeWhatTheySeeDirectly(t *testing.T) {
 				t.Errorf("through the agent the transcript differs:\n%s", text)
 			}
 			mine.identical()
+			mine.sequencesFollow()
 		})
 	}
 	if v, err := b.Verdicts(b.ctx); err != nil || v.Mismatch+v.Missing > 0 {

@@ -41,6 +41,9 @@ func setUp(t *testing.T, cfg rig.Config, schema ...string) *bench {
 	}
 	b := &bench{Rig: r, t: t, ctx: ctx}
 	t.Cleanup(b.tearDown)
+	if cfg.PrimaryTLS {
+		b.useCertificate()
+	}
 	b.must(r.CreateTopics(ctx))
 	for _, dsn := range []string{r.Primary.DSN(rig.Database), r.Backup.DSN(rig.Database)} {
 		for _, sql := range schema {
@@ -58,6 +61,15 @@ func up(t *testing.T, cfg rig.Config, schema ...string) *bench {
 	b.must(b.worker("w1").Start(b.ctx))
 	b.must(b.verifier().Start(b.ctx))
 	return b
+}
+
+// useCertificate has the agents show the primary's own certificate, which is
+// what SCRAM with channel binding needs, and verify the primary by it.
+func (b *bench) useCertificate() {
+	cert := b.Primary.CAFile()
+	key := filepath.Join(filepath.Dir(cert), "server.key")
+	b.ListenKeys = fmt.Sprintf(", tls: {cert: %q, key: %q}", cert, key)
+	b.UpstreamKeys = fmt.Sprintf(", tls: {mode: verify-full, ca: %q}", cert)
 }
 
 func (b *bench) tearDown() {
@@ -152,6 +164,37 @@ func (b *bench) identical() {
 	}
 }
 
+// sequencesFollow demands that no sequence of the backup is behind the primary's,
+// so that an application which goes over to it draws no value twice.
+func (b *bench) sequencesFollow() {
+	b.t.Helper()
+	const sql = "SELECT format('%I.%I', schemaname, sequencename), coalesce(last_value, start_value - 1) FROM pg_sequences WHERE schemaname <> 'opmux' ORDER BY 1"
+	testkit.Eventually(b.t, 30*time.Second, func() error {
+		behind := map[string]int64{}
+		for _, row := range b.onPrimary(sql) {
+			behind[row[0]] = number(b.t, row[1])
+		}
+		for _, row := range b.onBackup(sql) {
+			if number(b.t, row[1]) >= behind[row[0]] {
+				delete(behind, row[0])
+			}
+		}
+		if len(behind) > 0 {
+			return fmt.Errorf("sequences of the backup are behind the primary's: %v", behind)
+		}
+		return nil
+	})
+}
+
+func number(t *testing.T, text string) int64 {
+	t.Helper()
+	var n int64
+	if _, err := fmt.Sscan(text, &n); err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
 // verdicts waits until the verifier has spoken of at least want operations.
 func (b *bench) verdicts(want int64) rig.Verdicts {
 	b.t.Helper()
@@ -203,9 +246,5 @@ func (b *bench) psql(sql string) rig.Result {
 
 func (b *bench) count(dsn, sql string) int64 {
 	b.t.Helper()
-	var n int64
-	if _, err := fmt.Sscan(b.query(dsn, sql)[0][0], &n); err != nil {
-		b.t.Fatalf("%s: %v", sql, err)
-	}
-	return n
+	return number(b.t, b.query(dsn, sql)[0][0])
 }

@@ -11,8 +11,8 @@ admin: {address: "%s"}
 
 const agentYAML = `source: %s
 agent: %s
-listen: {protocol: postgres, address: "%s"}
-upstream: {address: "%s", database: %s}
+listen: {protocol: postgres, address: "%s"%s}
+upstream: {address: "%s", database: %s%s}
 catalog: {dsn: "%s"}
 gate: {mode: %s, timeout: %s, on_timeout: fail}
 digest: {level: %s}
@@ -36,8 +36,8 @@ func (r *Rig) writeConfig(p *Program) error {
 	text := fmt.Sprintf(kafkaYAML, r.Broker.Address(), Prefix, p.Admin)
 	switch p.binary {
 	case "capture-agent":
-		text += fmt.Sprintf(agentYAML, Source, p.Name, p.Listen, r.Primary.Address(), Database,
-			r.Primary.DSN(Database), r.Gate, r.GateTimeout, r.Digest, r.OnUnsafe)
+		text += fmt.Sprintf(agentYAML, Source, p.Name, p.Listen, r.ListenKeys, r.Primary.Address(), Database, r.UpstreamKeys,
+			r.Primary.DSN(Database), r.Gate, r.GateTimeout, r.Digest, r.OnUnsafe) + r.AgentYAML
 	case "apply-worker":
 		text += fmt.Sprintf(workerYAML, Target, p.Name, Source, r.Backup.DSN(Database), r.Parallelism)
 	case "verify-worker":

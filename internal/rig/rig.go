@@ -51,6 +51,12 @@ type Config struct {
 	Parallelism   int
 	// PrimarySettings and BackupSettings are lines of postgresql.conf.
 	PrimarySettings, BackupSettings []string
+	// PrimaryTLS makes the primary offer TLS, PrimaryHBA replaces its rules for TCP.
+	PrimaryTLS bool
+	PrimaryHBA []string
+	// ListenKeys and UpstreamKeys are further keys (", tls: {…}") of the agents'
+	// listen and upstream; AgentYAML is added to their files.
+	ListenKeys, UpstreamKeys, AgentYAML string
 	// Webhook is where the verifier posts; empty: nowhere.
 	Webhook string
 }
@@ -113,11 +119,11 @@ func (r *Rig) start(ctx context.Context) error {
 	}
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() (err error) {
-		r.Primary, err = startServer(ctx, "primary", r.PrimarySettings)
+		r.Primary, err = startServer(ctx, pgserver.Config{Name: "primary", Settings: r.PrimarySettings, TLS: r.PrimaryTLS, HBA: r.PrimaryHBA})
 		return err
 	})
 	group.Go(func() (err error) {
-		r.Backup, err = startServer(ctx, "backup", r.BackupSettings)
+		r.Backup, err = startServer(ctx, pgserver.Config{Name: "backup", Settings: r.BackupSettings})
 		return err
 	})
 	group.Go(func() (err error) {
@@ -127,8 +133,8 @@ func (r *Rig) start(ctx context.Context) error {
 	return group.Wait()
 }
 
-func startServer(ctx context.Context, name string, settings []string) (*pgserver.Server, error) {
-	s, err := pgserver.Start(ctx, pgserver.Config{Name: name, Settings: settings})
+func startServer(ctx context.Context, cfg pgserver.Config) (*pgserver.Server, error) {
+	s, err := pgserver.Start(ctx, cfg)
 	if err != nil {
 		return nil, err
 	}
