@@ -76,8 +76,12 @@ func (d *demo) watch(ctx context.Context, bench *child.Process) error {
 			case <-tick.C:
 				d.progress(ctx)
 			case <-bench.Done():
-				d.progress(ctx)
-				d.say("")
+				d.watcher.count(ctx, d.rig)
+				d.watcher.rate = float64(d.watcher.primary) / time.Since(began).Seconds() // of all
+				d.draw()
+				if d.Live {
+					d.say("")
+				}
 				if code := bench.ExitCode(); code != 0 {
 					return fmt.Errorf("exit code %d: %w", code, bench.Ended())
 				}
@@ -99,6 +103,10 @@ func (d *demo) interval() time.Duration {
 // progress draws one line. What cannot be asked just now is left as it was.
 func (d *demo) progress(ctx context.Context) {
 	d.watcher.count(ctx, d.rig)
+	d.draw()
+}
+
+func (d *demo) draw() {
 	line := d.watcher.line()
 	if d.Live {
 		d.sayPart("\r\033[K  %s", line)
