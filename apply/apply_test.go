@@ -96,6 +96,20 @@ func TestI2AbortedIntentsMoveOnlySequences(t *testing.T) {
 	}
 }
 
+// A transaction that failed before it drew from a sequence leaves a mark of the
+// value before the first, which no setval takes.
+func TestMarksOfSequencesThatWereNeverDrawn(t *testing.T) {
+	r := newRig(t)
+	r.pg.Exec(t, r.db, "CREATE SEQUENCE up INCREMENT 3", "CREATE SEQUENCE down INCREMENT -1")
+	a := r.agent("a1")
+	a.commit(event.Operation{Kind: event.OpSequence, Sequences: []event.SequenceMark{
+		{Schema: "public", Name: "up", Value: -2, Ascending: true}, {Schema: "public", Name: "down", Value: 0}}})
+	if err := r.replay(); err != nil {
+		t.Fatal(err)
+	}
+	r.want("SELECT nextval('up'), nextval('down')", "1|-1")
+}
+
 func TestOpenIntentBlocksWhatDependsOnIt(t *testing.T) {
 	r := newRig(t)
 	r.pg.Exec(t, r.db, "CREATE TABLE t (id int PRIMARY KEY)")

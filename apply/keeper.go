@@ -83,10 +83,13 @@ func (k *keeper) save(ctx context.Context, p position.Position) error {
 
 // sequenceSQL moves sequences forward to their marks, never back, and returns
 // those that do not exist: the same transaction has dropped them, or their
-// creation was aborted. It does nothing once another worker has the stream.
+// creation was aborted. The mark of one that nothing was drawn from yet is the
+// value before its first, which may be out of its bounds: it stays as it is. It
+// does nothing once another worker has the stream.
 const sequenceSQL = `
 SELECT m.schema || '.' || m.name, CASE
 	WHEN c.oid IS NULL THEN NULL
+	WHEN m.value NOT BETWEEN q.seqmin AND q.seqmax THEN 0
 	WHEN pg_catalog.pg_sequence_last_value(c.oid) IS NULL THEN pg_catalog.setval(c.oid, m.value)
 	WHEN m.ascending AND pg_catalog.pg_sequence_last_value(c.oid) >= m.value THEN 0
 	WHEN NOT m.ascending AND pg_catalog.pg_sequence_last_value(c.oid) <= m.value THEN 0
@@ -94,7 +97,8 @@ SELECT m.schema || '.' || m.name, CASE
 FROM pg_catalog.json_to_recordset($1::json) AS m(schema text, name text, value bigint, ascending boolean)
 JOIN opmux.position p ON p.stream = $2 AND p.lane = $3 AND p.fence = $4
 LEFT JOIN pg_catalog.pg_namespace n ON n.nspname = m.schema
-LEFT JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = m.name AND c.relkind = 'S'`
+LEFT JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = m.name AND c.relkind = 'S'
+LEFT JOIN pg_catalog.pg_sequence q ON q.seqrelid = c.oid`
 
 type markJSON struct {
 	Schema    string `json:"schema"`
