@@ -9,7 +9,7 @@ import (
 // Table looks a relation up: in schema, or where that is empty, in schemas in
 // their order. Schema pg_temp is the temporary one among schemas. q is nil for
 // the catalogue's own connection, whose answers are cached; those of a session
-// are not. ErrNotFound: there is none.
+// are not, and are Unsettled: look again at the end. ErrNotFound: there is none.
 func (c *Catalog) Table(ctx context.Context, q Querier, schemas []string, schema, name string) (*Table, error) {
 	path := schemas
 	switch {
@@ -21,7 +21,7 @@ func (c *Catalog) Table(ctx context.Context, q Querier, schemas []string, schema
 	if q != nil {
 		t, err := lookup(ctx, q, path, name)
 		if t != nil {
-			t.Version = c.Known()
+			t.Version = Unsettled // the session's snapshot may be older than the counter
 		}
 		return t, err
 	}
@@ -94,7 +94,7 @@ func (c *Catalog) Facts(ctx context.Context, q Querier) (*Facts, error) {
 	if q != nil {
 		f, err := loadFacts(ctx, q)
 		if f != nil {
-			f.Version = c.Known()
+			f.Version = Unsettled
 		}
 		return f, err
 	}

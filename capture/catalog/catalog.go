@@ -87,6 +87,8 @@ func Open(ctx context.Context, cfg Config) (*Catalog, error) {
 	pc.RuntimeParams["client_encoding"] = "UTF8"
 	// Printing a view locks what it reads; others must not wait behind that.
 	pc.RuntimeParams["lock_timeout"] = "2s"
+	pc.RuntimeParams["plan_cache_mode"] = "force_generic_plan"
+	pc.RuntimeParams["jit"] = "off"
 	c := &Catalog{cfg: cfg}
 	c.reset()
 	c.lookups = &link{cfg: pc, connected: c.connected}

@@ -23,7 +23,13 @@ type link struct {
 	mu     sync.Mutex
 	conn   *pgconn.PgConn
 	closed bool
+	// prepared maps texts to the names of conn's prepared statements: planning a
+	// look-up takes longer than running it.
+	prepared map[string]string
 }
+
+// maxPrepared bounds a connection's prepared statements (I7).
+const maxPrepared = 500
 
 // Query implements Querier. Look-ups change nothing, so a query on a connection
 // that turns out to be dead is tried once more on a new one.
@@ -36,12 +42,12 @@ func (l *link) Query(ctx context.Context, sql string, args ...string) ([][]event
 	if err != nil {
 		return nil, err
 	}
-	rows, err := query(ctx, l.conn, sql, args)
+	rows, err := l.run(ctx, sql, args)
 	if err != nil && !fresh && l.conn.IsClosed() && ctx.Err() == nil {
 		if _, err := l.open(ctx); err != nil {
 			return nil, err
 		}
-		rows, err = query(ctx, l.conn, sql, args)
+		rows, err = l.run(ctx, sql, args)
 	}
 	return rows, err
 }
@@ -67,7 +73,7 @@ func (l *link) open(ctx context.Context) (fresh bool, err error) {
 	if l.conn != nil && !l.conn.IsClosed() {
 		return false, nil
 	}
-	l.conn = nil
+	l.conn, l.prepared = nil, map[string]string{}
 	conn, err := pgconn.ConnectConfig(ctx, l.cfg)
 	if err != nil {
 		return false, fmt.Errorf("catalogue: connect to the primary: %w", err)
@@ -92,12 +98,35 @@ func (l *link) close() {
 	}
 }
 
-func query(ctx context.Context, conn *pgconn.PgConn, sql string, args []string) ([][]event.Value, error) {
-	values := make([][]byte, len(args))
-	for i, a := range args {
-		values[i] = []byte(a)
+// run runs a query by its prepared statement.
+func (l *link) run(ctx context.Context, sql string, args []string) ([][]event.Value, error) {
+	name := l.prepared[sql]
+	if name == "" {
+		if len(l.prepared) >= maxPrepared {
+			return query(ctx, l.conn, sql, args)
+		}
+		name = fmt.Sprint("opmux_", len(l.prepared))
+		if _, err := l.conn.Prepare(ctx, name, sql, nil); err != nil {
+			return nil, fmt.Errorf("catalogue: %w", err)
+		}
+		l.prepared[sql] = name
 	}
-	res := conn.ExecParams(ctx, sql, values, nil, nil, nil).Read()
+	return values(l.conn.ExecPrepared(ctx, name, literals(args), nil, nil).Read())
+}
+
+func query(ctx context.Context, conn *pgconn.PgConn, sql string, args []string) ([][]event.Value, error) {
+	return values(conn.ExecParams(ctx, sql, literals(args), nil, nil, nil).Read())
+}
+
+func literals(args []string) [][]byte {
+	out := make([][]byte, len(args))
+	for i, a := range args {
+		out[i] = []byte(a)
+	}
+	return out
+}
+
+func values(res *pgconn.Result) ([][]event.Value, error) {
 	if res.Err != nil {
 		return nil, fmt.Errorf("catalogue: %w", res.Err)
 	}
