@@ -14,14 +14,14 @@ import (
 var mayFail = []string{
 	"23505", "23503", "23502", "23514", // constraints
 	"40001", "40P01", "55P03", // serialisation, deadlock, NOWAIT
-	"57014", // cancelled
-	"25P02", // the block has failed
+	"57014",                                                                // cancelled
+	"25P02",                                                                // the block has failed
 	"22012", "22003", "22P02", "22007", "22008", "22021", "22001", "22023", // values that do not fit
 	"42703", "42P01", "42701", "42P07", "42704", "42710", // DDL of others, or nowhere
-	"428C9", // identity always
-	"21000", // ON CONFLICT twice on one row
-	"2200H", // a descending sequence or a serial at its end
-	"55006", "3B001", "55000", "25001", // 25001: BEGIN with a level behind others of a pipeline
+	"428C9",                            // identity always
+	"21000",                            // ON CONFLICT twice on one row
+	"2200H",                            // a descending sequence or a serial at its end
+	"55006", "3B001", "55000", "25P01", "25001", // 25001: BEGIN with a level behind others of a pipeline
 }
 
 // ledger is what all clients have seen.

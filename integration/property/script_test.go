@@ -136,16 +136,18 @@ func (c *client) pipeline(ctx context.Context) error {
 	}
 	open := false
 	for range 1 + c.r.IntN(3) {
-		if !open && chance(c.r, 50) {
-			send(stmt{kind: "control", sql: pick(c.r, begins...), fields: anyFields})
-			open = true
-		}
-		for range 1 + c.r.IntN(4) {
-			send(c.s.draw(c.r))
-		}
-		if open && chance(c.r, 70) {
-			send(stmt{kind: "control", sql: pick(c.r, "COMMIT", "COMMIT", "COMMIT", "ROLLBACK"), fields: anyFields})
-			open = false
+		for range 1 + c.r.IntN(2) {
+			if !open && chance(c.r, 50) {
+				send(stmt{kind: "control", sql: pick(c.r, begins...), fields: anyFields})
+				open = true
+			}
+			for range c.r.IntN(4) {
+				send(c.s.draw(c.r))
+			}
+			if open && chance(c.r, 70) {
+				send(stmt{kind: "control", sql: pick(c.r, "COMMIT", "COMMIT", "COMMIT", "ROLLBACK", "COMMIT AND CHAIN", "ROLLBACK AND CHAIN"), fields: anyFields})
+				open = false
+			}
 		}
 		sent = append(sent, stmt{kind: "sync"})
 		p.SendPipelineSync()
