@@ -59,21 +59,14 @@ func (s *Session) runOwn(name string, e *entry) error {
 
 // probeEntry is the entry of a probe that rides behind a write.
 func (s *Session) probeEntry(ctx context.Context, tx *txn) *entry {
-	var rowErr error
 	e := &entry{silent: true}
 	e.onRow = func(values []pgwire.DataRowValue) {
 		p, err := parseProbe(values, s.context)
-		if err == nil {
-			err = s.learn(ctx, tx, p)
-		}
 		if err != nil {
-			rowErr = err
+			tx.fail(err)
+			return
 		}
-	}
-	e.onDone = func() {
-		if rowErr != nil {
-			tx.broken = rowErr
-		}
+		s.learn(ctx, tx, p)
 	}
 	return e
 }

@@ -3,7 +3,9 @@ package session
 import (
 	"context"
 	"errors"
+	"time"
 
+	"github.com/opmux/opmux/capture/classify"
 	"github.com/opmux/opmux/wire/pgwire"
 )
 
@@ -43,6 +45,9 @@ func (s *Session) answer(ctx context.Context, typ byte) error {
 	s.mu.Unlock()
 	if e == nil {
 		return s.unasked(typ)
+	}
+	if e.exec != nil && typ == pgwire.DataRow {
+		e.exec.returned++
 	}
 	if streams(typ) && !e.silent && (e.exec == nil || e.exec.plan.Hidden == 0) {
 		return s.stream()
@@ -147,10 +152,10 @@ func (s *Session) matched(ctx context.Context, e *entry, m pgwire.Message) error
 	case pgwire.RowDescription:
 		return s.describeAnswer(e, m)
 	case pgwire.NoData, pgwire.ParseComplete, pgwire.BindComplete, pgwire.CloseComplete:
-		return s.ended(e, m)
+		return s.ended(ctx, e, m)
 	case pgwire.EmptyQueryResponse, pgwire.PortalSuspended:
 		if e.kind == answerExecute {
-			return s.ended(e, m)
+			return s.ended(ctx, e, m)
 		}
 	case pgwire.ParameterDescription:
 		return s.parametersAnswer(e, m)
@@ -174,21 +179,32 @@ func (s *Session) pass(e *entry, m pgwire.Message) error {
 }
 
 // ended forwards the last message of an answer and takes the entry off.
-func (s *Session) ended(e *entry, m pgwire.Message) error {
+func (s *Session) ended(ctx context.Context, e *entry, m pgwire.Message) error {
 	if err := s.pass(e, m); err != nil {
 		return err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if m.Type == pgwire.PortalSuspended && e.portal != nil {
-		e.portal.suspended = true
-		if e.exec != nil {
-			e.exec.partial = true
-		}
+	if m.Type == pgwire.PortalSuspended && e.exec != nil {
+		s.suspended(ctx, e)
 	}
 	e.done()
 	s.pop()
 	return nil
+}
+
+// suspended notes that a portal holds rows that the client did not ask for yet.
+// Callers hold s.mu.
+func (s *Session) suspended(ctx context.Context, e *entry) {
+	if e.exec.plan.Kind == classify.Draw {
+		// A query that draws runs no further than the client fetches.
+		s.finish(ctx, e.exec, "")
+		return
+	}
+	e.portal.suspended, e.exec.partial = true, true
+	if !e.exec.lost() {
+		e.exec.tx.place(e.exec)
+	}
 }
 
 // tagAnswer deals with CommandComplete.
@@ -197,17 +213,18 @@ func (s *Session) tagAnswer(ctx context.Context, e *entry, m pgwire.Message) err
 		e.skipTags--
 		return nil
 	}
-	tag := pgwire.Tag(m.Body())
-	err := s.locked(func() error {
-		if e.hold {
-			s.held = append(s.held, m.Raw...)
-		}
-		return s.completed(ctx, e, tag)
-	})
-	if err != nil {
-		return err
+	s.mu.Lock()
+	if e.hold {
+		s.held = append(s.held, m.Raw...)
 	}
+	s.completed(ctx, e, pgwire.Tag(m.Body()))
+	s.mu.Unlock()
 	if !e.hold {
+		if e.warning != nil {
+			if err := s.toClient(pgwire.NoticeResponse, e.warning.body()); err != nil {
+				return err
+			}
+		}
 		if err := s.pass(e, m); err != nil {
 			return err
 		}
@@ -222,16 +239,13 @@ func (s *Session) tagAnswer(ctx context.Context, e *entry, m pgwire.Message) err
 }
 
 // completed runs what waits for a command's end. Callers hold s.mu.
-func (s *Session) completed(ctx context.Context, e *entry, tag string) error {
+func (s *Session) completed(ctx context.Context, e *entry, tag string) {
 	if e.exec != nil {
-		if err := s.finish(ctx, e.exec, tag); err != nil {
-			return err
-		}
+		s.finish(ctx, e.exec, tag)
 	}
 	if e.onTag != nil {
 		e.onTag(tag)
 	}
-	return nil
 }
 
 // errorAnswer deals with ErrorResponse: in the extended protocol it ends every
@@ -255,7 +269,12 @@ func (s *Session) errorAnswer(e *entry, m pgwire.Message) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	e.fail()
-	e.onFail, e.exec, s.copyIn = nil, nil, false
+	e.onFail, e.exec = nil, nil
+	if s.copyIn {
+		// The front may be waiting for data of a client that waits for this answer.
+		s.copyIn = false
+		_ = s.client.SetReadDeadline(time.Unix(1, 0)) //nolint:errcheck // a closed connection is as good
+	}
 	if e.kind != answerQuery && e.kind != answerFunction && e.kind != answerSync {
 		s.skip()
 	}
@@ -330,70 +349,13 @@ func (s *Session) rowAnswer(ctx context.Context, e *entry, m pgwire.Message) err
 	if err != nil {
 		return upstreamError(err)
 	}
-	err = s.locked(func() error { return s.addRow(ctx, x, values) })
-	if err != nil || e.silent || x.plan.ClientColumns < 0 {
-		return err
-	}
-	return s.toClient(m.Type, body)
-}
-
-// describeAnswer deals with RowDescription: hidden columns are taken out, and a
-// statement that returns nothing of the client's answers NoData.
-func (s *Session) describeAnswer(e *entry, m pgwire.Message) error {
-	hidden, clientColumns := 0, 0
-	switch {
-	case e.describes != nil && e.describes.plan != nil:
-		hidden, clientColumns = e.describes.plan.Hidden, e.describes.plan.ClientColumns
-	case e.exec != nil:
-		hidden, clientColumns = e.exec.plan.Hidden, e.exec.plan.ClientColumns
-	}
-	if e.describes != nil {
-		s.mu.Lock()
-		e.describes.columns = pgwire.Columns(m.Body()) - hidden
-		s.mu.Unlock()
-	}
-	if !e.silent && hidden > 0 {
-		if err := s.describeCut(e, m, hidden, clientColumns); err != nil {
-			return err
-		}
-	} else if err := s.pass(e, m); err != nil {
-		return err
-	}
-	if e.kind == answerDescribe {
-		s.mu.Lock()
-		e.done()
-		s.pop()
-		s.mu.Unlock()
-	}
-	return nil
-}
-
-func (s *Session) describeCut(e *entry, m pgwire.Message, hidden, clientColumns int) error {
-	if clientColumns < 0 {
-		if e.kind == answerDescribe {
-			return s.toClient(pgwire.NoData, nil)
-		}
+	s.mu.Lock()
+	s.addRow(ctx, x, values)
+	s.mu.Unlock()
+	if e.silent || x.plan.ClientColumns < 0 {
 		return nil
 	}
-	body, err := pgwire.CutRowDescription(m.Body(), pgwire.Columns(m.Body())-hidden)
-	if err != nil {
-		return upstreamError(err)
-	}
 	return s.toClient(m.Type, body)
-}
-
-// parametersAnswer deals with ParameterDescription.
-func (s *Session) parametersAnswer(e *entry, m pgwire.Message) error {
-	oids, err := pgwire.DecodeParameterDescription(m.Body())
-	if err != nil {
-		return upstreamError(err)
-	}
-	if e.describes != nil {
-		s.mu.Lock()
-		e.describes.oids = oids
-		s.mu.Unlock()
-	}
-	return s.pass(e, m)
 }
 
 // copyInAnswer deals with the server's readiness for COPY data. The front, which

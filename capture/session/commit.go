@@ -30,8 +30,11 @@ type held struct {
 // and its COMMIT has not been forwarded (I3). What is here is recorded, and with
 // gate recorded acknowledged, before hold returns without a refusal (I1).
 func (s *Session) hold(ctx context.Context, tx *txn, extended bool) (held, error) {
-	if err := s.drainPortals(ctx, tx, extended); err != nil {
+	if err := s.drainPortals(extended); err != nil {
 		return held{}, err
+	}
+	if s.failing() {
+		return held{told: true}, nil
 	}
 	if tx.deferrable && tx.writes() {
 		failed := false
@@ -145,7 +148,7 @@ func (s *Session) beforeOwnDDL(ctx context.Context, extended bool) (*refusal, er
 // transaction makes the body of the record.
 func (s *Session) transaction(ctx context.Context, tx *txn) (*event.Transaction, error) {
 	s.mu.Lock()
-	ops := tx.operations(tx.spilled)
+	ops := tx.operations()
 	p := tx.probe
 	s.mu.Unlock()
 	if p == nil {

@@ -3,13 +3,24 @@ package session
 import (
 	"context"
 	"errors"
+	"os"
 
+	"github.com/opmux/opmux/capture/classify"
 	"github.com/opmux/opmux/wire/pgwire"
 )
 
-// copyData relays and captures the data of a COPY … FROM STDIN, from the
-// server's readiness for it to the client's end of it.
+// copyData relays the data of a COPY … FROM STDIN, from the server's readiness for
+// it to the client's end of it, and captures it for x, which is nil where it is
+// not published. It returns at once where the server takes no data.
 func (s *Session) copyData(ctx context.Context, x *execution) error {
+	if x != nil && x.plan.Kind != classify.Copy {
+		x = nil
+	}
+	if s.unflushed() {
+		if err := s.send(pgwire.Flush, nil, nil); err != nil {
+			return err
+		}
+	}
 	if err := s.up.Flush(); err != nil {
 		return upstreamError(err)
 	}
@@ -28,9 +39,17 @@ func (s *Session) copyData(ctx context.Context, x *execution) error {
 				return upstreamError(err)
 			}
 		}
+		s.between = true
 		typ, _, err := s.cr.Header()
+		s.between = false
+		if errors.Is(err, os.ErrDeadlineExceeded) && s.rouse() {
+			continue
+		}
 		if err != nil {
 			return clientError(err)
+		}
+		if !s.takesCopyData() {
+			return nil // it failed meanwhile, and what came is no part of it
 		}
 		done, err := s.copyMessage(ctx, x, typ)
 		if err != nil || done {
@@ -49,7 +68,7 @@ func (s *Session) takesCopyData() bool {
 }
 
 // copyMessage deals with one message of the client's during COPY; true: the
-// client has ended it, or left it.
+// client has ended it.
 func (s *Session) copyMessage(ctx context.Context, x *execution, typ byte) (bool, error) {
 	switch typ {
 	case pgwire.Sync, pgwire.Flush:
@@ -57,41 +76,54 @@ func (s *Session) copyMessage(ctx context.Context, x *execution, typ byte) (bool
 	case pgwire.CopyDone, pgwire.CopyFail:
 		s.mu.Lock()
 		s.copyIn = false
-		if x.scan != nil && x.tx.broken == nil {
-			x.tx.broken = x.scan.Close()
+		if x != nil && x.scan != nil && !x.lost() {
+			if err := x.scan.Close(); err != nil {
+				x.tx.fail(err)
+			}
 		}
 		s.mu.Unlock()
 		return true, s.forward()
 	case pgwire.CopyData:
+		if x == nil {
+			return false, s.forward()
+		}
+	case pgwire.Terminate:
+		return true, errEnded
 	default:
-		return true, nil
+		return true, s.die(&refusal{code: stateProtocol, message: "message type " + string(rune(typ)) + " during COPY from stdin"})
 	}
 	m, err := s.cr.Message(s.cfg.MaxMessage)
 	var large *pgwire.TooLargeError
 	if errors.As(err, &large) {
 		s.mu.Lock()
-		x.tx.broken = large
+		x.tx.fail(large)
 		s.mu.Unlock()
 		return false, s.forward()
 	}
 	if err != nil {
 		return false, clientError(err)
 	}
-	err = s.locked(func() error {
-		x.data = append(x.data, m.Body()...)
-		if x.scan != nil && x.tx.broken == nil {
-			x.tx.broken = x.scan.Scan(m.Body())
-		}
-		if len(x.data) < s.cfg.ChunkBytes {
-			return nil
-		}
-		return s.makePart(ctx, x, true)
-	})
-	if err != nil {
-		return false, err
-	}
+	s.keepCopyData(ctx, x, m.Body())
 	if err := s.up.Write(m.Raw); err != nil {
 		return false, upstreamError(err)
 	}
 	return false, nil
+}
+
+// keepCopyData captures one piece of the stream.
+func (s *Session) keepCopyData(ctx context.Context, x *execution, data []byte) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if x.lost() {
+		return
+	}
+	if x.scan != nil {
+		if err := x.scan.Scan(data); err != nil {
+			x.tx.fail(err)
+			return
+		}
+	}
+	if x.data = append(x.data, data...); len(x.data) >= s.cfg.ChunkBytes {
+		s.makePart(ctx, x, true)
+	}
 }

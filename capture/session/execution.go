@@ -15,43 +15,50 @@ type execution struct {
 	tx     *txn
 	plan   *classify.Plan
 	params []event.Param
+	// item is its place on the transaction's log, nil before its answer begins.
+	item *logItem
 	// rows are hidden columns that have not been made operations yet.
 	rows     [][]event.Value
 	rowBytes int
 	parts    int // operations were made of that many parts
-	returned int64
-	// partial says that the client fetched the rows in pieces: the command tag
-	// counts those of the last one alone.
-	partial  bool
 	hash     digest.Rows
 	hashed   bool
 	tag      string
 	affected int64
+	returned int64 // rows
+	// partial says that the client fetched the rows in pieces: the command tag
+	// counts those of the last one alone.
+	partial bool
+	// finished: its command has completed. Dropped: it was rolled back, to a savepoint.
+	finished, dropped bool
 	// data is a piece of the COPY stream not made an operation yet; scan looks for
 	// values in it that mean another moment on each server.
 	data []byte
 	scan *classify.CopyScanner
 }
 
-// addRow keeps the hidden columns of one row.
-func (s *Session) addRow(ctx context.Context, x *execution, values []pgwire.DataRowValue) error {
+// lost tells whether nothing of the execution will be recorded.
+func (x *execution) lost() bool { return x.dropped || x.tx.broken != nil }
+
+// addRow keeps the hidden columns of one row. Callers hold s.mu.
+func (s *Session) addRow(ctx context.Context, x *execution, values []pgwire.DataRowValue) {
+	if x.lost() {
+		return
+	}
+	x.tx.place(x)
 	row := copyRow(values)
 	if s.cfg.Level == event.LevelFull {
 		x.hash.Add(row)
 		x.hashed = true
 	}
 	x.rows = append(x.rows, row)
-	x.returned++
 	for _, v := range row {
 		x.rowBytes += 16 + len(v.Text)
 	}
-	if x.rowBytes < s.cfg.ChunkBytes {
-		return nil
+	if x.rowBytes < s.cfg.ChunkBytes || x.plan.Whole { // whole: bounded by the statement's own text
+		return
 	}
-	if x.plan.Whole {
-		return nil // bounded by the statement's own text
-	}
-	return s.makePart(ctx, x, true)
+	s.makePart(ctx, x, true)
 }
 
 // copyRow takes values out of the reader's buffer, with one allocation for all.
@@ -72,31 +79,44 @@ func copyRow(values []pgwire.DataRowValue) []event.Value {
 
 // finish takes the end of an execution: its operations go on the log, or it
 // waits there for the probe, which tells the transaction's time. Callers hold s.mu.
-func (s *Session) finish(ctx context.Context, x *execution, tag string) error {
-	x.tag, x.affected = tag, pgwire.Affected(tag)
+func (s *Session) finish(ctx context.Context, x *execution, tag string) {
+	if x.finished {
+		return // a portal that was at its end was executed again
+	}
+	x.finished, x.tag, x.affected = true, tag, pgwire.Affected(tag)
 	if x.partial {
 		x.affected = x.returned
 	}
 	x.tx.depends = s.ledger.High()
-	if x.tx.probe == nil {
-		x.tx.log = append(x.tx.log, logItem{pending: x})
-		return nil
+	if x.lost() {
+		return
 	}
-	return s.makePart(ctx, x, false)
+	x.tx.place(x)
+	if x.tx.probe != nil {
+		s.makePart(ctx, x, false)
+	}
 }
 
-// makePart turns what an execution holds into operations at the log's end.
-func (s *Session) makePart(ctx context.Context, x *execution, more bool) error {
+// makePart turns what an execution holds into operations at its place. Callers hold s.mu.
+func (s *Session) makePart(ctx context.Context, x *execution, more bool) {
+	if x.lost() {
+		x.rows, x.rowBytes, x.data = nil, 0, nil
+		return
+	}
+	x.tx.place(x)
 	ops, err := s.operationsOf(x, more)
 	if err != nil {
-		x.tx.broken = err
-		return nil
+		x.tx.fail(err)
+		return
 	}
-	x.tx.append(ops)
-	if x.tx.bytes < s.cfg.ChunkBytes {
-		return nil
+	x.item.ops = append(x.item.ops, ops...)
+	x.tx.bytes += sizeOf(ops)
+	if !more {
+		x.item.exec = nil
 	}
-	return s.spill(ctx, x.tx)
+	if x.tx.bytes >= s.cfg.ChunkBytes {
+		s.spill(ctx, x.tx)
+	}
 }
 
 func (s *Session) operationsOf(x *execution, more bool) ([]event.Operation, error) {
@@ -129,32 +149,34 @@ func (s *Session) operationsOf(x *execution, more bool) ([]event.Operation, erro
 
 // learn takes the probe's answer: executions that waited for it become operations.
 // Callers hold s.mu.
-func (s *Session) learn(ctx context.Context, tx *txn, p *probe) error {
+func (s *Session) learn(ctx context.Context, tx *txn, p *probe) {
 	if tx.first != nil && p.context.raw != tx.effective().raw && !tx.ownDDL {
 		// A statement (a function that it called) changed a setting unseen, so
 		// what it was classified under may not be what it ran under (I6). DDL may:
 		// a schema that it makes is part of the path from then on.
-		tx.broken = errors.New("a statement changed session settings while it ran")
+		tx.fail(errors.New("a statement changed session settings while it ran"))
 	}
 	s.context = p.context
 	if tx.probe == nil || tx.probe.xid == 0 {
 		tx.probe = p
 	}
-	for i := range tx.log {
-		x := tx.log[i].pending
-		if x == nil {
+	if tx.broken != nil {
+		return
+	}
+	for _, item := range tx.log {
+		x := item.exec
+		if x == nil || !x.finished {
 			continue
 		}
 		ops, err := s.operationsOf(x, false)
 		if err != nil {
-			tx.broken = err
-			return nil
+			tx.fail(err)
+			return
 		}
-		tx.log[i].pending, tx.log[i].ops = nil, ops
+		item.exec, item.ops = nil, append(item.ops, ops...)
 		tx.bytes += sizeOf(ops)
 	}
-	if tx.bytes < s.cfg.ChunkBytes {
-		return nil
+	if tx.bytes >= s.cfg.ChunkBytes {
+		s.spill(ctx, tx)
 	}
-	return s.spill(ctx, tx)
 }

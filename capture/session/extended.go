@@ -23,7 +23,7 @@ func (s *Session) onParse(ctx context.Context, m pgwire.Message) error {
 		return s.sendRaw(m, s.parseEntry(st))
 	}
 	if len(parts) == 0 {
-		st.plan = &classify.Plan{Kind: classify.Pass, Class: event.ClassNone, SQL: body.Text, ClientColumns: -1}
+		st.plan = emptyStatement
 		return s.sendRaw(m, s.parseEntry(st))
 	}
 	plan, err := s.plan(ctx, body.Text, body.OIDs, true)
@@ -40,36 +40,50 @@ func (s *Session) onParse(ctx context.Context, m pgwire.Message) error {
 		body.Text = plan.SQL
 		err = s.send(pgwire.Parse, body.Append(nil), s.parseEntry(st))
 	}
-	if err != nil || !captured(plan) {
+	if err != nil || !(captured(plan) || plan.Kind == classify.Execute) {
 		return err
 	}
 	return s.describeStatement(st)
 }
 
+// emptyStatement is the plan of a text without a statement.
+var emptyStatement = &classify.Plan{Kind: classify.Pass, Class: event.ClassNone, ClientColumns: -1}
+
 // parseEntry makes the statement known at once, since Bind may follow in the
 // same packet, and forgets it if the server refuses it.
 func (s *Session) parseEntry(st *statement) *entry {
-	s.mu.Lock()
-	before := s.statements[st.name]
-	s.statements[st.name] = st
-	s.mu.Unlock()
-	return &entry{kind: answerParse, onFail: func() {
-		if s.statements[st.name] != st {
+	s.setStatement(st)
+	e := &entry{kind: answerParse, onDone: func() { st.before = nil }}
+	e.onFail = func() {
+		if st.name == "" && !e.skipped && s.statements[""] == st {
+			st.gone = true
+			delete(s.statements, "") // the server drops the former one first
 			return
 		}
-		if before == nil || st.name == "" {
-			delete(s.statements, st.name)
-		} else {
-			s.statements[st.name] = before
-		}
-	}}
+		s.restoreStatement(st)
+	}
+	return e
 }
 
 // describeStatement asks for the types of a captured statement's parameters and
 // the number of its columns, behind its Parse.
 func (s *Session) describeStatement(st *statement) error {
 	return s.send(pgwire.Describe, pgwire.Target{Name: st.name}.Append(nil),
-		&entry{kind: answerDescribe, silent: true, describes: st})
+		&entry{kind: answerDescribe, silent: true, describes: st, plan: s.innermost(st.plan)})
+}
+
+// innermost is the plan whose columns a statement returns: of an SQL-level EXECUTE
+// it is that of what was prepared.
+func (s *Session) innermost(p *classify.Plan) *classify.Plan {
+	if p == nil || p.Kind != classify.Execute {
+		return p
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if st := s.statements[p.Name]; st != nil && st.sqlLevel && st.plan != nil {
+		return st.plan.Inner
+	}
+	return p
 }
 
 // onBind makes a portal. The hidden columns are asked for as text.
@@ -78,17 +92,17 @@ func (s *Session) onBind(ctx context.Context, m pgwire.Message) error {
 	if err != nil {
 		return clientError(err)
 	}
-	st := s.statementNamed(body.Statement)
-	if st == nil || st.plan == nil || !captured(st.plan) {
-		p := &portal{name: body.Portal, stmt: st}
-		if st != nil {
-			p.plan = st.plan
+	if body.Portal == "" { // a named one cannot be bound again
+		if err := s.drainPortal(""); err != nil {
+			return err
 		}
-		s.setPortal(p)
-		return s.sendRaw(m, &entry{kind: answerBind})
 	}
-	if err := s.drainPortal(body.Portal); err != nil {
-		return err
+	st := s.statementNamed(body.Statement)
+	switch {
+	case st == nil:
+		return s.sendRaw(m, s.setPortal(&portal{name: body.Portal, plan: mustFail}))
+	case st.plan == nil || st.plan == emptyStatement || controls(st.plan):
+		return s.sendRaw(m, s.setPortal(&portal{name: body.Portal, stmt: st, plan: st.plan}))
 	}
 	plan, err := s.refresh(ctx, st)
 	if err != nil {
@@ -97,21 +111,36 @@ func (s *Session) onBind(ctx context.Context, m pgwire.Message) error {
 	if r := s.refusedPlan(plan, 0); r != nil {
 		return s.refuseExtended(r)
 	}
-	if err := s.adjustFormats(st, plan, &body); err != nil {
-		return err
+	one, r, err := s.resolveExecute(ctx, part{plan: plan}, true)
+	if err != nil {
+		return s.planFailed(err, true)
 	}
-	params := eventParams(body.Params, s.parameterTypes(st))
-	if r := s.unreadableParams(params); r != nil {
+	if r != nil {
 		return s.refuseExtended(r)
 	}
-	s.setPortal(&portal{name: body.Portal, stmt: st, plan: plan, params: params})
-	return s.send(pgwire.Bind, body.Append(nil), &entry{kind: answerBind})
+	if !captured(one.plan) {
+		return s.sendRaw(m, s.setPortal(&portal{name: body.Portal, stmt: st, plan: plan}))
+	}
+	if err := s.adjustFormats(st, one.plan, &body); err != nil {
+		return err
+	}
+	p := &portal{name: body.Portal, stmt: st, plan: one.plan, params: one.params}
+	if plan == one.plan {
+		p.params = eventParams(body.Params, s.parameterTypes(st))
+		if r := s.unreadableParams(p.params); r != nil {
+			return s.refuseExtended(r)
+		}
+	}
+	return s.send(pgwire.Bind, body.Append(nil), s.setPortal(p))
 }
 
-func (s *Session) setPortal(p *portal) {
-	s.mu.Lock()
-	s.portals[p.name] = p
-	s.mu.Unlock()
+// controls tells statements whose plan does not depend on the session.
+func controls(p *classify.Plan) bool {
+	switch p.Kind {
+	case classify.Begin, classify.Commit, classify.Rollback, classify.Savepoint, classify.RollbackTo, classify.Release:
+		return true
+	}
+	return false
 }
 
 // parameterTypes returns what is known of a statement's parameter types.
@@ -129,11 +158,17 @@ func (s *Session) parameterTypes(st *statement) []uint32 {
 // added now, the statement is prepared again under its name, unseen.
 func (s *Session) refresh(ctx context.Context, st *statement) (*classify.Plan, error) {
 	plan, err := s.plan(ctx, st.text, st.declared, true)
-	if err != nil || plan == st.plan || !captured(plan) {
+	if err != nil || plan == st.plan {
 		return plan, err
 	}
-	if plan.Kind == classify.Refused || plan.SQL == st.plan.SQL {
+	if s.refusedPlan(plan, 0) != nil || plan.SQL == st.plan.SQL || plan.Kind == classify.MustFail {
 		return plan, nil
+	}
+	if err := s.drain(); err != nil {
+		return nil, err
+	}
+	if s.failing() {
+		return st.plan, nil // the server looks at nothing that comes now
 	}
 	s.mu.Lock()
 	st.plan, st.oids, st.columns = plan, nil, -1
@@ -143,10 +178,15 @@ func (s *Session) refresh(ctx context.Context, st *statement) (*classify.Plan, e
 		return nil, err
 	}
 	parse := pgwire.ParseBody{Name: st.name, Text: plan.SQL, OIDs: st.declared}
-	if err := s.send(pgwire.Parse, parse.Append(nil), silent(answerParse)); err != nil {
+	e := silent(answerParse)
+	e.onFail = func() { s.dropStatement(st) }
+	if err := s.send(pgwire.Parse, parse.Append(nil), e); err != nil {
 		return nil, err
 	}
-	return plan, s.describeStatement(st)
+	if err := s.describeStatement(st); err != nil {
+		return nil, err
+	}
+	return plan, s.drain()
 }
 
 // adjustFormats extends the client's result formats to the hidden columns.
@@ -208,15 +248,17 @@ func (s *Session) onDescribe(m pgwire.Message) error {
 		return clientError(err)
 	}
 	e := &entry{kind: answerDescribe}
-	s.mu.Lock()
 	if t.Portal {
+		s.mu.Lock()
 		if p := s.portals[t.Name]; p != nil {
-			e.describes = p.stmt
+			e.plan = p.plan
 		}
-	} else {
-		e.describes = s.statements[t.Name]
+		s.mu.Unlock()
+		return s.sendRaw(m, e)
 	}
-	s.mu.Unlock()
+	if st := s.statementNamed(t.Name); st != nil {
+		e.describes, e.plan = st, s.innermost(st.plan)
+	}
 	return s.sendRaw(m, e)
 }
 
@@ -227,15 +269,24 @@ func (s *Session) onClose(_ context.Context, m pgwire.Message) error {
 		return clientError(err)
 	}
 	if !t.Portal {
-		return s.sendRaw(m, &entry{kind: answerClose, onDone: func() { delete(s.statements, t.Name) }})
+		st := s.statementNamed(t.Name)
+		return s.sendRaw(m, &entry{kind: answerClose, onDone: func() { s.dropStatement(st) }})
 	}
 	if err := s.drainPortal(t.Name); err != nil {
 		return err
 	}
 	s.mu.Lock()
-	delete(s.portals, t.Name)
+	p := s.portals[t.Name]
 	s.mu.Unlock()
-	return s.sendRaw(m, &entry{kind: answerClose})
+	return s.sendRaw(m, &entry{kind: answerClose, onDone: func() {
+		if p == nil {
+			return
+		}
+		p.gone = true
+		if s.portals[t.Name] == p {
+			delete(s.portals, t.Name)
+		}
+	}})
 }
 
 // refuseExtended makes the server fail at this point of the pipeline, and shows

@@ -20,7 +20,9 @@ func (s *Session) front(ctx context.Context) error {
 				return upstreamError(err)
 			}
 		}
+		s.between = true
 		typ, _, err := s.cr.Header()
+		s.between = false
 		if errors.Is(err, os.ErrDeadlineExceeded) && s.rouse() {
 			continue
 		}
@@ -29,6 +31,19 @@ func (s *Session) front(ctx context.Context) error {
 		}
 		if err := s.dispatch(ctx, typ); err != nil {
 			return err
+		}
+	}
+}
+
+// clientReader reads a client. Where a session is woken in the middle of a message
+// or of COPY data, it goes on: it looks around between messages.
+type clientReader struct{ s *Session }
+
+func (r clientReader) Read(p []byte) (int, error) {
+	for {
+		n, err := r.s.client.Read(p)
+		if n > 0 || r.s.between || !errors.Is(err, os.ErrDeadlineExceeded) || !r.s.rouse() {
+			return n, err
 		}
 	}
 }
@@ -48,13 +63,13 @@ func (s *Session) ending() (bool, error) {
 		return true, s.die(&refusal{code: stateShutdown, message: "the agent opens a new epoch", hint: "Connect again."})
 	default:
 	}
-	if !s.stopping() {
+	if !s.stopping() || s.piped {
 		return false, nil
 	}
 	if err := s.drain(); err != nil {
 		return true, err
 	}
-	if s.inBlock() && s.transactionStatus() != pgwire.StatusIdle {
+	if s.transactionStatus() != pgwire.StatusIdle {
 		return false, nil
 	}
 	return true, s.die(&refusal{code: stateShutdown, message: "the agent is stopping", hint: "Connect again later, or to another agent."})
@@ -78,7 +93,7 @@ func (s *Session) dispatch(ctx context.Context, typ byte) error {
 		}
 		return errEnded
 	}
-	if s.synced && s.idle() {
+	if s.synced && s.settled() {
 		// The client has waited for the end of its last pipeline: what it left is
 		// known here without asking.
 		if err := s.settleSynced(ctx); err != nil {
@@ -119,6 +134,14 @@ func (s *Session) onMessage(ctx context.Context, m pgwire.Message) error {
 		return s.onFunctionCall()
 	}
 	return s.die(&refusal{code: stateProtocol, message: "message type " + string(rune(m.Type)) + " is not one of the protocol's"})
+}
+
+// settled tells whether the state that the client's last Sync left is known, or
+// must be, since settings were changed that may have come back.
+func (s *Session) settled() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.queue) == 0 || s.contextChanged
 }
 
 // forward streams the next message upstream as it is.

@@ -134,7 +134,9 @@ var oddScripts = map[string][]func(*rawClient){
 		pipe(`INSERT INTO child VALUES (20, 999)`, `UPDATE t SET v = 9 WHERE id = 7`), q(`SELECT v FROM t WHERE id = 7`),
 	},
 	"row limits": {
-		do(func(c *rawClient) { c.parse("", `INSERT INTO t VALUES (800, 1) RETURNING id`).bind("", "", nil).execute("", 1) }),
+		do(func(c *rawClient) {
+			c.parse("", `INSERT INTO t VALUES (800, 1) RETURNING id`).bind("", "", nil).execute("", 1)
+		}),
 		do(func(c *rawClient) {
 			c.parse("", `INSERT INTO t VALUES (801, 1), (802, 1) RETURNING id`).bind("", "", nil).execute("", 1)
 		}),
@@ -152,8 +154,12 @@ var oddScripts = map[string][]func(*rawClient){
 		pipe(`BEGIN`, `SAVEPOINT a`), do(func(c *rawClient) {
 			c.parse("", `UPDATE t SET v = v + 1 WHERE id > 800 RETURNING id`).bind("p", "", nil).execute("p", 1)
 		}), pipe(`ROLLBACK TO a`), pipe(`COMMIT`), q(`SELECT id, v FROM t WHERE id >= 800 ORDER BY id`),
-		do(func(c *rawClient) { c.parse("", `UPDATE t SET v = 1 WHERE id > 800`).bind("", "", nil).execute("", 0).execute("", 0) }),
-		do(func(c *rawClient) { c.parse("", `UPDATE t SET v = 1 WHERE id = 800`).bind("", "", nil).execute("", 0).execute("", 0) }),
+		do(func(c *rawClient) {
+			c.parse("", `UPDATE t SET v = 1 WHERE id > 800`).bind("", "", nil).execute("", 0).execute("", 0)
+		}),
+		do(func(c *rawClient) {
+			c.parse("", `UPDATE t SET v = 1 WHERE id = 800`).bind("", "", nil).execute("", 0).execute("", 0)
+		}),
 		do(func(c *rawClient) {
 			c.parse("", `UPDATE t SET v = 1 WHERE id > 800 RETURNING id`).bind("", "", nil).execute("", 0).execute("", 0)
 		}),
@@ -166,7 +172,9 @@ var oddScripts = map[string][]func(*rawClient){
 		pipe(`ROLLBACK TO a`), do(func(c *rawClient) { c.execute("p", 0) }), pipe(`COMMIT`), q(`SELECT id, v FROM t WHERE id < 4 ORDER BY id`),
 		pipe(`BEGIN`), do(func(c *rawClient) { c.bind("p", "w", nil) }), pipe(`SAVEPOINT a`), do(func(c *rawClient) { c.execute("p", 1) }),
 		pipe(`ROLLBACK TO a`), pipe(`COMMIT`), q(`SELECT id, v FROM t WHERE id < 4 ORDER BY id`),
-		do(func(c *rawClient) { c.bind("p", "w", nil).describe(true, "p").describe(false, "w").execute("p", 0).closePortal("p").execute("p", 0) }),
+		do(func(c *rawClient) {
+			c.bind("p", "w", nil).describe(true, "p").describe(false, "w").execute("p", 0).closePortal("p").execute("p", 0)
+		}),
 	},
 	"EXECUTE by the extended protocol": {
 		q(`PREPARE u (int) AS UPDATE t SET v = v + 1 WHERE id < $1`), q(`PREPARE ur (int) AS UPDATE t SET v = v + 1 WHERE id < $1 RETURNING id, w`),
@@ -177,7 +185,9 @@ var oddScripts = map[string][]func(*rawClient){
 	"a Query behind an unfinished pipeline": {
 		func(c *rawClient) { c.parse("k", `SELECT 1`).query(`SELECT 2`).ready() }, func(c *rawClient) { c.run(`UPDATE t SET v = 1 WHERE id = 9`).query(`SELECT 2`).ready() },
 		func(c *rawClient) { c.run(`SELECT 3`).query(`UPDATE t SET v = v + 1 WHERE id = 9`).ready() }, q(`SELECT v FROM t WHERE id = 9`),
-		func(c *rawClient) { c.run(`SELECT nothere`).query(`UPDATE t SET v = v + 1 WHERE id = 9`).sync().ready() }, q(`SELECT v FROM t WHERE id = 9`),
+		func(c *rawClient) {
+			c.run(`SELECT nothere`).query(`UPDATE t SET v = v + 1 WHERE id = 9`).sync().ready()
+		}, q(`SELECT v FROM t WHERE id = 9`),
 	},
 	"Flush instead of Sync": {
 		func(c *rawClient) {

@@ -2,6 +2,7 @@ package session
 
 import (
 	"context"
+	"strings"
 
 	"github.com/opmux/opmux/capture/classify"
 	"github.com/opmux/opmux/event"
@@ -11,8 +12,8 @@ import (
 // plan classifies one statement as the session stands. Where the settings are
 // not known, the server is asked first, and what was sent before is waited for.
 func (s *Session) plan(ctx context.Context, text string, oids []uint32, extended bool) (*classify.Plan, error) {
-	failed := !extended && s.transactionStatus() == pgwire.StatusFailed
-	if !failed {
+	failed := s.transactionStatus() == pgwire.StatusFailed
+	if !failed && !contextFree(text) {
 		ok, err := s.ensureContext(extended)
 		if err != nil {
 			return nil, err
@@ -44,6 +45,22 @@ func (s *Session) plan(ctx context.Context, text string, oids []uint32, extended
 		return refusedPlan(text, encodingRefusal(c)), nil
 	}
 	return p, err
+}
+
+// contextFree tells statements that mean the same under any settings. They are
+// planned without a look at them: it would be a query, before which some of them
+// must run (SET TRANSACTION).
+func contextFree(text string) bool {
+	word := strings.ToLower(strings.TrimLeft(text, " \t\r\n"))
+	if i := strings.IndexFunc(word, func(r rune) bool { return r < 'a' || r > 'z' }); i >= 0 {
+		word = word[:i]
+	}
+	switch word {
+	case "begin", "start", "commit", "end", "rollback", "abort", "savepoint", "release", "set", "reset", "show",
+		"discard", "deallocate", "listen", "unlisten", "notify":
+		return true
+	}
+	return false
 }
 
 // planFailedBlock tells transaction control from the rest, which a failed block

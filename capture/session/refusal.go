@@ -21,6 +21,8 @@ const (
 	stateAuthSpec      = "28000"
 	stateUpstream      = "08006"
 	stateLimit         = "54000"
+	stateNoTransaction = "25P01"
+	stateNotPrepared   = "55000"
 )
 
 // refusal is an error of the agent's to a client.
@@ -30,6 +32,8 @@ type refusal struct {
 	message  string
 	hint     string
 	position int // 1-based characters, 0: none
+	// plain says that the words are the server's, which the agent stands in for.
+	plain bool
 }
 
 func (r *refusal) fields() []pgwire.Field {
@@ -37,11 +41,15 @@ func (r *refusal) fields() []pgwire.Field {
 	if severity == "" {
 		severity = "ERROR"
 	}
+	message := r.message
+	if !r.plain {
+		message = "opmux: " + message
+	}
 	fields := []pgwire.Field{
 		{Code: pgwire.FieldSeverity, Value: severity},
 		{Code: pgwire.FieldSeverityPlain, Value: severity},
 		{Code: pgwire.FieldCode, Value: r.code},
-		{Code: pgwire.FieldMessage, Value: "opmux: " + r.message},
+		{Code: pgwire.FieldMessage, Value: message},
 	}
 	if r.hint != "" {
 		fields = append(fields, pgwire.Field{Code: pgwire.FieldHint, Value: r.hint})
@@ -94,7 +102,12 @@ func moved(what string) *refusal {
 func brokenTx(err error) *refusal {
 	var cannot *classify.Refusal
 	var large *pgwire.TooLargeError
+	var refused *order.RefusedError
 	switch {
+	case errors.As(err, &refused):
+		return refusedByGate(err)
+	case errors.Is(err, errHeldBack):
+		return &refusal{code: stateLimit, message: err.Error(), hint: "Fetch a statement's rows before the next is executed."}
 	case errors.As(err, &cannot):
 		return refusedStatement(cannot, 0)
 	case errors.As(err, &large):

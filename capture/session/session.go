@@ -76,6 +76,8 @@ type Session struct {
 	// synced is true from a Sync of the client's to the next message that is
 	// planned upon the state that it left.
 	synced bool
+	// between is true while a message of the client's is waited for.
+	between bool
 	// piped is true from a message of the extended protocol to its Sync.
 	piped bool
 
@@ -152,9 +154,13 @@ func (s *Session) abandon() {
 	tx := s.tx
 	s.tx = nil
 	s.mu.Unlock()
-	if tx != nil {
-		s.publishMarks(context.Background(), tx)
+	if tx == nil {
+		return
 	}
+	if tx.spilled {
+		s.ledger.Abandon(tx.id)
+	}
+	s.publishMarks(context.Background(), tx)
 }
 
 // locked runs f under the session's lock, which a panic in it gives back.

@@ -12,12 +12,14 @@ import (
 // in one implicit transaction. Where all of them are uncaptured they go as they
 // are; otherwise one by one, inside a block of the agent's.
 func (s *Session) several(ctx context.Context, m pgwire.Message, text string, statements []classify.Statement) error {
-	plain, err := s.allPlain(ctx, statements)
-	if err != nil {
-		return s.planFailed(err, false)
-	}
-	if plain {
-		return s.sendRaw(m, &entry{kind: answerQuery})
+	if !s.wrapped {
+		plain, err := s.allPlain(ctx, statements)
+		if err != nil {
+			return s.planFailed(err, false)
+		}
+		if plain {
+			return s.sendRaw(m, &entry{kind: answerQuery})
+		}
 	}
 	for i, st := range statements {
 		last := i == len(statements)-1
@@ -42,7 +44,8 @@ func (s *Session) allPlain(ctx context.Context, statements []classify.Statement)
 		if err != nil {
 			return false, err
 		}
-		if (p.Kind != classify.Pass && p.Kind != classify.Maintenance) || p.ContextChanges || p.DiscardsStatements || p.CatalogChanges {
+		if (p.Kind != classify.Pass && p.Kind != classify.Maintenance) || p.ContextChanges || p.DiscardsStatements ||
+			p.CatalogChanges || p.Construct == constructCopy {
 			return false, nil
 		}
 	}
@@ -62,12 +65,16 @@ func (s *Session) oneOfSeveral(ctx context.Context, text string, st classify.Sta
 	p := part{plan: plan, text: st.Text, sql: plan.SQL, before: characters(text[:st.Offset]), quiet: true}
 	r := s.refusedPlan(plan, p.before)
 	if r == nil && s.transactionStatus() != pgwire.StatusFailed {
-		p, r = s.resolveExecute(p)
+		if p, r, err = s.resolveExecute(ctx, p, false); err != nil {
+			return false, false, s.partFailed(err)
+		}
+	}
+	if plan = p.plan; r == nil && s.wrapped && controls(plan) && plan.Kind != classify.Begin && (plan.Chain || plan.Name != "") {
+		r = outsideBlock(plan)
 	}
 	if r != nil {
 		return false, false, s.refusePart(r, p)
 	}
-	plan = p.plan
 	switch plan.Kind {
 	case classify.Begin, classify.Commit, classify.Rollback:
 	default:
@@ -81,9 +88,13 @@ func (s *Session) oneOfSeveral(ctx context.Context, text string, st classify.Sta
 		ok, err = s.write(ctx, p, false, last && s.wrapped)
 		return ok, false, err
 	}
-	e := &entry{kind: answerQuery, shift: -p.before, hold: last && s.wrapped && plan.Kind != classify.Commit, holdReady: true}
+	e := &entry{kind: answerQuery, shift: -p.before, hold: last && s.wrapped && plan.Kind != classify.Commit && plan.Kind != classify.Rollback, holdReady: true}
 	failed := false
 	e.onFail = func() { failed = true }
+	wrapped := s.wrapped
+	if wrapped && (plan.Kind == classify.Commit || plan.Kind == classify.Rollback) {
+		e.warning = noTransaction
+	}
 	if plan.Kind == classify.Commit {
 		done, err := s.commitSimple(ctx, p, e)
 		return done && !failed, !done, err
@@ -92,6 +103,9 @@ func (s *Session) oneOfSeveral(ctx context.Context, text string, st classify.Sta
 		return false, false, err
 	}
 	err = s.drain()
+	if failed && wrapped && plan.Kind == classify.Begin {
+		s.wrapped, s.begun = true, false // it is the agent's still
+	}
 	return !failed, false, err
 }
 

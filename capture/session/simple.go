@@ -34,21 +34,71 @@ func (s *Session) onQuery(ctx context.Context, m pgwire.Message) error {
 	if err != nil {
 		return clientError(err)
 	}
-	if err := s.settle(ctx); err != nil {
+	if s.piped {
+		if ignored, err := s.queryInPipeline(ctx); ignored || err != nil {
+			return err
+		}
+	} else if err := s.beforeQuery(ctx); err != nil {
 		return err
 	}
-	s.dropStatement("") // as the server does
+	s.mu.Lock()
+	s.dropStatement(s.statements[""]) // as the server does
+	s.mu.Unlock()
 	statements, err := s.deps.Classifier.Split(text)
 	if err != nil {
 		return s.unparsable(text)
 	}
-	switch len(statements) {
-	case 0:
+	switch {
+	case len(statements) == 0 && !s.wrapped:
 		return s.sendRaw(m, &entry{kind: answerQuery})
-	case 1:
+	case len(statements) == 1 && !s.wrapped:
 		return s.single(ctx, m, text, statements[0])
 	}
 	return s.several(ctx, m, text, statements)
+}
+
+// beforeQuery waits for what came before, with rows that the unnamed portal holds,
+// which goes with the Query.
+func (s *Session) beforeQuery(ctx context.Context) error {
+	if err := s.settle(ctx); err != nil {
+		return err
+	}
+	if err := s.drainPortal(""); err != nil || s.idle() {
+		return err
+	}
+	return s.drainSynced()
+}
+
+// drainSynced waits for the answers of a pipeline of the agent's, with its Sync.
+func (s *Session) drainSynced() error {
+	if err := s.send(pgwire.Sync, nil, &entry{kind: answerSync, silent: true}); err != nil {
+		return err
+	}
+	return s.drain()
+}
+
+// queryInPipeline deals with a Query that comes before the Sync of a pipeline: its
+// end is the pipeline's too. What the agent began there goes on. True: the server
+// ignores the Query, since the pipeline has failed.
+func (s *Session) queryInPipeline(ctx context.Context) (bool, error) {
+	if err := s.drain(); err != nil {
+		return false, err
+	}
+	if s.skips() {
+		return true, nil
+	}
+	// The unnamed portal goes with the Query; named ones outlive it in a block.
+	if err := s.drainPortals(true); err != nil {
+		return false, err
+	}
+	if s.skips() {
+		return true, nil
+	}
+	if s.wrapped || s.begun {
+		s.setStatus(pgwire.StatusBlock)
+		return false, nil
+	}
+	return false, s.settle(ctx)
 }
 
 // settle waits for every answer and deals with a transaction that has ended
@@ -82,7 +132,10 @@ func (s *Session) single(ctx context.Context, m pgwire.Message, text string, st 
 	if s.transactionStatus() == pgwire.StatusFailed {
 		return s.inFailed(ctx, m, p)
 	}
-	p, r := s.resolveExecute(p)
+	p, r, err := s.resolveExecute(ctx, p, false)
+	if err != nil {
+		return s.planFailed(err, false)
+	}
 	if r != nil {
 		return s.refuseQuery(r)
 	}
@@ -102,13 +155,10 @@ func (s *Session) single(ctx context.Context, m pgwire.Message, text string, st 
 
 // refusedPlan is the answer to a statement that policy reject does not run.
 func (s *Session) refusedPlan(p *classify.Plan, before int) *refusal {
-	if s.cfg.Flag {
-		return nil
-	}
 	if p.Kind == classify.Prepare && p.Inner != nil {
 		p = p.Inner
 	}
-	if p.Kind != classify.Refused {
+	if p.Kind != classify.Refused || (s.cfg.Flag && !p.Refusal.Always) {
 		return nil
 	}
 	return refusedStatement(p.Refusal, before)
@@ -146,7 +196,13 @@ func (s *Session) uncaptured(ctx context.Context, p part, e *entry) error {
 	if err := s.hook(p.plan, p.text, e); err != nil {
 		return err
 	}
-	return s.send(pgwire.Query, pgwire.AppendQuery(nil, p.sql), e)
+	if err := s.send(pgwire.Query, pgwire.AppendQuery(nil, p.sql), e); err != nil {
+		return err
+	}
+	if p.plan.Construct == constructCopy {
+		return s.copyData(ctx, nil)
+	}
+	return nil
 }
 
 // hook sets what an uncaptured statement changes of the session once it is done.
@@ -162,10 +218,7 @@ func (s *Session) hook(p *classify.Plan, text string, e *entry) error {
 		}
 		e.onTag = func(string) { s.savepoint(tx, p) }
 	case classify.Prepare:
-		st := &statement{name: p.Name, plan: p.Inner, text: text, sqlLevel: true, columns: -1}
-		if s.context != nil {
-			st.schemas = s.context.schemas
-		}
+		st := &statement{name: p.Name, plan: p, text: text, sqlLevel: true, columns: -1}
 		e.onTag = func(string) { s.statements[p.Name] = st }
 	case classify.Deallocate:
 		e.onTag = func(string) { s.deallocated(p) }

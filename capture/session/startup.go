@@ -82,6 +82,8 @@ func (l *Listener) newSession(h *hello, server Conn, ledger ledger) *Session {
 		ledger: ledger, database: h.database, user: h.user, stopping: l.stopping, status: pgwire.StatusIdle,
 		statements: map[string]*statement{}, portals: map[string]*portal{}, prepared: map[string]bool{}}
 	s.empty = sync.NewCond(&s.mu)
+	// What the client sent in one packet with its start-up comes first.
+	s.cr.Attach(clientReader{s})
 	return s
 }
 

@@ -1,12 +1,17 @@
 package session
 
 import (
-	"slices"
+	"context"
 
 	"github.com/opmux/opmux/capture/classify"
 	"github.com/opmux/opmux/event"
 	"github.com/opmux/opmux/wire/pgwire"
 )
+
+// The maps of statements and portals follow the server's from what was sent, since
+// a client may use a name in the packet that makes it. Where they are in doubt a
+// statement is taken for one that must fail: it runs in a transaction that cannot
+// commit, so that nothing is ever written unseen (I1, I6).
 
 // statement is a prepared statement of the client's. Its fields beside name and
 // text are guarded by the session's mu.
@@ -20,9 +25,12 @@ type statement struct {
 	declared, oids []uint32
 	// columns are the client's result columns, -1 while they are not known.
 	columns int
-	// sqlLevel is set for PREPARE; schemas is the path that it was planned under.
+	// sqlLevel is set for PREPARE.
 	sqlLevel bool
-	schemas  []string
+	// before had the name before, while the server has not answered; gone is set
+	// once the server has it no more.
+	before *statement
+	gone   bool
 }
 
 // portal is a bound statement of the client's.
@@ -34,13 +42,77 @@ type portal struct {
 	exec   *execution
 	// suspended says that the server holds rows of a write that it has not sent.
 	suspended bool
+	before    *portal
+	gone      bool
 }
 
-// dropStatement forgets a prepared statement that the server has dropped.
-func (s *Session) dropStatement(name string) {
+// mustFail stands for what the server is expected to refuse.
+var mustFail = &classify.Plan{Kind: classify.MustFail, Class: event.ClassNone, ClientColumns: -1, Barrier: true,
+	Reason: "the session does not know the statement"}
+
+// setStatement makes a statement known.
+func (s *Session) setStatement(st *statement) {
 	s.mu.Lock()
-	delete(s.statements, name)
-	s.mu.Unlock()
+	defer s.mu.Unlock()
+	st.before = s.statements[st.name]
+	s.statements[st.name] = st
+}
+
+// dropStatement forgets a statement that the server has dropped. Callers hold s.mu.
+func (s *Session) dropStatement(st *statement) {
+	if st == nil {
+		return
+	}
+	st.gone = true
+	if s.statements[st.name] == st {
+		delete(s.statements, st.name)
+	}
+}
+
+// restoreStatement puts back what had the name before. Callers hold s.mu.
+func (s *Session) restoreStatement(st *statement) {
+	st.gone = true
+	if s.statements[st.name] != st {
+		return
+	}
+	before := st.before
+	for before != nil && before.gone {
+		before = before.before
+	}
+	if before == nil {
+		delete(s.statements, st.name)
+		return
+	}
+	s.statements[st.name] = before
+}
+
+// setPortal makes a portal known; the entry is that of its Bind.
+func (s *Session) setPortal(p *portal) *entry {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p.before = s.portals[p.name]
+	s.portals[p.name] = p
+	e := &entry{kind: answerBind, onDone: func() { p.before = nil }}
+	e.onFail = func() {
+		p.gone = true
+		if s.portals[p.name] != p {
+			return
+		}
+		before := p.before
+		for before != nil && before.gone {
+			before = before.before
+		}
+		switch {
+		case p.name == "" && !e.skipped:
+			// The server has dropped the former one, or has not come so far.
+			s.portals[""] = &portal{plan: mustFail}
+		case before == nil:
+			delete(s.portals, p.name)
+		default:
+			s.portals[p.name] = before
+		}
+	}
+	return e
 }
 
 // statementNamed returns a prepared statement, nil if there is none.
@@ -50,34 +122,41 @@ func (s *Session) statementNamed(name string) *statement {
 	return s.statements[name]
 }
 
-// resolveExecute finds what an SQL-level EXECUTE will run.
-func (s *Session) resolveExecute(p part) (part, *refusal) {
+// resolveExecute finds what an SQL-level EXECUTE will run, as the session now stands.
+func (s *Session) resolveExecute(ctx context.Context, p part, extended bool) (part, *refusal, error) {
 	if p.plan.Kind != classify.Execute {
-		return p, nil
+		return p, nil, nil
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	st := s.statements[p.plan.Name]
-	if st == nil {
-		return p, nil // the server will say so
-	}
-	if st.plan == nil {
-		return p, unknownStatement
-	}
-	if !st.sqlLevel {
+	st := s.statementNamed(p.plan.Name)
+	switch {
+	case st == nil:
+		p.plan = mustFail
+		return p, nil, nil // the server will say so
+	case st.plan == nil:
+		return p, unknownStatement, nil
+	case !st.sqlLevel:
 		return p, &refusal{code: stateNotSupported, message: "EXECUTE of a statement that was prepared by the protocol",
-			hint: "Bind and execute it by the protocol, or PREPARE it."}
+			hint: "Bind and execute it by the protocol, or PREPARE it."}, nil
 	}
-	if captured(st.plan) && s.context != nil && st.schemas != nil && !slices.Equal(st.schemas, s.context.schemas) {
-		return p, &refusal{code: stateNotSupported, message: "EXECUTE of a statement that was prepared under another search_path",
-			hint: "DEALLOCATE it and PREPARE it again."}
+	now, err := s.plan(ctx, st.text, nil, extended)
+	if err != nil {
+		return p, nil, err
 	}
-	inner := st.plan.BindArgs(p.plan)
-	if inner.Kind == classify.Refused && !s.cfg.Flag {
-		return p, refusedStatement(inner.Refusal, 0)
+	if now.Kind != classify.Prepare || now.SQL != st.plan.SQL {
+		if now.Kind == classify.MustFail {
+			p.plan = mustFail
+			return p, nil, nil
+		}
+		return p, &refusal{code: stateNotSupported, message: "EXECUTE of a statement that was prepared under another search_path or other tables",
+			hint: "DEALLOCATE it and PREPARE it again."}, nil
+	}
+	inner := now.Inner.BindArgs(p.plan)
+	if r := s.refusedPlan(inner, 0); r != nil {
+		r.position = 0
+		return p, r, nil
 	}
 	p.params, p.plan = p.plan.Args, inner
-	return p, nil
+	return p, nil, nil
 }
 
 // eventParams turns bound values into what a transaction carries. Their bytes

@@ -1,8 +1,6 @@
 package session
 
 import (
-	"context"
-
 	"github.com/google/uuid"
 	"github.com/opmux/opmux/capture/classify"
 	"github.com/opmux/opmux/capture/order"
@@ -13,7 +11,7 @@ import (
 // guarded by the session's mu.
 type txn struct {
 	id    event.TxID
-	log   []logItem
+	log   []*logItem
 	bytes int // of the operations in log
 	// first is the context of the first write, context the one at the log's
 	// beginning: another one once a part was written out.
@@ -32,6 +30,8 @@ type txn struct {
 	barrier    bool
 	ownDDL     bool
 	admitted   bool
+	// contextLost says that the context at the log's end is not known.
+	contextLost bool
 	// broken is why the transaction cannot be recorded any more.
 	broken error
 
@@ -41,11 +41,12 @@ type txn struct {
 	lastChunk  *order.Append
 }
 
-// logItem is one step of a transaction: finished operations, an execution that
-// waits for the probe, or a savepoint.
+// logItem is one step of a transaction: the operations of an execution, a change
+// of settings, or a savepoint.
 type logItem struct {
-	ops       []event.Operation
-	pending   *execution
+	ops []event.Operation
+	// exec is the execution that is not over, or waits for the probe.
+	exec      *execution
 	savepoint string
 	context   *sessionContext // set where the item changes it
 }
@@ -64,7 +65,7 @@ func (t *txn) writes() bool {
 		return true
 	}
 	for _, item := range t.log {
-		if item.pending != nil {
+		if item.exec != nil {
 			return true
 		}
 		for i := range item.ops {
@@ -112,16 +113,17 @@ func (t *txn) enter(c *sessionContext) {
 		return
 	}
 	last := t.effective()
-	if last == c || last.raw == c.raw {
+	if !t.contextLost && (last == c || last.raw == c.raw) {
 		return
 	}
 	var changed []event.Setting
 	for i, s := range c.settings {
-		if last.settings[i] != s {
+		if t.contextLost || last.settings[i] != s {
 			changed = append(changed, s)
 		}
 	}
-	item := logItem{context: c}
+	t.contextLost = false
+	item := &logItem{context: c}
 	if len(changed) > 0 {
 		item.ops = []event.Operation{{Kind: event.OpSet, Class: event.ClassText,
 			Reason: "session context", Settings: changed, Digest: event.Digest{SQLState: "00000", Affected: -1}}}
@@ -129,17 +131,27 @@ func (t *txn) enter(c *sessionContext) {
 	t.log = append(t.log, item)
 }
 
-// append puts finished operations on the log.
-func (t *txn) append(ops []event.Operation) {
-	if len(ops) == 0 {
-		return
+// place gives an execution its place on the log, at the first word of its answer:
+// one that the client fetches piece by piece took effect then.
+func (t *txn) place(x *execution) {
+	if x.item == nil {
+		x.item = &logItem{exec: x}
+		t.log = append(t.log, x.item)
 	}
-	t.log = append(t.log, logItem{ops: ops})
-	t.bytes += sizeOf(ops)
 }
 
 func (t *txn) savepoint(name string) {
-	t.log = append(t.log, logItem{savepoint: name})
+	t.log = append(t.log, &logItem{savepoint: name})
+}
+
+// drop forgets what was rolled back, with the executions that have not ended (I2).
+func (t *txn) drop(items []*logItem) {
+	for _, item := range items {
+		t.bytes -= sizeOf(item.ops)
+		if item.exec != nil {
+			item.exec.dropped = true
+		}
+	}
 }
 
 // rollbackTo drops what was rolled back, or says so where it is written out already.
@@ -148,16 +160,17 @@ func (t *txn) rollbackTo(name string) {
 		if t.log[i].savepoint != name {
 			continue
 		}
-		for _, item := range t.log[i+1:] {
-			t.bytes -= sizeOf(item.ops)
-		}
+		t.drop(t.log[i+1:])
 		t.log = t.log[:i+1]
 		return
 	}
 	// The savepoint was written out with a chunk: everything since is dropped
 	// there, and here all that is left.
-	t.log, t.bytes = t.log[:0], 0
-	t.append([]event.Operation{savepointOp(event.OpRollbackTo, name)})
+	t.drop(t.log)
+	t.log = nil
+	t.step(savepointOp(event.OpRollbackTo, name))
+	// Targets are back at the savepoint's settings, which are not known here.
+	t.contextLost = true
 }
 
 // release forgets a savepoint and those above it; what they covered stays.
@@ -175,8 +188,15 @@ func (t *txn) release(name string) {
 		t.log[j].savepoint = ""
 	}
 	if t.spilled {
-		t.append([]event.Operation{savepointOp(event.OpRelease, name)})
+		t.step(savepointOp(event.OpRelease, name))
 	}
+}
+
+// step puts one of the agent's own operations on the log.
+func (t *txn) step(op event.Operation) {
+	ops := []event.Operation{op}
+	t.log = append(t.log, &logItem{ops: ops})
+	t.bytes += sizeOf(ops)
 }
 
 func savepointOp(kind event.OpKind, name string) event.Operation {
@@ -184,11 +204,14 @@ func savepointOp(kind event.OpKind, name string) event.Operation {
 		Digest: event.Digest{SQLState: "00000", Affected: -1}}
 }
 
-// operations flattens the log; savepoints appear only where parts of the
+// operations flattens the log at the transaction's end.
+func (t *txn) operations() []event.Operation { return flatten(t.log, t.spilled) }
+
+// flatten lists the operations of a log; savepoints appear only where parts of the
 // transaction are written out already, or are about to be.
-func (t *txn) operations(savepoints bool) []event.Operation {
+func flatten(log []*logItem, savepoints bool) []event.Operation {
 	var out []event.Operation
-	for _, item := range t.log {
+	for _, item := range log {
 		if item.savepoint != "" && savepoints {
 			out = append(out, savepointOp(event.OpSavepoint, item.savepoint))
 		}
@@ -219,48 +242,4 @@ func sizeOf(ops []event.Operation) int {
 		}
 	}
 	return n
-}
-
-// spill writes the log out as a chunk (I7). At most two chunks are on their way.
-// Callers hold s.mu, which is given up while the ledger is waited for.
-func (s *Session) spill(ctx context.Context, t *txn) error {
-	if !t.finished() {
-		return nil
-	}
-	chunk := &event.Chunk{Tx: t.id, Index: t.chunks, Operations: t.operations(true)}
-	a, err := s.appendChunk(ctx, chunk, t.lastChunk)
-	if err != nil {
-		return err
-	}
-	if t.firstChunk == nil {
-		t.firstChunk = a
-	}
-	t.lastChunk = a
-	t.chunks++
-	t.spilled = true
-	t.context = t.effective()
-	t.log, t.bytes = nil, 0
-	return nil
-}
-
-// appendChunk gives s.mu up while it waits.
-func (s *Session) appendChunk(ctx context.Context, c *event.Chunk, before *order.Append) (*order.Append, error) {
-	s.mu.Unlock()
-	defer s.mu.Lock()
-	if before != nil {
-		if _, err := before.Wait(ctx); err != nil {
-			return nil, err
-		}
-	}
-	return s.ledger.Chunk(c)
-}
-
-// finished tells whether no execution waits for the probe.
-func (t *txn) finished() bool {
-	for _, item := range t.log {
-		if item.pending != nil {
-			return false
-		}
-	}
-	return true
 }

@@ -60,9 +60,9 @@ func (s *Session) write(ctx context.Context, p part, wrap, hold bool) (bool, err
 	}
 	x := s.newExecution(tx, plan, p.params)
 	failed := false
-	e := &entry{kind: answerQuery, shift: -p.before, hold: hold, holdReady: true, exec: x, onFail: func() { failed = true }}
+	e := &entry{kind: answerQuery, shift: -p.before, hold: hold, holdReady: true, exec: x, plan: plan, onFail: func() { failed = true }}
 	if plan.Kind == classify.MustFail {
-		e.exec, e.onTag = nil, func(string) { tx.broken = errMoved }
+		e.exec, e.onTag = nil, func(string) { tx.fail(errMoved) }
 	}
 	if plan.CatalogChanges {
 		s.changes(plan, e)
@@ -75,8 +75,8 @@ func (s *Session) write(ctx context.Context, p part, wrap, hold bool) (bool, err
 	if err := s.send(pgwire.Query, pgwire.AppendQuery(nil, text), e); err != nil {
 		return false, err
 	}
-	if plan.Kind == classify.Copy {
-		if err := s.copyData(ctx, x); err != nil {
+	if plan.Construct == constructCopy {
+		if err := s.copyData(ctx, e.exec); err != nil {
 			return false, err
 		}
 	}

@@ -55,6 +55,9 @@ func NewReader(src io.Reader, size int) *Reader {
 	return &Reader{src: src, buf: make([]byte, size), base: size}
 }
 
+// Attach makes src the source of what has not been received yet.
+func (r *Reader) Attach(src io.Reader) { r.src = src }
+
 // Buffered returns how many received bytes have not been consumed.
 func (r *Reader) Buffered() int { return r.end - r.start }
 

@@ -1,0 +1,161 @@
+package session
+
+import (
+	"context"
+
+	"github.com/opmux/opmux/capture/classify"
+	"github.com/opmux/opmux/wire/pgwire"
+)
+
+// Transaction control in the extended protocol. In a pipeline no ReadyForQuery
+// tells the block's state, so it follows from the command tags.
+
+// setStatus notes the state of the block where no ReadyForQuery has told it yet.
+func (s *Session) setStatus(status byte) {
+	s.mu.Lock()
+	s.status = status
+	s.mu.Unlock()
+}
+
+// outsideBlock is the server's own error to a command that needs a block of the
+// client's, where there is one of the agent's alone (I5).
+func outsideBlock(p *classify.Plan) *refusal {
+	name := map[classify.Kind]string{classify.Commit: "COMMIT AND CHAIN", classify.Rollback: "ROLLBACK AND CHAIN",
+		classify.Savepoint: "SAVEPOINT", classify.RollbackTo: "ROLLBACK TO SAVEPOINT", classify.Release: "RELEASE SAVEPOINT"}[p.Kind]
+	return &refusal{code: stateNoTransaction, plain: true, message: name + " can only be used in transaction blocks"}
+}
+
+// noTransaction is the server's warning to a COMMIT or ROLLBACK outside of a block.
+var noTransaction = &refusal{severity: "WARNING", code: stateNoTransaction, plain: true, message: "there is no transaction in progress"}
+
+// beginExtended turns the transaction that the agent began into the client's block.
+func (s *Session) beginExtended(m pgwire.Message, one part) error {
+	if err := s.drain(); err != nil {
+		return err
+	}
+	begun := false
+	e := &entry{kind: answerExecute, muteWarning: true}
+	if one.plan.ContextChanges {
+		s.changes(one.plan, e)
+	}
+	e.onTag = both(e.onTag, func(string) { begun = true })
+	if err := s.sendRaw(m, e); err != nil {
+		return err
+	}
+	if err := s.drain(); err != nil {
+		return err
+	}
+	if begun {
+		s.begun, s.wrapped = true, false
+	}
+	return nil
+}
+
+// commitExtended deals with the client's COMMIT in the extended protocol: it is
+// held until the answers before it are in.
+func (s *Session) commitExtended(ctx context.Context, m pgwire.Message, plan *classify.Plan) error {
+	if err := s.settleSynced(ctx); err != nil {
+		return err
+	}
+	if err := s.drain(); err != nil {
+		return err
+	}
+	if s.skips() {
+		return s.sendRaw(m, &entry{kind: answerExecute})
+	}
+	if s.wrapped && plan.Chain {
+		return s.refuseExtended(outsideBlock(plan))
+	}
+	if s.transactionStatus() == pgwire.StatusFailed {
+		return s.rollbackExtended(ctx, m, plan)
+	}
+	ticket, refused, err := s.holdCommit(ctx, true)
+	if err != nil {
+		return err
+	}
+	if refused {
+		return s.failCommit()
+	}
+	var tag string
+	e := &entry{kind: answerExecute, onTag: func(t string) { tag = t }, onError: isFatal}
+	if s.wrapped {
+		e.warning = noTransaction
+	}
+	if err := s.sendRaw(m, e); err != nil {
+		return s.lost(ticket, err)
+	}
+	if err := s.committed(ctx, ticket, &tag, false); err != nil {
+		return err
+	}
+	s.blockEnded(tag != "", plan.Chain)
+	return nil
+}
+
+// blockEnded notes that a block has ended, and whether another has begun with it.
+func (s *Session) blockEnded(done, chain bool) {
+	if !done {
+		return
+	}
+	s.begun = chain
+	if chain {
+		s.setStatus(pgwire.StatusBlock)
+		return
+	}
+	s.setStatus(pgwire.StatusIdle)
+}
+
+// rollbackExtended deals with the client's ROLLBACK in the extended protocol, and
+// with its COMMIT of a block that has failed.
+func (s *Session) rollbackExtended(ctx context.Context, m pgwire.Message, plan *classify.Plan) error {
+	if err := s.settleSynced(ctx); err != nil {
+		return err
+	}
+	if s.wrapped && plan.Chain {
+		return s.refuseExtended(outsideBlock(plan))
+	}
+	done := false
+	e := &entry{kind: answerExecute, onTag: func(string) { done = true }}
+	if s.wrapped {
+		e.warning = noTransaction
+	}
+	if err := s.sendRaw(m, e); err != nil {
+		return err
+	}
+	if err := s.drain(); err != nil {
+		return err
+	}
+	if done {
+		s.endTx(ctx, false)
+	}
+	s.blockEnded(done, plan.Chain)
+	return nil
+}
+
+// skips tells whether the server looks at nothing up to the Sync to come.
+func (s *Session) skips() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.skipping
+}
+
+// failing tells whether the pipeline has failed, or the block had before it.
+func (s *Session) failing() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.skipping || s.status == pgwire.StatusFailed
+}
+
+// failCommit leaves a transaction that must not commit to the Sync to come,
+// which rolls it back as one of the agent's; until then the server skips.
+func (s *Session) failCommit() error {
+	s.wrapped, s.begun = true, false
+	s.mu.Lock()
+	skipping := s.skipping
+	s.mu.Unlock()
+	if skipping {
+		return nil
+	}
+	parse := pgwire.ParseBody{Name: "opmux_refused", Text: failingSQL}
+	return s.send(pgwire.Parse, parse.Append(nil), &entry{kind: answerParse, silent: true,
+		onError: func([]pgwire.Field) bool { return true }})
+}

@@ -1,0 +1,71 @@
+package session
+
+import (
+	"fmt"
+
+	"github.com/opmux/opmux/wire/pgwire"
+)
+
+// fetchMore executes a portal again that has been executed before.
+func (s *Session) fetchMore(m pgwire.Message, p *portal) error {
+	if p.plan.ClientColumns < 0 && p.plan.Hidden > 0 {
+		// It ran to its end, and to the client it is one without rows.
+		return s.refuseExtended(&refusal{code: stateNotPrepared, plain: true, message: fmt.Sprintf("portal %q cannot be run", p.name)})
+	}
+	s.mu.Lock()
+	p.suspended = false
+	s.mu.Unlock()
+	return s.sendRaw(m, &entry{kind: answerExecute, exec: p.exec, portal: p, plan: p.plan})
+}
+
+// drainPortals reads to the end what writes have returned and the client has
+// not fetched, since their images are in it.
+func (s *Session) drainPortals(extended bool) error {
+	s.mu.Lock()
+	var names []string
+	for name, p := range s.portals {
+		if p.exec != nil {
+			names = append(names, name)
+		}
+	}
+	s.mu.Unlock()
+	if len(names) == 0 {
+		return nil
+	}
+	for _, name := range names {
+		if err := s.drainPortal(name); err != nil {
+			return err
+		}
+	}
+	if s.idle() {
+		return nil
+	}
+	if !extended {
+		return s.drainSynced()
+	}
+	return s.drain()
+}
+
+// drainPortal reads one portal to its end if it is a write's and holds more.
+func (s *Session) drainPortal(name string) error {
+	s.mu.Lock()
+	p := s.portals[name]
+	s.mu.Unlock()
+	if p == nil || p.exec == nil {
+		return nil
+	}
+	if !s.idle() {
+		if err := s.drain(); err != nil {
+			return err
+		}
+	}
+	s.mu.Lock()
+	suspended := p.suspended && !p.exec.dropped
+	p.suspended = false
+	s.mu.Unlock()
+	if !suspended {
+		return nil
+	}
+	return s.send(pgwire.Execute, pgwire.ExecuteBody{Portal: name}.Append(nil),
+		&entry{kind: answerExecute, silent: true, exec: p.exec, portal: p, plan: p.plan})
+}
