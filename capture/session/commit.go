@@ -47,6 +47,9 @@ func (s *Session) hold(ctx context.Context, tx *txn, extended bool) (held, error
 		}
 		tx.depends = s.ledger.High()
 	}
+	if err := s.resolveLate(ctx, tx, extended); err != nil {
+		return held{refusal: refusedByGate(err)}, nil
+	}
 	if tx.broken != nil {
 		return held{refusal: brokenTx(tx.broken)}, nil
 	}
@@ -56,7 +59,7 @@ func (s *Session) hold(ctx context.Context, tx *txn, extended bool) (held, error
 	if failed, err := s.drawXID(tx, extended); failed || err != nil {
 		return held{told: failed}, err
 	}
-	body, err := s.transaction(ctx, tx)
+	body, err := s.transaction(ctx, tx, extended)
 	if err != nil {
 		return held{refusal: refusedByGate(err)}, nil
 	}
@@ -107,7 +110,7 @@ func (s *Session) catalogMoved(ctx context.Context, tx *txn, version int64, exte
 			return "it has more different statements than can be checked again"
 		}
 		var q catalog.Querier
-		if tx.ownDDL || s.ownObjects {
+		if s.looksItself(tx) {
 			q = querier{s: s, extended: extended}
 		}
 		what, err := s.deps.Classifier.Recheck(ctx, p, q)
@@ -146,7 +149,7 @@ func (s *Session) beforeOwnDDL(ctx context.Context, extended bool) (*refusal, er
 }
 
 // transaction makes the body of the record.
-func (s *Session) transaction(ctx context.Context, tx *txn) (*event.Transaction, error) {
+func (s *Session) transaction(ctx context.Context, tx *txn, extended bool) (*event.Transaction, error) {
 	s.mu.Lock()
 	ops := tx.operations()
 	p := tx.probe
@@ -154,7 +157,12 @@ func (s *Session) transaction(ctx context.Context, tx *txn) (*event.Transaction,
 	if p == nil {
 		return nil, errors.New("the transaction's identity is not known")
 	}
-	marks, err := s.marks(ctx, tx, ops)
+	var q catalog.Querier
+	if tx.ownDDL {
+		// Its own lock would keep the agent's connection from a sequence that it altered.
+		q = querier{s: s, extended: extended}
+	}
+	marks, err := s.marks(ctx, tx, ops, q)
 	if err != nil {
 		return nil, err
 	}
@@ -182,7 +190,7 @@ func (s *Session) transaction(ctx context.Context, tx *txn) (*event.Transaction,
 
 // marks reads the values of sequences that were drawn from, where no operation
 // carries them.
-func (s *Session) marks(ctx context.Context, tx *txn, ops []event.Operation) ([]event.SequenceMark, error) {
+func (s *Session) marks(ctx context.Context, tx *txn, ops []event.Operation, q catalog.Querier) ([]event.SequenceMark, error) {
 	carried := map[classify.SequenceRef]bool{}
 	for i := range ops {
 		for _, m := range ops[i].Sequences {
@@ -194,7 +202,7 @@ func (s *Session) marks(ctx context.Context, tx *txn, ops []event.Operation) ([]
 		if carried[ref] {
 			continue
 		}
-		mark, err := s.deps.Catalog.SequenceValue(ctx, ref.Schema, ref.Name)
+		mark, err := s.deps.Catalog.SequenceValueOn(ctx, q, ref.Schema, ref.Name)
 		if errors.Is(err, catalog.ErrNotFound) {
 			continue // made by a transaction that did not commit
 		}
@@ -212,7 +220,7 @@ func (s *Session) publishMarks(ctx context.Context, tx *txn) {
 	if len(tx.sequences) == 0 {
 		return
 	}
-	marks, err := s.marks(ctx, tx, nil)
+	marks, err := s.marks(ctx, tx, nil, nil)
 	if err == nil && len(marks) > 0 {
 		err = s.ledger.Marks(ctx, []event.Operation{{Kind: event.OpSequence, Class: event.ClassPinned,
 			Reason: "sequence values drawn by a transaction that was rolled back", Sequences: marks,

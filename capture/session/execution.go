@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 
+	"github.com/opmux/opmux/capture/catalog"
 	"github.com/opmux/opmux/capture/classify"
 	"github.com/opmux/opmux/digest"
 	"github.com/opmux/opmux/event"
@@ -29,6 +30,9 @@ type execution struct {
 	// partial says that the client fetched the rows in pieces: the command tag
 	// counts those of the last one alone.
 	partial bool
+	// late: a sequence that it drew from was made or altered in this transaction
+	// and can be read by the session alone, which is asked before the commit.
+	late bool
 	// finished: its command has completed. Dropped: it was rolled back, to a savepoint.
 	finished, dropped bool
 	// data is a piece of the COPY stream not made an operation yet; scan looks for
@@ -92,7 +96,8 @@ func (s *Session) finish(ctx context.Context, x *execution, tag string) {
 		return
 	}
 	x.tx.place(x)
-	if x.tx.probe != nil {
+	x.late = x.plan.Kind == classify.Draw && x.tx.ownDDL
+	if x.tx.probe != nil && !x.late {
 		s.makePart(ctx, x, false)
 	}
 }
@@ -120,19 +125,24 @@ func (s *Session) makePart(ctx context.Context, x *execution, more bool) {
 }
 
 func (s *Session) operationsOf(x *execution, more bool) ([]event.Operation, error) {
-	e := classify.Execution{Params: x.params, Rows: x.rows, Affected: x.affected, Tag: x.tag,
-		First: x.parts == 0, More: more, Data: x.data}
-	if x.tx.probe != nil {
-		e.TxTime = x.tx.probe.now
-	}
-	for _, ref := range x.plan.Sequences {
-		if x.plan.Kind == classify.Draw {
+	var marks []event.SequenceMark
+	if x.plan.Kind == classify.Draw {
+		for _, ref := range x.plan.Sequences {
 			mark, err := s.deps.Catalog.SequenceValue(context.Background(), ref.Schema, ref.Name)
 			if err != nil {
 				return nil, err
 			}
-			e.Sequences = append(e.Sequences, mark)
+			marks = append(marks, mark)
 		}
+	}
+	return s.operationsWith(x, more, marks)
+}
+
+func (s *Session) operationsWith(x *execution, more bool, marks []event.SequenceMark) ([]event.Operation, error) {
+	e := classify.Execution{Params: x.params, Rows: x.rows, Affected: x.affected, Tag: x.tag,
+		First: x.parts == 0, More: more, Data: x.data, Sequences: marks}
+	if x.tx.probe != nil {
+		e.TxTime = x.tx.probe.now
 	}
 	ops, err := x.plan.Operations(e)
 	x.parts++
@@ -168,15 +178,62 @@ func (s *Session) learn(ctx context.Context, tx *txn, p *probe) {
 		if x == nil || !x.finished {
 			continue
 		}
-		ops, err := s.operationsOf(x, false)
-		if err != nil {
-			tx.fail(err)
+		if x.late {
+			continue
+		}
+		s.resolveNow(item)
+		if tx.broken != nil {
 			return
 		}
-		item.exec, item.ops = nil, append(item.ops, ops...)
-		tx.bytes += sizeOf(ops)
 	}
 	if tx.bytes >= s.cfg.ChunkBytes {
 		s.spill(ctx, tx)
 	}
+}
+
+// resolveNow is resolve where every sequence can be read by the agent's own connection.
+func (s *Session) resolveNow(item *logItem) {
+	ops, err := s.operationsOf(item.exec, false)
+	s.settleItem(item, ops, err)
+}
+
+// resolve turns a finished execution that waited on the log into operations; marks
+// are the values of its sequences where they were read already. Callers hold s.mu.
+func (s *Session) resolve(item *logItem, marks []event.SequenceMark) {
+	ops, err := s.operationsWith(item.exec, false, marks)
+	s.settleItem(item, ops, err)
+}
+
+func (s *Session) settleItem(item *logItem, ops []event.Operation, err error) {
+	tx := item.exec.tx
+	if err != nil {
+		tx.fail(err)
+		return
+	}
+	item.exec, item.ops = nil, append(item.ops, ops...)
+	tx.bytes += sizeOf(ops)
+}
+
+// resolveLate asks the session for the sequences of executions that waited for it.
+func (s *Session) resolveLate(ctx context.Context, tx *txn, extended bool) error {
+	for _, item := range tx.log {
+		if item.exec == nil || !item.exec.late {
+			continue
+		}
+		var marks []event.SequenceMark
+		for _, ref := range item.exec.plan.Sequences {
+			mark, err := s.deps.Catalog.SequenceValueOn(ctx, querier{s: s, extended: extended}, ref.Schema, ref.Name)
+			if errors.Is(err, catalog.ErrNotFound) {
+				continue
+			}
+			if err != nil {
+				return err
+			}
+			marks = append(marks, mark)
+		}
+		s.mu.Lock()
+		s.resolve(item, marks)
+		s.mu.Unlock()
+	}
+	return nil
 }

@@ -20,6 +20,9 @@ func (s *Session) plan(ctx context.Context, text string, oids []uint32, extended
 		}
 		failed = !ok
 	}
+	if err := s.forgetOwnObjects(ctx); err != nil {
+		return nil, err
+	}
 	s.mu.Lock()
 	c := s.context
 	if c == nil {
@@ -29,7 +32,7 @@ func (s *Session) plan(ctx context.Context, text string, oids []uint32, extended
 	in := classify.Input{SQL: text, ParamOIDs: oids, Level: s.cfg.Level, Schemas: c.schemas,
 		Settings: event.Context{User: c.user, Settings: c.settings},
 		InBlock:  s.status != pgwire.StatusIdle || s.wrapped || s.begun}
-	own := s.ownObjects || (s.tx != nil && s.tx.ownDDL)
+	own := s.looksItself(s.tx)
 	s.mu.Unlock()
 	if failed {
 		return s.planFailedBlock(ctx, in)
@@ -45,6 +48,30 @@ func (s *Session) plan(ctx context.Context, text string, oids []uint32, extended
 		return refusedPlan(text, encodingRefusal(c)), nil
 	}
 	return p, err
+}
+
+// looksItself tells whether names are to be looked up on the session: its open
+// transaction has changed the catalogue. Callers hold s.mu, or the back is idle.
+func (s *Session) looksItself(tx *txn) bool {
+	return s.ownObjects || (tx != nil && tx.ownDDL)
+}
+
+// forgetOwnObjects lets the agent's own connection look names up again once what
+// the session made is committed, or gone; its cache must know of it first.
+func (s *Session) forgetOwnObjects(ctx context.Context) error {
+	s.mu.Lock()
+	over := s.ownObjects && s.status == pgwire.StatusIdle && len(s.queue) == 0 && !s.begun && !s.wrapped
+	s.mu.Unlock()
+	if !over {
+		return nil
+	}
+	if _, err := s.deps.Catalog.Version(ctx); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	s.ownObjects = false
+	s.mu.Unlock()
+	return nil
 }
 
 // contextFree tells statements that mean the same under any settings. They are

@@ -75,6 +75,11 @@ var scripts = map[string][]func(*rawClient){
 		q(`SELECT * FROM n3`), q(`BEGIN`), q(`UPDATE n3 SET c = 'y'`), q(`DROP TABLE n3`), q(`COMMIT`), q(`SELECT * FROM n3`),
 		q(`BEGIN`), q(`UPDATE t SET v = 1 WHERE id = 700`), q(`TRUNCATE t`), q(`INSERT INTO t VALUES (1, 1)`), q(`COMMIT`), q(`SELECT * FROM t`),
 	},
+	"sequences made in the transaction": {
+		q(`BEGIN`), q(`CREATE SEQUENCE own`), q(`SELECT nextval('own')`), q(`SELECT setval('own', 50)`), q(`ALTER SEQUENCE s_id_seq INCREMENT 2`),
+		q(`INSERT INTO s (v) VALUES ('x') RETURNING id`), q(`SELECT nextval('s_id_seq')`), q(`COMMIT`), q(`SELECT nextval('own')`),
+		q(`BEGIN`), q(`CREATE TEMP TABLE own2 (a serial)`), q(`INSERT INTO own2 DEFAULT VALUES`), q(`INSERT INTO t SELECT 800 + a FROM own2`), q(`COMMIT`), q(`INSERT INTO own2 DEFAULT VALUES`), q(`TABLE own2`),
+	},
 	"sequences": {q(`SELECT nextval('s_id_seq')`), q(`BEGIN`), q(`SELECT nextval('s_id_seq')`), q(`ROLLBACK`), q(`SELECT currval('s_id_seq')`), q(`SELECT setval('s_id_seq', 100)`), q(`INSERT INTO s (v) VALUES ('x')`), q(`SELECT * FROM s`)},
 	"extended autocommit": {
 		ext(`UPDATE t SET v = $1 WHERE id = $2`, nil, 0, "1", "7"), ext(`UPDATE t SET v = v + $1 WHERE id < $2`, nil, 0, "1", "5"),
