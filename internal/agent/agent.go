@@ -165,6 +165,9 @@ func (a *agent) listen(ctx context.Context) (net.Listener, error) {
 	if err := a.buildListener(); err != nil {
 		return nil, err
 	}
+	if err := addressFree(ctx, a.cfg.Listen.Address); err != nil {
+		return nil, err
+	}
 	if err := a.keepTrying(ctx, "epoch", a.openEpoch); err != nil {
 		return nil, err
 	}
@@ -175,6 +178,17 @@ func (a *agent) listen(ctx context.Context) (net.Listener, error) {
 	a.log.Info("listening", zap.String("address", ln.Addr().String()), zap.String("source", a.cfg.Source),
 		zap.String("agent", a.cfg.Agent), zap.String("gate", a.cfg.Gate.Mode))
 	return ln, nil
+}
+
+// addressFree finds out whether the address can be had, before an epoch is opened:
+// a program started twice by mistake must not take the epoch of the one that
+// serves, only to find that it cannot listen.
+func addressFree(ctx context.Context, address string) error {
+	ln, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
+	if err != nil {
+		return fmt.Errorf("listen.address %s: %w; is another agent using it?", address, err)
+	}
+	return ln.Close()
 }
 
 func (a *agent) buildListener() error {

@@ -72,7 +72,7 @@ func (d *document) agent() (*Agent, error) {
 		Log:      logDefaults(),
 	}
 	if err := d.decode(a); err != nil {
-		return nil, d.wrongProgram(err, "capture-agent")
+		return nil, d.wrongProgram(err, "a capture-agent")
 	}
 	if a.Agent == "" {
 		a.Agent = defaultName(a.Listen.Address)
@@ -90,7 +90,7 @@ func (d *document) worker() (*Worker, error) {
 		Log:         logDefaults(),
 	}
 	if err := d.decode(w); err != nil {
-		return nil, d.wrongProgram(err, "apply-worker")
+		return nil, d.wrongProgram(err, "an apply-worker")
 	}
 	if w.Name == "" {
 		w.Name = defaultName(w.Admin.Address)
@@ -108,7 +108,7 @@ func (d *document) verifier() (*Verifier, error) {
 		Log:     logDefaults(),
 	}
 	if err := d.decode(v); err != nil {
-		return nil, d.wrongProgram(err, "verify-worker")
+		return nil, d.wrongProgram(err, "a verify-worker")
 	}
 	if v.Name == "" {
 		v.Name = defaultName(v.Admin.Address)
@@ -124,16 +124,16 @@ func (d *document) wrongProgram(err error, want string) error {
 	is := ""
 	switch {
 	case d.has("source") && (d.has("upstream") || d.has("listen")):
-		is = "capture-agent"
+		is = "a capture-agent"
 	case d.has("target") && d.has("dsn"):
-		is = "apply-worker"
+		is = "an apply-worker"
 	case d.has("sources") && !d.has("dsn") && !d.has("source"):
-		is = "verify-worker"
+		is = "a verify-worker"
 	}
 	if is == "" || is == want {
 		return err
 	}
-	return errors.Join(d.errorf("", "this looks like the configuration of a %s, where that of a %s was expected", is, want), err)
+	return errors.Join(d.errorf("", "this looks like the configuration of %s, where that of %s was expected", is, want), err)
 }
 
 func kafkaDefaults() Kafka { return Kafka{Prefix: "opmux"} }

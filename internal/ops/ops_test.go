@@ -33,7 +33,7 @@ func TestUsage(t *testing.T) {
 		{[]string{"wait", "--config", b.worker, "--timeout", "-1s"}, exit.Usage, "--timeout: expected a duration above 0"},
 		{[]string{"indoubt", "settle", "--config", b.agent, "--source", "orders", "--offset", "1", "--as", "maybe"}, exit.Usage, "expected committed or aborted"},
 		{[]string{"snapshot", "--config", b.agent}, exit.Usage, "--to is required"},
-		{[]string{"verdicts", "--config", b.worker}, exit.Usage, "this looks like the configuration of a apply-worker"},
+		{[]string{"verdicts", "--config", b.worker}, exit.Usage, "this looks like the configuration of an apply-worker"},
 		{[]string{"broker"}, exit.Usage, "--listen is required"},
 	} {
 		b.fails(c.code, c.say, c.args...)
