@@ -3,6 +3,8 @@ package property
 import (
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -25,6 +27,7 @@ func (w *world) compare() {
 	w.must(err)
 	if text := rig.Explain(diffs); text != "" {
 		w.t.Errorf("the backup differs:\n%s", text)
+		w.dump()
 	}
 	rows := int64(0)
 	for _, d := range diffs {
@@ -38,6 +41,13 @@ func (w *world) compare() {
 	if len(status.Diverged)+len(status.Suspect) > 0 || status.LastError != "" {
 		w.t.Errorf("status %+v", status)
 	}
+}
+
+// dump writes what was published beside the clients' logs.
+func (w *world) dump() {
+	records, err := w.Must(w.ctx, "tail", "--config", w.WorkerConfig("w1"), "--from", "beginning", "--json")
+	w.must(err)
+	w.must(os.WriteFile(filepath.Join(w.Dir, "ops.jsonl"), []byte(records), 0o600))
 }
 
 // definitionSQL lists what DDL makes: columns, constraints, indexes.
