@@ -213,12 +213,12 @@ func (s *Session) tagAnswer(ctx context.Context, e *entry, m pgwire.Message) err
 		e.skipTags--
 		return nil
 	}
-	s.mu.Lock()
-	if e.hold {
-		s.held = append(s.held, m.Raw...)
-	}
-	s.completed(ctx, e, pgwire.Tag(m.Body()))
-	s.mu.Unlock()
+	s.locked(func() {
+		if e.hold {
+			s.held = append(s.held, m.Raw...)
+		}
+		s.completed(ctx, e, pgwire.Tag(m.Body()))
+	})
 	if !e.hold {
 		if e.warning != nil {
 			if err := s.toClient(pgwire.NoticeResponse, e.warning.body()); err != nil {
@@ -349,9 +349,7 @@ func (s *Session) rowAnswer(ctx context.Context, e *entry, m pgwire.Message) err
 	if err != nil {
 		return upstreamError(err)
 	}
-	s.mu.Lock()
-	s.addRow(ctx, x, values)
-	s.mu.Unlock()
+	s.locked(func() { s.addRow(ctx, x, values) })
 	if e.silent || x.plan.ClientColumns < 0 {
 		return nil
 	}

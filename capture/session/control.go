@@ -76,6 +76,7 @@ func (s *Session) commitExtended(ctx context.Context, m pgwire.Message, plan *cl
 	if refused {
 		return s.failCommit()
 	}
+	defer ticket.Unknown() // should a panic come between: the first end counts
 	var tag string
 	e := &entry{kind: answerExecute, onTag: func(t string) { tag = t }, onError: isFatal}
 	if s.wrapped {

@@ -40,7 +40,7 @@ func (s *Session) onParse(ctx context.Context, m pgwire.Message) error {
 		body.Text = plan.SQL
 		err = s.send(pgwire.Parse, body.Append(nil), s.parseEntry(st))
 	}
-	if err != nil || !(captured(plan) || plan.Kind == classify.Execute) {
+	if err != nil || (!captured(plan) && plan.Kind != classify.Execute) {
 		return err
 	}
 	return s.describeStatement(st)

@@ -1,6 +1,7 @@
 package session_test
 
 import (
+	"cmp"
 	"context"
 	"net"
 	"os"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kfake"
+	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest"
 
 	"github.com/opmux/opmux/capture/catalog"
@@ -56,6 +58,22 @@ type rig struct {
 	topics  topics.Config
 	codec   *avro.Codec
 	ledger  *order.Ledger
+	cat     *catalog.Catalog
+	stop    context.CancelFunc // of the listener, as by SIGTERM
+	stopped chan struct{}      // closed when the listener has returned
+}
+
+// setting is what a test changes of a rig.
+type setting struct {
+	agent    string
+	session  func(*session.Config)
+	upstream session.Upstream
+	brokers  []string
+	timeout  time.Duration
+	drain    time.Duration
+	pg       *testkit.PG
+	// beside is a rig whose database and topics this one shares: another agent.
+	beside *rig
 }
 
 const source = "orders"
@@ -63,21 +81,46 @@ const source = "orders"
 // newRig starts an agent's session layer on a new database; setup is run on it first.
 func newRig(t testing.TB, change func(*session.Config), setup ...string) *rig {
 	t.Helper()
-	r := &rig{t: t, pg: testkit.SharedPostgres(t), codec: avro.New()}
-	r.db = r.pg.CreateDB(t)
-	r.pg.Exec(t, r.db, setup...)
-	r.topics = topics.Config{Brokers: sharedBroker(t), Prefix: r.db}
+	return rigWith(t, setting{session: change}, setup...)
+}
+
+// rigWith is newRig with more to change.
+func rigWith(t testing.TB, want setting, setup ...string) *rig {
+	t.Helper()
+	r := &rig{t: t, pg: want.pg, codec: avro.New(), stopped: make(chan struct{})}
 	ctx, cancel := context.WithCancel(context.Background())
-	if _, err := topics.Create(ctx, r.topics, topics.Want{Sources: []string{source}}); err != nil {
-		t.Fatal(err)
+	switch {
+	case want.beside != nil:
+		r.pg, r.db, r.topics = want.beside.pg, want.beside.db, want.beside.topics
+	default:
+		if r.pg == nil {
+			r.pg = testkit.SharedPostgres(t)
+		}
+		r.db = r.pg.CreateDB(t)
+		r.pg.Exec(t, r.db, setup...)
+		if want.brokers == nil {
+			want.brokers = sharedBroker(t)
+		}
+		r.topics = topics.Config{Brokers: want.brokers, Prefix: r.db}
+		if _, err := topics.Create(ctx, r.topics, topics.Want{Sources: []string{source}}); err != nil {
+			t.Fatal(err)
+		}
 	}
+	r.serve(ctx, cancel, want)
+	return r
+}
+
+// serve starts what an agent consists of, and stops it with the test.
+func (r *rig) serve(ctx context.Context, cancel context.CancelFunc, want setting) {
+	t := r.t
+	t.Helper()
 	cfg := session.Config{Database: r.db, Level: event.LevelCount, MaxMessage: 16 << 20, ChunkBytes: 64 << 10, AuthTimeout: 30 * time.Second}
-	if change != nil {
-		change(&cfg)
+	if want.session != nil {
+		want.session(&cfg)
 	}
 	log := zaptest.NewLogger(t, zaptest.WrapOptions())
-	cat, err := catalog.Open(ctx, catalog.Config{DSN: r.pg.DSN(r.db), Log: log})
-	if err != nil {
+	var err error
+	if r.cat, err = catalog.Open(ctx, catalog.Config{DSN: r.pg.DSN(r.db), Log: log}); err != nil {
 		t.Fatal(err)
 	}
 	producer, err := topics.NewProducer(ctx, r.topics)
@@ -88,11 +131,11 @@ func newRig(t testing.TB, change func(*session.Config), setup ...string) *rig {
 	if err != nil {
 		t.Fatal(err)
 	}
-	gate := order.GateRecorded
+	orderCfg := order.Config{Source: source, Agent: cmp.Or(want.agent, "a1"), Gate: order.GateRecorded, Timeout: want.timeout}
 	if cfg.None {
-		gate = order.GateNone
+		orderCfg.Gate = order.GateNone
 	}
-	r.ledger, err = order.Open(ctx, order.Config{Source: source, Agent: "a1", Gate: gate},
+	r.ledger, err = order.Open(ctx, orderCfg,
 		order.Deps{Producer: producer, Topics: r.topics, Codec: r.codec, Settler: settler, DSN: r.pg.DSN(r.db), Log: log})
 	if err != nil {
 		t.Fatal(err)
@@ -102,31 +145,39 @@ func newRig(t testing.TB, change func(*session.Config), setup ...string) *rig {
 		t.Fatal(err)
 	}
 	r.address = ln.Addr().String()
-	l := session.NewListener(cfg, session.Deps{Upstream: &session.Primary{Address: upstreamAddress(r.pg)},
-		Classifier: classify.New(classify.Config{Catalog: cat}), Catalog: cat, Ledger: func() *order.Ledger { return r.ledger },
-		Log: log, Metrics: session.NewMetrics(nil)}, session.Limits{Sessions: 100, Handshakes: 100, Drain: time.Second})
+	if want.upstream == nil {
+		want.upstream = &session.Primary{Address: upstreamAddress(r.pg)}
+	}
+	l := session.NewListener(cfg, session.Deps{Upstream: want.upstream,
+		Classifier: classify.New(classify.Config{Catalog: r.cat}), Catalog: r.cat, Ledger: func() *order.Ledger { return r.ledger },
+		Log: log, Metrics: session.NewMetrics(nil)}, session.Limits{Sessions: 100, Handshakes: 100, Drain: cmp.Or(want.drain, time.Second)})
+	listening, stop := context.WithCancel(ctx)
+	r.stop = stop
 	var wait sync.WaitGroup
-	run := func(f func(context.Context) error) {
+	run := func(f func() error) {
 		wait.Add(1)
 		go func() {
 			defer wait.Done()
-			if err := f(ctx); err != nil && ctx.Err() == nil {
-				t.Error(err)
+			if err := f(); err != nil && ctx.Err() == nil {
+				log.Info("a part of the agent has ended", zap.Error(err))
 			}
 		}()
 	}
-	run(func(ctx context.Context) error { return l.Run(ctx, ln) })
-	run(cat.Run)
-	run(r.ledger.Run)
+	run(func() error { defer close(r.stopped); return l.Run(listening, ln) })
+	run(func() error { return r.cat.Run(ctx) })
+	run(func() error {
+		err := r.ledger.Run(ctx)
+		l.CloseSessions()
+		return err
+	})
 	t.Cleanup(func() {
 		cancel()
 		wait.Wait()
-		closing, stop := context.WithTimeout(context.Background(), 10*time.Second)
-		defer stop()
+		closing, done := context.WithTimeout(context.Background(), 3*time.Second)
+		defer done()
 		_ = r.ledger.Close(closing)
-		_, _, _ = cat.Close(), producer.Close(), settler.Close()
+		_, _, _ = r.cat.Close(), producer.Close(), settler.Close()
 	})
-	return r
 }
 
 // DSN leads through the agent.

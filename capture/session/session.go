@@ -164,10 +164,10 @@ func (s *Session) abandon() {
 }
 
 // locked runs f under the session's lock, which a panic in it gives back.
-func (s *Session) locked(f func() error) error {
+func (s *Session) locked(f func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return f()
+	f()
 }
 
 // toClient writes a message of the agent's to the client.

@@ -17,6 +17,7 @@ type rawClient struct {
 	conn net.Conn
 	r    *pgwire.Reader
 	w    *pgwire.Writer
+	key  []byte // of CancelRequest
 	// notes are the server's messages since the last take, one a line.
 	notes []string
 }
@@ -95,6 +96,9 @@ func (c *rawClient) until(typ byte) {
 			c.t.Fatalf("reading the answer: %v; so far:\n%s", err, strings.Join(c.notes, "\n"))
 		}
 		c.notes = append(c.notes, noteOf(m))
+		if m.Type == pgwire.BackendKeyData {
+			c.key = append([]byte(nil), m.Body()...)
+		}
 		if m.Type == typ {
 			return
 		}

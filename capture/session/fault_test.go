@@ -1,0 +1,383 @@
+package session_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/opmux/opmux/capture/session"
+	"github.com/opmux/opmux/event"
+	"github.com/opmux/opmux/internal/testkit"
+	"github.com/opmux/opmux/wire/pgwire"
+)
+
+// says reads up to ReadyForQuery and fails unless the notes have all of the parts
+// in that order.
+func (c *rawClient) says(parts ...string) {
+	c.t.Helper()
+	c.ready()
+	c.said(parts...)
+}
+
+// said looks at what was read since the last take.
+func (c *rawClient) said(parts ...string) {
+	c.t.Helper()
+	text := c.take()
+	at := 0
+	for _, p := range parts {
+		i := strings.Index(text[at:], p)
+		if i < 0 {
+			c.t.Fatalf("%q is missing, in this order, in:\n%s", p, text)
+		}
+		at += i + len(p)
+	}
+}
+
+// ends reads to the end of the connection.
+func (c *rawClient) ends() {
+	c.t.Helper()
+	c.flush()
+	for {
+		m, err := c.r.Message(16 << 20)
+		if err != nil {
+			return
+		}
+		c.notes = append(c.notes, noteOf(m))
+	}
+}
+
+// heldBroker is a broker that takes records only while it is open.
+type heldBroker struct {
+	addresses []string
+	mu        sync.Mutex
+	taking    chan struct{} // closed while records are taken
+}
+
+func holdBroker(t *testing.T) *heldBroker {
+	t.Helper()
+	cluster, err := kfake.NewCluster(kfake.NumBrokers(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := &heldBroker{addresses: cluster.ListenAddrs(), taking: make(chan struct{})}
+	close(h.taking)
+	t.Cleanup(cluster.Close)
+	cluster.ControlKey(int16(kmsg.Produce), func(kmsg.Request) (kmsg.Response, error, bool) {
+		cluster.KeepControl()
+		h.mu.Lock()
+		taking := h.taking
+		h.mu.Unlock()
+		select {
+		case <-taking:
+		default:
+			cluster.SleepControl(func() { <-taking })
+		}
+		return nil, nil, false
+	})
+	return h
+}
+
+func (h *heldBroker) hold() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.taking = make(chan struct{})
+}
+
+func (h *heldBroker) release() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	close(h.taking)
+}
+
+// ids are the values of t.id.
+func (r *rig) ids() string {
+	r.t.Helper()
+	var out []string
+	for _, row := range r.pg.Query(r.t, r.db, `SELECT id FROM t ORDER BY id`) {
+		out = append(out, row[0])
+	}
+	return strings.Join(out, " ")
+}
+
+// inserted are the ids of INSERT INTO t VALUES (id) among published operations.
+func inserted(ops []event.Operation) string {
+	var ids []int
+	for _, op := range ops {
+		var id int
+		if _, err := fmt.Sscanf(op.Text, "INSERT INTO t VALUES (%d", &id); err == nil {
+			ids = append(ids, id)
+		}
+		for _, line := range strings.Fields(string(op.Data)) {
+			if id, err := strconv.Atoi(line); err == nil {
+				ids = append(ids, id)
+			}
+		}
+	}
+	slices.Sort(ids)
+	return strings.Trim(fmt.Sprint(ids), "[]")
+}
+
+// same fails unless what was published is what is there.
+func (r *rig) same() {
+	r.t.Helper()
+	testkit.Eventually(r.t, 20*time.Second, func() error {
+		ops, err := committedOf(r.records())
+		if err != nil {
+			return err
+		}
+		if have, want := inserted(ops), r.ids(); have != want {
+			return fmt.Errorf("published: %s; on the primary: %s", have, want)
+		}
+		return nil
+	})
+}
+
+// insertions run an INSERT of one row in each way of the protocol, ending at ReadyForQuery.
+var insertions = map[string]func(c *rawClient, id int){
+	"simple":   func(c *rawClient, id int) { c.query(insert(id)) },
+	"extended": func(c *rawClient, id int) { c.run(insert(id)).sync() },
+	"several":  func(c *rawClient, id int) { c.query(`SELECT 1; ` + insert(id)) },
+	"block":    func(c *rawClient, id int) { c.query(`BEGIN; ` + insert(id) + `; COMMIT`) },
+	"pipeline": func(c *rawClient, id int) { c.run(`BEGIN`).run(insert(id)).run(`COMMIT`).sync() },
+	"copy": func(c *rawClient, id int) {
+		c.query(`COPY t FROM STDIN`).until(pgwire.CopyInResponse)
+		c.send(pgwire.CopyData, fmt.Appendf(nil, "%d\n", id)).send(pgwire.CopyDone, nil)
+	},
+}
+
+func insert(id int) string { return fmt.Sprintf(`INSERT INTO t VALUES (%d)`, id) }
+
+const plainTable = `CREATE TABLE t (id int PRIMARY KEY)`
+
+// TestI2GateTimeoutLeavesNothing: a commit whose record is not acknowledged in time
+// is refused with 40001, is not there, and is said to be aborted; the session goes on.
+func TestI2GateTimeoutLeavesNothing(t *testing.T) {
+	kafka := holdBroker(t)
+	r := rigWith(t, setting{brokers: kafka.addresses, timeout: 300 * time.Millisecond}, plainTable)
+	c := r.client()
+	id := 0
+	for name, run := range insertions {
+		id++
+		kafka.hold()
+		run(c, id)
+		c.says(`C=40001 M=opmux: Kafka did not acknowledge`, `Z "I"`)
+		kafka.release()
+		if ids := r.ids(); ids != "" {
+			t.Fatalf("%s: rows are there: %s", name, ids)
+		}
+		testkit.Eventually(t, 10*time.Second, r.ledger.Admit)
+		c.query(`SELECT 1`).says(`SELECT 1`, `Z "I"`)
+	}
+	c.query(insert(100)).says(`INSERT 0 1`, `Z "I"`)
+	outcomes := map[bool]int{}
+	testkit.Eventually(t, 10*time.Second, func() error {
+		if _, err := committedOf(r.records()); err != nil {
+			return err
+		}
+		clear(outcomes)
+		for _, rec := range r.records() {
+			if b, ok := rec.Body.(*event.Outcomes); ok {
+				for _, o := range b.List {
+					outcomes[o.Committed]++
+				}
+			}
+		}
+		return nil
+	})
+	if outcomes[false] != len(insertions) || outcomes[true] != 1 {
+		t.Fatalf("outcomes: %v", outcomes)
+	}
+}
+
+// TestI6FirstWriteIsRefusedWhileKafkaIsDown: nothing runs, reads go on, a block fails.
+func TestI6FirstWriteIsRefusedWhileKafkaIsDown(t *testing.T) {
+	kafka := holdBroker(t)
+	r := rigWith(t, setting{brokers: kafka.addresses, timeout: 300 * time.Millisecond}, plainTable)
+	c := r.client()
+	kafka.hold()
+	c.query(insert(1)).says(`C=40001`)
+	testkit.Eventually(t, 20*time.Second, func() error {
+		if r.ledger.Admit() == nil {
+			return errors.New("Kafka is still considered up")
+		}
+		return nil
+	})
+	for name, run := range insertions {
+		if name == "copy" {
+			c.query(`COPY t FROM STDIN`)
+		} else {
+			run(c, 2)
+		}
+		c.ready()
+		text := c.take()
+		if !strings.Contains(text, `C=40001 M=opmux: `) {
+			t.Fatalf("%s: %s", name, text)
+		}
+		c.query(`ROLLBACK`).says(`Z "I"`) // a block that had begun has failed
+	}
+	c.query(`BEGIN`).says(`Z "T"`)
+	c.query(insert(3)).says(`C=40001`, `Z "E"`)
+	c.query(`SELECT 1`).says(`C=25P02`, `Z "E"`)
+	c.query(`ROLLBACK`).says(`Z "I"`)
+	c.query(`SELECT count(*) FROM t`).says(`0`, `Z "I"`)
+	kafka.release()
+	testkit.Eventually(t, 20*time.Second, r.ledger.Admit)
+	c.query(insert(4)).says(`INSERT 0 1`, `Z "I"`)
+	if ids := r.ids(); ids != "4" {
+		t.Fatalf("rows: %s", ids)
+	}
+	r.same()
+}
+
+// cutter is an upstream that loses the connection at a COMMIT.
+type cutter struct {
+	session.Primary
+	armed, forward atomic.Bool
+}
+
+func (c *cutter) Dial(ctx context.Context) (session.Conn, error) {
+	conn, err := c.Primary.Dial(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return &cutConn{Conn: conn, by: c, answered: make(chan struct{})}, nil
+}
+
+type cutConn struct {
+	session.Conn
+	by       *cutter
+	cut      atomic.Bool
+	answered chan struct{} // closed at the first answer behind the cut
+}
+
+func (c *cutConn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if c.cut.CompareAndSwap(true, false) {
+		close(c.answered)
+		return 0, io.ErrUnexpectedEOF
+	}
+	return n, err
+}
+
+// commits are what COMMIT looks like: a Query, the agent's own statement, and the
+// Execute of the test's portal.
+var commits = [][]byte{[]byte("COMMIT\x00"), []byte("opmux_commit\x00"), []byte("E\x00\x00\x00\x0fcommit\x00")}
+
+func (c *cutConn) Write(p []byte) (int, error) {
+	if !c.by.armed.Load() || !slices.ContainsFunc(commits, func(m []byte) bool { return bytes.Contains(p, m) }) {
+		return c.Conn.Write(p)
+	}
+	if c.by.forward.Load() {
+		c.cut.Store(true)
+		if n, err := c.Conn.Write(p); err != nil {
+			return n, err
+		}
+		<-c.answered // the server has committed, and nobody has heard it
+	}
+	return len(p), c.Conn.Close()
+}
+
+// TestI1UnknownOutcomeIsSaidAndSettled: a connection lost in COMMIT is 08007 to the
+// client and, once settled, the truth to everybody else.
+func TestI1UnknownOutcomeIsSaidAndSettled(t *testing.T) {
+	cut := &cutter{Primary: session.Primary{Address: upstreamAddress(testkit.SharedPostgres(t))}}
+	r := rigWith(t, setting{upstream: cut}, plainTable)
+	id := 0
+	for name, run := range insertions {
+		for _, forward := range []bool{false, true} {
+			id++
+			cut.armed.Store(false)
+			c := r.client()
+			if name == "pipeline" { // its Parse of COMMIT is none
+				c.parse("c", `COMMIT`).sync().ready()
+				run = func(c *rawClient, id int) {
+					c.run(`BEGIN`).run(insert(id)).bind("commit", "c", nil).execute("commit", 0).sync()
+				}
+			}
+			cut.forward.Store(forward)
+			cut.armed.Store(true)
+			run(c, id)
+			c.ends()
+			c.said(`S=FATAL C=08007`)
+		}
+	}
+	cut.armed.Store(false)
+	c := r.client()
+	c.query(insert(100)).says(`INSERT 0 1`)
+	r.same()
+}
+
+// TestI2EpochEndClosesSessions: a session of an ended epoch hears so, and what it has
+// open does not commit.
+func TestI2EpochEndClosesSessions(t *testing.T) {
+	r := newRig(t, nil, plainTable)
+	idle, open := r.client(), r.client()
+	open.query(`BEGIN`).ready()
+	open.query(insert(1)).ready()
+	open.take()
+	other := rigWith(t, setting{beside: r, agent: "a1"})
+	idle.ends()
+	idle.said(`S=FATAL C=57P01`)
+	open.query(`COMMIT`).ends()
+	if text := open.take(); strings.Contains(text, "COMMIT") {
+		t.Fatalf("a session of an ended epoch committed: %s", text)
+	}
+	c := other.client()
+	c.query(insert(2)).says(`INSERT 0 1`)
+	if ids := other.ids(); ids != "2" {
+		t.Fatalf("rows: %s", ids)
+	}
+	other.same()
+}
+
+// TestI1DrainEndsAtTransactionEnds: a stopping agent lets transactions end, wherever
+// they are, and takes no new ones.
+func TestI1DrainEndsAtTransactionEnds(t *testing.T) {
+	r := rigWith(t, setting{drain: 20 * time.Second}, plainTable)
+	idle, block, copying, pipeline, partial := r.client(), r.client(), r.client(), r.client(), r.client()
+	block.query(`BEGIN`).ready()
+	block.query(insert(1)).ready()
+	copying.query(`COPY t FROM STDIN`).until(pgwire.CopyInResponse)
+	copying.send(pgwire.CopyData, []byte("2\n")).flush()
+	pipeline.run(insert(3)).send(pgwire.Flush, nil).until(pgwire.CommandComplete)
+	partial.query(`BEGIN`).ready()
+	message := pgwire.AppendQuery([]byte{pgwire.Query, 0, 0, 0, byte(len(insert(4)) + 5)}, insert(4))
+	if _, err := partial.conn.Write(message[:9]); err != nil {
+		t.Fatal(err)
+	}
+	r.stop()
+	idle.ends()
+	idle.said(`S=FATAL C=57P01`)
+	if _, err := partial.conn.Write(message[9:]); err != nil {
+		t.Fatal(err)
+	}
+	partial.says(`INSERT 0 1`, `Z "T"`)
+	partial.query(`COMMIT`).says(`COMMIT`, `Z "I"`)
+	copying.send(pgwire.CopyData, []byte("5\n")).send(pgwire.CopyDone, nil).says(`COPY 2`, `Z "I"`)
+	pipeline.run(insert(6)).sync().says(`INSERT 0 1`, `INSERT 0 1`, `Z "I"`)
+	block.query(`SELECT 1`).says(`SELECT 1`, `Z "T"`)
+	block.query(`COMMIT`).says(`COMMIT`, `Z "I"`)
+	for _, c := range []*rawClient{block, copying, pipeline, partial} {
+		c.ends()
+		c.said(`S=FATAL C=57P01`)
+	}
+	<-r.stopped
+	if ids := r.ids(); ids != "1 2 3 4 5 6" {
+		t.Fatalf("rows: %s", ids)
+	}
+	if ops := r.committed(); inserted(ops) != "1 2 3 4 5 6" {
+		t.Fatalf("published: %s", inserted(ops))
+	}
+}
