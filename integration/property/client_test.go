@@ -6,10 +6,12 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgtype"
 )
 
 // stuck bounds how long one answer may take: longer than any lock of a script,
@@ -33,7 +35,7 @@ type client struct {
 	log    io.Writer // gets every statement and how it ended
 
 	conn     *pgconn.PgConn
-	prepared map[string]string // name by text
+	prepared map[string]*pgconn.StatementDescription // by text
 	// savepoints are those of the open block.
 	savepoints int
 }
@@ -71,7 +73,7 @@ func (c *client) connect(ctx context.Context) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, stuck)
 	defer cancel()
 	c.conn, err = pgconn.Connect(ctx, c.dsn)
-	c.prepared = map[string]string{}
+	c.prepared = map[string]*pgconn.StatementDescription{}
 	if err != nil {
 		return fmt.Errorf("connecting: %w", err)
 	}
@@ -144,15 +146,39 @@ func (c *client) formats() []int16 {
 }
 
 func (c *client) sendPrepared(ctx context.Context, st *stmt) (int, string, error) {
-	name := c.prepared[st.sql]
-	if name == "" {
-		name = fmt.Sprintf("s%d", len(c.prepared))
-		if _, err := c.conn.Prepare(ctx, name, st.sql, nil); err != nil {
+	p := c.prepared[st.sql]
+	if p == nil {
+		var err error
+		if p, err = c.conn.Prepare(ctx, fmt.Sprintf("s%d", len(c.prepared)), st.sql, nil); err != nil {
 			return 0, "", err
 		}
-		c.prepared[st.sql] = name
+		c.prepared[st.sql] = p
 	}
-	return answer(c.conn.ExecPrepared(ctx, name, st.values(), nil, c.formats()))
+	values, formats := st.values(), []int16(nil)
+	if chance(c.r, 50) {
+		values, formats = binary(p.ParamOIDs, values)
+	}
+	return answer(c.conn.ExecPrepared(ctx, p.Name, values, formats, c.formats()))
+}
+
+// binary turns parameters into the binary format where it is known how.
+func binary(oids []uint32, texts [][]byte) (values [][]byte, formats []int16) {
+	types := pgtype.NewMap()
+	values, formats = slices.Clone(texts), make([]int16, len(texts))
+	for i, text := range texts {
+		typ, ok := types.TypeForOID(oids[i])
+		if !ok || text == nil {
+			continue
+		}
+		v, err := typ.Codec.DecodeValue(types, oids[i], pgtype.TextFormatCode, text)
+		if err != nil || v == nil {
+			continue
+		}
+		if b, err := types.Encode(oids[i], pgtype.BinaryFormatCode, v, nil); err == nil && b != nil {
+			values[i], formats[i] = b, pgtype.BinaryFormatCode
+		}
+	}
+	return values, formats
 }
 
 // answer reads a result to its end.

@@ -27,6 +27,9 @@ type table struct {
 	indexes []string // CREATE INDEX statements
 	clauses []string // table constraints
 	several bool     // more than one unique key of any kind
+	// generated is the definition of a column that no statement gives.
+	generated string
+	by        string // PARTITION BY
 }
 
 // schema is what both databases begin with.
@@ -47,7 +50,7 @@ var preamble = []string{
 
 func newSchema(r *rand.Rand) *schema {
 	s := &schema{}
-	kinds := []string{"int", "serial", "identity always", "identity default", "composite", "uuid", "none", "text", "unique only", "numeric"}
+	kinds := []string{"int", "serial", "identity always", "identity default", "composite", "uuid", "none", "text", "unique only", "numeric", "partitioned"}
 	r.Shuffle(len(kinds)-2, func(i, j int) { kinds[i+2], kinds[j+2] = kinds[j+2], kinds[i+2] })
 	for i, kind := range kinds[:5+r.IntN(3)] {
 		s.add(r, fmt.Sprintf("t%d", i), kind)
@@ -65,6 +68,9 @@ func (s *schema) add(r *rand.Rand, name, kind string) {
 	for i := range 2 + r.IntN(4) {
 		typ := pick(r, typeNames...)
 		c := &column{name: fmt.Sprintf("c%d", i), typ: typ}
+		if i == 1 && chance(r, 30) {
+			c.name = `"Cö l""1"`
+		}
 		if of := defaults[typ]; of != nil {
 			c.def = pick(r, of...)
 		}
@@ -73,8 +79,18 @@ func (s *schema) add(r *rand.Rand, name, kind string) {
 	}
 	if len(s.parent) > 0 && chance(r, 60) {
 		s.reference(r, t)
+	} else if len(t.key) == 1 && t.key[0].typ == "int" && chance(r, 50) {
+		t.cols = append(t.cols, &column{name: "p", typ: "int"})
+		t.clauses = append(t.clauses, "FOREIGN KEY (p) REFERENCES "+t.name+" (id) "+pick(r, "ON DELETE CASCADE", "ON DELETE SET NULL", "DEFERRABLE INITIALLY DEFERRED"))
 	}
-	t.unique(r)
+	if chance(r, 25) {
+		t.generated = "twice int GENERATED ALWAYS AS (n * 2) STORED"
+	}
+	if kind == "partitioned" {
+		t.partition()
+	} else {
+		t.unique(r)
+	}
 	if chance(r, 20) {
 		t.clauses = append(t.clauses, "CHECK (n < 1000000)")
 	}
@@ -143,6 +159,14 @@ func (t *table) unique(r *rand.Rand) {
 	}
 }
 
+// partition spreads a table's rows over three others.
+func (t *table) partition() {
+	t.by = " PARTITION BY HASH (id)"
+	for i := range 3 {
+		t.indexes = append(t.indexes, fmt.Sprintf("CREATE TABLE %s_part%d PARTITION OF %s FOR VALUES WITH (MODULUS 3, REMAINDER %d)", t.name, i, t.name, i))
+	}
+}
+
 // ddl is what creates the schema.
 func (s *schema) ddl() []string {
 	out := slices.Clone(preamble)
@@ -163,7 +187,10 @@ func (t *table) ddl() string {
 	if t.key != nil {
 		parts = append(parts, "PRIMARY KEY ("+names(t.key)+")")
 	}
-	return fmt.Sprintf("CREATE TABLE %s (%s)", t.name, strings.Join(append(parts, t.clauses...), ", "))
+	if t.generated != "" {
+		parts = append(parts, t.generated)
+	}
+	return fmt.Sprintf("CREATE TABLE %s (%s)%s", t.name, strings.Join(append(parts, t.clauses...), ", "), t.by)
 }
 
 func (c *column) ddl() string {

@@ -30,7 +30,7 @@ func (c *client) script(ctx context.Context) error {
 	case n < 98:
 		return c.settings(ctx)
 	case n < 99:
-		return c.temporary(ctx)
+		return pick(c.r, c.temporary, c.cursor, c.sqlPrepared, c.standalone)(ctx)
 	}
 	return c.leave(ctx)
 }
@@ -274,7 +274,7 @@ func (c *client) copyIn(ctx context.Context) error {
 		data.WriteString("not\ta\trow\n")
 	}
 	st := stmt{kind: "copy", sql: fmt.Sprintf("COPY %s (%s) FROM STDIN", t.name, names(cols)), mayRefuse: "a default that is left out is drawn"}
-	if !c.drawn(t, cols) {
+	if !c.drawn(t, cols) && !strings.Contains(data.String(), "now") && !strings.Contains(data.String(), "today") {
 		st.mayRefuse = ""
 	}
 	ctx, cancel := context.WithTimeout(ctx, stuck)
@@ -339,7 +339,7 @@ func (c *client) settings(ctx context.Context) error {
 		return err
 	}
 	if set == "DISCARD ALL" {
-		c.prepared = map[string]string{}
+		c.prepared = map[string]*pgconn.StatementDescription{}
 	}
 	for range 1 + c.r.IntN(3) {
 		if _, err := c.exec(ctx, c.s.draw(c.r)); err != nil {
@@ -369,6 +369,58 @@ func (c *client) temporary(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// cursor reads by a cursor and changes the row it stands on.
+func (c *client) cursor(ctx context.Context) error {
+	t := pick(c.r, c.s.tables...)
+	if ok, err := c.control(ctx, "BEGIN"); !ok || err != nil {
+		return err
+	}
+	current := stmt{kind: "cursor", sql: "UPDATE " + t.name + " SET n = n + 1 WHERE CURRENT OF cur"}
+	if t.key == nil || t.by != "" {
+		current.mayRefuse = "no key"
+	}
+	for _, st := range []stmt{{sql: "DECLARE cur CURSOR FOR SELECT * FROM " + t.name + " WHERE n > 3 FOR UPDATE", kind: "cursor"},
+		{sql: "FETCH 2 FROM cur", kind: "cursor", fields: anyFields}, current, {sql: "CLOSE cur", kind: "cursor"}} {
+		if _, err := c.exec(ctx, st); err != nil {
+			return err
+		}
+	}
+	return c.end(ctx)
+}
+
+// sqlPrepared prepares and executes by SQL.
+func (c *client) sqlPrepared(ctx context.Context) error {
+	st := c.s.draw(c.r)
+	for len(st.params) == 0 || st.mayRefuse != "" {
+		st = c.s.draw(c.r)
+	}
+	args := stmt{sql: "$" + strings.Join(strings.Split(strings.Repeat("x", len(st.params)), ""), ", $"), params: st.params}
+	for i := range st.params {
+		args.sql = strings.Replace(args.sql, "$x", fmt.Sprintf("$%d", i+1), 1)
+	}
+	if ok, err := c.control(ctx, "PREPARE mine AS "+st.sql); !ok || err != nil {
+		return err
+	}
+	for range 1 + c.r.IntN(3) {
+		execute := stmt{kind: "execute", sql: "EXECUTE mine (" + args.inline() + ")", fields: st.fields}
+		if _, err := c.exec(ctx, execute); err != nil {
+			return err
+		}
+	}
+	_, err := c.control(ctx, "DEALLOCATE mine")
+	return err
+}
+
+// standalone runs what cannot run in a block, or says nothing of rows.
+func (c *client) standalone(ctx context.Context) error {
+	t := pick(c.r, c.s.tables...)
+	sql := pick(c.r, "VACUUM %s", "ANALYZE %s", "CREATE INDEX CONCURRENTLY IF NOT EXISTS %[1]s_conc ON %[1]s (n, n)", "DROP INDEX CONCURRENTLY IF EXISTS %s_conc",
+		"REINDEX TABLE %s", "CREATE UNLOGGED TABLE IF NOT EXISTS made_%[1]s_u (LIKE %[1]s)", "CREATE TABLE made_%[1]s AS SELECT n FROM %[1]s", "EXPLAIN UPDATE %s SET n = 1",
+		"LOCK TABLE %s IN SHARE MODE", "CLUSTER %s", "EXPLAIN ANALYZE SELECT * FROM %s")
+	_, err := c.exec(ctx, stmt{kind: "standalone", sql: fmt.Sprintf(sql, t.name), fields: anyFields, mayRefuse: "not ordinary"})
+	return err
 }
 
 // leave closes the connection, with a block open or without.

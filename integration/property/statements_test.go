@@ -39,7 +39,11 @@ func (b *builder) of(c *column) string {
 		b.params = append(b.params, nil)
 		return "$" + strconv.Itoa(len(b.params))
 	}
-	return b.arg(value(b.r, c.typ))
+	v := value(b.r, c.typ)
+	if v == "now" || v == "today" {
+		b.mayRefuse = "a word for the time as a value"
+	}
+	return b.arg(v)
 }
 
 var placeholder = regexp.MustCompile(`\$\d+`)
@@ -48,7 +52,10 @@ var placeholder = regexp.MustCompile(`\$\d+`)
 func (s stmt) inline() string {
 	return placeholder.ReplaceAllStringFunc(s.sql, func(p string) string {
 		n, err := strconv.Atoi(p[1:])
-		if err != nil || s.params[n-1] == nil {
+		if err != nil || n > len(s.params) {
+			return p // of what PREPARE prepares
+		}
+		if s.params[n-1] == nil {
 			return "NULL"
 		}
 		return "'" + strings.ReplaceAll(*s.params[n-1], "'", "''") + "'"
@@ -81,6 +88,7 @@ var shapes = []shape{
 	{"upsert nothing", 5, upsertNothing}, {"upsert update", 7, upsertUpdate},
 	{"queue pop", 5, queuePop}, {"queue claim", 4, queueClaim}, {"update from", 4, updateFrom}, {"delete using", 3, deleteUsing},
 	{"read", 5, read}, {"lock", 4, lock}, {"draw", 2, draw}, {"fail", 3, fail}, {"time", 5, updateTime},
+	{"subqueries", 6, subqueries}, {"parts", 5, parts}, {"overriding", 2, overriding}, {"bulk", 1, bulk}, {"setval", 1, setval},
 }
 
 // draw draws a statement on any table.
@@ -467,4 +475,99 @@ func updateTime(b *builder, _ *schema, t *table) bool {
 		b.params = nil
 	}
 	return false
+}
+
+// subqueries reads while it writes.
+func subqueries(b *builder, s *schema, t *table) bool {
+	other := pick(b.r, s.tables...).name
+	switch b.r.IntN(5) {
+	case 0:
+		b.sql = fmt.Sprintf("UPDATE %s SET n = (SELECT max(n) FROM %s) WHERE n = %s", t.name, other, b.arg(value(b.r, "int")))
+	case 1:
+		b.sql = fmt.Sprintf("DELETE FROM %s WHERE n > 15 AND EXISTS (SELECT FROM %s o WHERE o.n = %s)", t.name, other, b.arg(value(b.r, "int")))
+	case 2:
+		cols := b.given(t)
+		var list []string
+		for _, c := range cols {
+			if c.typ == "int" {
+				list = append(list, fmt.Sprintf("(SELECT coalesce(max(n), 0) + %d FROM %s)", b.r.IntN(9), other))
+			} else {
+				list = append(list, b.of(c))
+			}
+		}
+		b.sql = fmt.Sprintf("INSERT INTO %s (%s) VALUES (%s)", t.name, names(cols), strings.Join(list, ", "))
+	case 3:
+		b.sql = fmt.Sprintf("WITH most AS (SELECT n FROM %s ORDER BY n DESC NULLS LAST LIMIT 1) UPDATE %s SET n = most.n + 1 FROM most WHERE %[2]s.n = most.n - %s",
+			other, t.name, b.arg("2"))
+		b.noKey(t)
+		return true
+	case 4:
+		b.sql = fmt.Sprintf("UPDATE %s SET n = CASE WHEN n > 5 THEN 1 ELSE (SELECT count(*)::int FROM %s) END WHERE n < %s", t.name, other, b.arg("9"))
+	}
+	b.returning(t)
+	b.noKey(t)
+	return true
+}
+
+// parts changes a part of a value.
+func parts(b *builder, _ *schema, t *table) bool {
+	if t.key == nil {
+		return false
+	}
+	for _, c := range t.plain() {
+		set := ""
+		switch c.typ {
+		case "int[]":
+			set = b.pick("[2] = {7}", " = "+c.name+" || {3}::int", " = array_append("+c.name+", 1)")
+		case "jsonb":
+			set = pick(b.r, " = jsonb_set("+c.name+", '{a}', '5')", " = "+c.name+" || '{\"z\": 1}'")
+		case "text":
+			set = b.pick(" = "+c.name+" || {ß}", " = left("+c.name+", 3)", " = initcap("+c.name+")")
+		case "timestamptz":
+			set = b.pick(" = "+c.name+" + interval '1 month'", " = date_trunc('day', "+c.name+")")
+		case "numeric":
+			set = b.pick(" = "+c.name+" * 1.1", " = round("+c.name+", 1)")
+		case "float8":
+			set = b.pick(" = "+c.name+" / 3", " = least("+c.name+", {1e9})")
+		case "bool":
+			set = " = NOT " + c.name
+		case "interval":
+			set = " = " + c.name + " * 2"
+		}
+		if set == "" {
+			continue
+		}
+		b.sql = fmt.Sprintf("UPDATE %s SET %s%s WHERE %s", t.name, c.name, set, b.keyed(t))
+		b.returning(t)
+		return true
+	}
+	return false
+}
+
+// overriding gives a value to an identity that is always generated.
+func overriding(b *builder, _ *schema, t *table) bool {
+	if len(t.key) == 0 || !t.key[0].drawn || !strings.HasPrefix(t.key[0].def, "GENERATED") {
+		return false
+	}
+	b.sql = fmt.Sprintf("INSERT INTO %s (id, n) OVERRIDING %s VALUE VALUES (%s, %s)", t.name, pick(b.r, "SYSTEM", "USER"), b.arg(value(b.r, "int")), b.arg("4"))
+	b.returning(t)
+	return true
+}
+
+// bulk writes more than one record holds.
+func bulk(b *builder, _ *schema, t *table) bool {
+	if t.key != nil || len(t.uniques) > 0 {
+		return false
+	}
+	b.sql = fmt.Sprintf("INSERT INTO %s (n) SELECT i FROM generate_series(1, %s::int) i", t.name, b.arg("3000"))
+	return true
+}
+
+func setval(b *builder, _ *schema, _ *table) bool {
+	b.sql, b.fields = fmt.Sprintf("SELECT setval('extra_seq', nextval('extra_seq') + 10, %s)", pick(b.r, "true", "false")), 1
+	b.mayRefuse = "several sequence functions"
+	if chance(b.r, 50) {
+		b.sql, b.mayRefuse = "SELECT setval('extra_seq', 100000)", ""
+	}
+	return true
 }
