@@ -3,6 +3,7 @@ package session_test
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"net"
 	"os"
 	"sync"
@@ -101,7 +102,7 @@ func rigWith(t testing.TB, want setting, setup ...string) *rig {
 		if want.brokers == nil {
 			want.brokers = sharedBroker(t)
 		}
-		r.topics = topics.Config{Brokers: want.brokers, Prefix: r.db}
+		r.topics = topics.Config{Brokers: want.brokers, Prefix: fmt.Sprintf("%s.%d", r.db, r.pg.Port)}
 		if _, err := topics.Create(ctx, r.topics, topics.Want{Sources: []string{source}}); err != nil {
 			t.Fatal(err)
 		}
