@@ -91,6 +91,26 @@ func TestTargetWhoseTriggersSleepIsRefused(t *testing.T) {
 	}
 }
 
+func TestLagGrowsWhileAStreamStandsStill(t *testing.T) {
+	r := newRig(t)
+	r.pg.Exec(t, r.db, "CREATE TABLE t (id int PRIMARY KEY)", "INSERT INTO t VALUES (1)")
+	a := r.agent("a1")
+	a.commit(text("INSERT INTO t VALUES (1)"))
+	w := r.start()
+	_ = w.stopped()
+	lag := func() topics.Position { return w.status.beat().Positions["orders"] }
+	before := lag()
+	for i := range 5 {
+		a.commit(text("INSERT INTO t VALUES ($1)", fmt.Sprint(i+2)))
+	}
+	testkit.Eventually(t, patience, func() error {
+		if p := lag(); p.LagTransactions < 5 || p.LagSeconds <= before.LagSeconds {
+			return fmt.Errorf("lag %d transactions, %f s, and %f s before", p.LagTransactions, p.LagSeconds, before.LagSeconds)
+		}
+		return nil
+	})
+}
+
 func (r *rig) stoppedBeat() error {
 	beats, err := topics.ReadHeartbeats(r.t.Context(), r.kafka)
 	if err != nil {

@@ -87,7 +87,17 @@ const lookAgain = 2 * time.Second
 
 // standStill waits until the stream is given away, or until its position was set
 // anew on the target (by opmux snapshot or replay): then it is taken over again.
+// Its lag goes on growing meanwhile, in status and metrics.
 func (st *stream) standStill(ctx context.Context, held *position.Held) error {
+	if st.scheduler != nil {
+		observing, stop := context.WithCancel(ctx)
+		over := make(chan struct{})
+		go func() {
+			defer close(over)
+			_ = st.observe(observing) // ends with ctx
+		}()
+		defer func() { stop(); <-over }()
+	}
 	known := int64(-1)
 	if held != nil {
 		known = held.Fence
