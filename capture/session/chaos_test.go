@@ -203,6 +203,13 @@ func TestI6UnknownStatementsCannotCommit(t *testing.T) {
 	c.query(`PREPARE TRANSACTION 'x'`).says(`C=0A000`)
 	c.bind("", "", nil).execute("", 0).sync().ready()
 	c.take()
+	// FETCH would run a portal of the protocol's that has not been executed.
+	c.query(`BEGIN`).ready()
+	c.parse("", insert(1)+` RETURNING id`).bind("p", "", nil).sync().ready()
+	c.take()
+	c.query(`FETCH ALL FROM p`).says(`C=0A000 M=opmux: `, `Z "E"`)
+	c.query(`COMMIT`).ready()
+	c.take()
 	if ids := r.ids(); ids != "" {
 		t.Fatalf("rows: %s", ids)
 	}

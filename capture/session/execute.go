@@ -52,6 +52,12 @@ func (s *Session) passExtended(ctx context.Context, m pgwire.Message, one part) 
 	if s.wrapped && controls(one.plan) && one.plan.Kind != classify.Begin {
 		return s.refuseExtended(outsideBlock(one.plan))
 	}
+	if r, err := s.reachedBySQL(one, true); err != nil || r != nil {
+		if r != nil {
+			return s.refuseExtended(r)
+		}
+		return err
+	}
 	failed := s.transactionStatus() == pgwire.StatusFailed
 	done := false
 	e := &entry{kind: answerExecute}

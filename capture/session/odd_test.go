@@ -251,6 +251,29 @@ var oddScripts = map[string][]func(*rawClient){
 		do(func(c *rawClient) { c.parse("u", `UPDATE t SET v = v + 1 WHERE id = 11`) }), do(func(c *rawClient) { c.bind("", "u", nil).execute("", 0) }), pipe(`DISCARD ALL`), do(func(c *rawClient) { c.bind("", "u", nil).execute("", 0) }),
 		pipe(`UPDATE t SET v = v + 1 WHERE id = 11`), q(`SET statement_timeout = 10000`), pipe(`DISCARD ALL`, `|`, `UPDATE t SET v = v + 1 WHERE id = 11`), pipe(`DEALLOCATE ALL`, `UPDATE t SET v = v + 1 WHERE id = 11`), q(`SELECT v FROM t WHERE id = 11`), q(`DISCARD PLANS`), q(`DISCARD SEQUENCES`),
 	},
+	"SQL reaches portals of the protocol": {
+		pipe(`BEGIN`), do(func(c *rawClient) { c.parse("", `SELECT id FROM t ORDER BY id`).bind("p", "", nil) }), q(`FETCH 2 FROM p`), q(`MOVE 1 FROM p`), do(func(c *rawClient) { c.execute("p", 1) }), q(`CLOSE p`), pipe(`COMMIT`),
+		pipe(`BEGIN`, `DECLARE c CURSOR FOR SELECT id FROM t ORDER BY id`), do(func(c *rawClient) { c.execute("c", 2) }), q(`FETCH 1 FROM c`), pipe(`COMMIT`),
+		pipe(`BEGIN`), do(func(c *rawClient) {
+			c.parse("", `UPDATE t SET v = v + 1 WHERE id < 4 RETURNING id`).bind("p", "", nil).execute("p", 1)
+		}), q(`CLOSE p`), pipe(`COMMIT`), q(`SELECT v FROM t WHERE id < 4 ORDER BY id`),
+	},
+	"failed blocks and several statements": {
+		q(`BEGIN`), q(`SELECT nothere`), q(`SELECT 1; ROLLBACK`), q(`SELECT 1; SELECT 2`), q(`ROLLBACK; UPDATE t SET v = 1 WHERE id = 13; SELECT v FROM t WHERE id = 13`),
+		q(`BEGIN; SAVEPOINT a; SELECT nothere`), q(`ROLLBACK TO a; UPDATE t SET v = 2 WHERE id = 13`), q(`COMMIT; SELECT v FROM t WHERE id = 13`),
+		q(`BEGIN`), q(`INSERT INTO child VALUES (31, 999); COMMIT; UPDATE t SET v = 3 WHERE id = 13`), q(`SELECT v FROM t WHERE id = 13`),
+	},
+	"positions behind comments": {
+		q(`/* a */ UPDATE t SET v = nothere WHERE v > 1`), ext(`  -- x
+		UPDATE t SET v = nothere WHERE v > 1`, nil, 0), q(`SELECT 1; /* ä */ UPDATE t SET v = nothere WHERE v > 1`), ext(` UPDATE t SET v = v + 1 WHERE v > 1000000 -- end`, nil, 0), q(`UPDATE t SET v = v + 1 WHERE v > 1000000 -- end`),
+	},
+	"PREPARE in a pipeline": {
+		pipe(`PREPARE pp (int) AS UPDATE t SET v = v + 1 WHERE id = $1`, `EXECUTE pp (14)`, `DEALLOCATE pp`, `EXECUTE pp (14)`), q(`SELECT v FROM t WHERE id = 14`),
+		q(`PREPARE pp (int) AS UPDATE t SET v = v + 1 WHERE id = $1; EXECUTE pp (14); EXECUTE pp (14)`), q(`EXECUTE nothere`), pipe(`EXECUTE nothere`), q(`SELECT v FROM t WHERE id = 14`),
+	},
+	"roles": {
+		q(`SET ROLE pg_read_all_data`), q(`UPDATE t SET v = 1 WHERE id = 15`), pipe(`UPDATE t SET v = 1 WHERE id = 15`), q(`RESET ROLE`), q(`SET SESSION AUTHORIZATION pg_read_all_data`), q(`SELECT current_user`), q(`RESET SESSION AUTHORIZATION`), q(`UPDATE t SET v = 2 WHERE id = 15`),
+	},
 	"LISTEN and NOTIFY": {q(`LISTEN ch`), q(`NOTIFY ch, 'a'`), q(`BEGIN`), q(`NOTIFY ch, 'b'`), q(`UPDATE t SET v = 1 WHERE id = 12`), q(`COMMIT`), pipe(`NOTIFY ch, 'c'`, `SELECT 1`), q(`UNLISTEN *`)},
 }
 

@@ -2,6 +2,7 @@ package session
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/opmux/opmux/wire/pgwire"
 )
@@ -68,4 +69,33 @@ func (s *Session) drainPortal(name string) error {
 	}
 	return s.send(pgwire.Execute, pgwire.ExecuteBody{Portal: name}.Append(nil),
 		&entry{kind: answerExecute, silent: true, exec: p.exec, portal: p, plan: p.plan})
+}
+
+// reachedBySQL deals with FETCH and CLOSE, which reach the protocol's portals too.
+// A write's rows would come with the hidden columns, and FETCH would run one that
+// was not executed yet, unseen: it is refused. CLOSE lets the rows be read first.
+func (s *Session) reachedBySQL(p part, extended bool) (*refusal, error) {
+	closes := p.plan.Construct == "CLOSE PORTAL"
+	if !closes && p.plan.Construct != "FETCH" {
+		return nil, nil
+	}
+	text := strings.ToLower(p.text)
+	var drain []string
+	s.mu.Lock()
+	for name, known := range s.portals {
+		if name == "" || known.plan == nil || !captured(known.plan) || known.gone {
+			continue
+		}
+		if !closes && strings.Contains(text, strings.ToLower(name)) {
+			s.mu.Unlock()
+			return &refusal{code: stateNotSupported, message: "FETCH from a portal that writes: its rows are the protocol's",
+				hint: "Execute the portal by the protocol, or run the statement on its own."}, nil
+		}
+		drain = append(drain, name)
+	}
+	s.mu.Unlock()
+	if !closes || len(drain) == 0 {
+		return nil, nil
+	}
+	return nil, s.drainPortals(extended)
 }

@@ -1,6 +1,7 @@
 package session_test
 
 import (
+	"strconv"
 	"testing"
 
 	"github.com/opmux/opmux/capture/session"
@@ -173,6 +174,7 @@ func sameAnswers(t *testing.T, scripts map[string][]func(*rawClient)) {
 					for _, db := range []string{r.db, past} {
 						r.pg.Exec(t, db, append([]string{`DROP SCHEMA public CASCADE`, `CREATE SCHEMA public`}, schema...)...)
 					}
+					first := r.pg.Query(t, r.db, `SELECT pg_current_xact_id()`)[0][0]
 					// A commit looks at the DDL counter, so that the agent knows of the new tables.
 					warm := dialRaw(t, r.address, r.db)
 					q(`CREATE TABLE warm ()`)(warm)
@@ -188,9 +190,41 @@ func sameAnswers(t *testing.T, scripts map[string][]func(*rawClient)) {
 							t.Fatalf("step %d: through the agent:\n%s\ndirectly:\n%s", i, got, want)
 						}
 					}
+					r.nothingUnseen(t, first)
 				})
 			}
 			r.committed()
 		})
+	}
+}
+
+// nothingUnseen fails where a row was written by a transaction, later than first,
+// that is not in the topic as a committed one (I1). Rows of subtransactions bear
+// other numbers: those that follow a transaction's own, and are no transaction's.
+func (r *rig) nothingUnseen(t *testing.T, first string) {
+	t.Helper()
+	r.committed()
+	seen := map[uint64]bool{}
+	for _, rec := range r.records() {
+		if tx, ok := rec.Body.(*event.Transaction); ok {
+			seen[tx.Postgres.XID] = true
+		}
+	}
+	for _, table := range []string{"t", "s", "child", "parent"} {
+		if r.pg.Query(t, r.db, `SELECT to_regclass('public.`+table+`') IS NULL`)[0][0] == "t" {
+			continue
+		}
+		for _, row := range r.pg.Query(t, r.db, `SELECT DISTINCT xmin::text::bigint, '`+table+`' FROM public.`+table+` WHERE xmin::text::bigint > `+first) {
+			xid, err := strconv.ParseUint(row[0], 10, 64)
+			if err != nil {
+				t.Fatal(err)
+			}
+			top := xid
+			for ; top > xid-8 && !seen[top]; top-- { // subtransactions of the one before
+			}
+			if !seen[top] {
+				t.Errorf("table %s has rows of transaction %d, which is not in the topic", table, xid)
+			}
+		}
 	}
 }

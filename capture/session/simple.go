@@ -193,6 +193,13 @@ func (s *Session) uncaptured(ctx context.Context, p part, e *entry) error {
 	case classify.Rollback:
 		return s.rollbackSimple(ctx, p, e)
 	}
+	if r, err := s.reachedBySQL(p, false); err != nil || r != nil {
+		if r != nil {
+			e.fail()
+			return s.refusePart(r, p)
+		}
+		return err
+	}
 	if err := s.hook(p.plan, p.text, e); err != nil {
 		return err
 	}
