@@ -169,6 +169,7 @@ func sameAnswers(t *testing.T, scripts map[string][]func(*rawClient)) {
 		t.Run(string(level), func(t *testing.T) {
 			r := newRig(t, func(c *session.Config) { c.Level = level })
 			past := r.pg.CreateDB(t)
+			var all []written
 			for name, script := range scripts {
 				t.Run(name, func(t *testing.T) {
 					for _, db := range []string{r.db, past} {
@@ -190,18 +191,43 @@ func sameAnswers(t *testing.T, scripts map[string][]func(*rawClient)) {
 							t.Fatalf("step %d: through the agent:\n%s\ndirectly:\n%s", i, got, want)
 						}
 					}
-					r.nothingUnseen(t, first)
+					all = append(all, r.writers(t, name, first)...)
 				})
 			}
-			r.committed()
+			r.nothingUnseen(t, all)
 		})
 	}
 }
 
-// nothingUnseen fails where a row was written by a transaction, later than first,
-// that is not in the topic as a committed one (I1). Rows of subtransactions bear
-// other numbers: those that follow a transaction's own, and are no transaction's.
-func (r *rig) nothingUnseen(t *testing.T, first string) {
+// written is a transaction that left rows.
+type written struct {
+	by  string // the script
+	xid uint64
+}
+
+// writers lists the transactions, later than first, whose rows are there.
+func (r *rig) writers(t *testing.T, script, first string) []written {
+	t.Helper()
+	var out []written
+	for _, table := range []string{"t", "s", "child", "parent"} {
+		if r.pg.Query(t, r.db, `SELECT to_regclass('public.`+table+`') IS NULL`)[0][0] == "t" {
+			continue
+		}
+		for _, row := range r.pg.Query(t, r.db, `SELECT DISTINCT xmin::text::bigint FROM public.`+table+` WHERE xmin::text::bigint > `+first) {
+			xid, err := strconv.ParseUint(row[0], 10, 64)
+			if err != nil {
+				t.Fatal(err)
+			}
+			out = append(out, written{script, xid})
+		}
+	}
+	return out
+}
+
+// nothingUnseen fails where rows were written by a transaction that is not in the
+// topic (I1). Rows of subtransactions bear other numbers: those that follow a
+// transaction's own.
+func (r *rig) nothingUnseen(t *testing.T, all []written) {
 	t.Helper()
 	r.committed()
 	seen := map[uint64]bool{}
@@ -210,21 +236,13 @@ func (r *rig) nothingUnseen(t *testing.T, first string) {
 			seen[tx.Postgres.XID] = true
 		}
 	}
-	for _, table := range []string{"t", "s", "child", "parent"} {
-		if r.pg.Query(t, r.db, `SELECT to_regclass('public.`+table+`') IS NULL`)[0][0] == "t" {
-			continue
+	for _, w := range all {
+		top := w.xid
+		for top > w.xid-8 && !seen[top] {
+			top--
 		}
-		for _, row := range r.pg.Query(t, r.db, `SELECT DISTINCT xmin::text::bigint, '`+table+`' FROM public.`+table+` WHERE xmin::text::bigint > `+first) {
-			xid, err := strconv.ParseUint(row[0], 10, 64)
-			if err != nil {
-				t.Fatal(err)
-			}
-			top := xid
-			for ; top > xid-8 && !seen[top]; top-- { // subtransactions of the one before
-			}
-			if !seen[top] {
-				t.Errorf("table %s has rows of transaction %d, which is not in the topic", table, xid)
-			}
+		if !seen[top] {
+			t.Errorf("%s: rows of transaction %d, which is not in the topic", w.by, w.xid)
 		}
 	}
 }
