@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	pg "github.com/pganalyze/pg_query_go/v6"
+	"google.golang.org/protobuf/proto"
 )
 
 func (j *job) rename(st *pg.RenameStmt) error {
@@ -80,6 +81,23 @@ func (j *job) drop(st *pg.DropStmt) error {
 	if st.Concurrent && j.plan.Kind == DDL {
 		j.plan.Kind, j.plan.Reason = Standalone, "DDL outside of transactions"
 	}
+	if st.RemoveType == pg.ObjectType_OBJECT_INDEX && !st.MissingOk && j.plan.frozen.kind == freezeDDL {
+		return j.dropIndex(st)
+	}
+	return nil
+}
+
+// dropIndex lets DROP INDEX pass on a backup that does not have the index: CREATE
+// INDEX CONCURRENTLY that fails leaves an invalid one on the primary alone, which
+// people drop.
+func (j *job) dropIndex(st *pg.DropStmt) error {
+	there := proto.Clone(st).(*pg.DropStmt)
+	there.MissingOk = true
+	text, err := deparse(j.grammar, &pg.Node{Node: &pg.Node_DropStmt{DropStmt: there}})
+	if err != nil {
+		return j.refuse("DROP INDEX", -1, "its frozen form cannot be written: "+err.Error(), "DROP INDEX IF EXISTS.")
+	}
+	j.plan.frozen.text = text
 	return nil
 }
 

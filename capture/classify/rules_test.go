@@ -246,6 +246,11 @@ func TestDDL(t *testing.T) {
 	if p := r.plan(`CREATE INDEX ON jobs(state)`); !p.Barrier || p.Class != event.ClassText || len(p.Tables) != 1 || p.Tables[0] != "public.jobs" {
 		t.Errorf("CREATE INDEX: %+v", p)
 	}
+	// The invalid index of a CREATE INDEX CONCURRENTLY that failed is on no backup.
+	ops, err := r.plan(`DROP INDEX CONCURRENTLY "Odd"`).Operations(classify.Execution{First: true, Affected: -1})
+	if err != nil || len(ops) != 1 || ops[0].Text != `DROP INDEX CONCURRENTLY IF EXISTS "Odd"` {
+		t.Errorf("DROP INDEX: %+v, %v", ops, err)
+	}
 	if p := r.plan(`DROP EVENT TRIGGER opmux_ddl`); !p.Refusal.Always {
 		t.Error("dropping opmux's event trigger may be flagged")
 	}
