@@ -50,12 +50,13 @@ func (w *world) dump() {
 	w.must(os.WriteFile(filepath.Join(w.Dir, "ops.jsonl"), []byte(records), 0o600))
 }
 
-// definitionSQL lists what DDL makes: columns, constraints, indexes.
+// definitionSQL lists what DDL makes: columns, constraints, indexes. An invalid
+// index is what a cancelled CREATE INDEX CONCURRENTLY left on the primary.
 const definitionSQL = `SELECT format('%s.%s %s %s %s', attrelid::regclass, attname, format_type(atttypid, atttypmod), attnotnull, pg_get_expr(adbin, adrelid))
 FROM pg_attribute JOIN pg_class c ON c.oid = attrelid LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum
 WHERE attnum > 0 AND NOT attisdropped AND relkind IN ('r', 'p') AND relnamespace IN ('public'::regnamespace, 'other'::regnamespace)
 UNION ALL SELECT pg_get_indexdef(indexrelid) FROM pg_index JOIN pg_class c ON c.oid = indrelid
-WHERE relnamespace IN ('public'::regnamespace, 'other'::regnamespace)
+WHERE indisvalid AND relnamespace IN ('public'::regnamespace, 'other'::regnamespace)
 UNION ALL SELECT format('%s %s', conrelid::regclass, pg_get_constraintdef(oid)) FROM pg_constraint
 WHERE connamespace IN ('public'::regnamespace, 'other'::regnamespace)
 UNION ALL SELECT format('%s %s', objoid::regclass, description) FROM pg_description WHERE objoid IN (SELECT oid FROM pg_class WHERE relnamespace = 'public'::regnamespace)
