@@ -47,11 +47,11 @@ func (s *Session) hold(ctx context.Context, tx *txn, extended bool) (held, error
 		}
 		tx.depends = s.ledger.High()
 	}
-	if err := s.resolveLate(ctx, tx, extended); err != nil {
-		return held{refusal: refusedByGate(err)}, nil
+	if late := s.resolveLate(ctx, tx, extended); late != nil {
+		return held{refusal: refusedByGate(late)}, nil
 	}
-	if tx.broken != nil {
-		return held{refusal: brokenTx(tx.broken)}, nil
+	if r := brokenTx(tx.broken); r != nil {
+		return held{refusal: r}, nil
 	}
 	if !tx.writes() {
 		return held{}, nil
@@ -67,16 +67,16 @@ func (s *Session) hold(ctx context.Context, tx *txn, extended bool) (held, error
 	if err != nil {
 		return held{refusal: refusedByGate(err)}, nil
 	}
-	if r, err := s.recorded(ctx, tx, ticket, extended); r != nil || err != nil {
+	if r := s.recorded(ctx, tx, ticket, extended); r != nil {
 		ticket.Aborted()
-		return held{refusal: r}, err
+		return held{refusal: r}, nil
 	}
 	return held{ticket: ticket}, nil
 }
 
 // recorded waits for the record and, meanwhile, looks whether the catalogue has
 // moved since the transaction's statements were classified (DESIGN §4.2).
-func (s *Session) recorded(ctx context.Context, tx *txn, ticket *order.Ticket, extended bool) (*refusal, error) {
+func (s *Session) recorded(ctx context.Context, tx *txn, ticket *order.Ticket, extended bool) *refusal {
 	stale := make(chan error, 1)
 	var version int64
 	go func() {
@@ -87,15 +87,15 @@ func (s *Session) recorded(ctx context.Context, tx *txn, ticket *order.Ticket, e
 	err := ticket.Recorded(ctx)
 	versionErr := <-stale
 	if err != nil {
-		return refusedByGate(err), nil
+		return refusedByGate(err)
 	}
 	if versionErr != nil {
-		return refusedByGate(fmt.Errorf("the catalogue's version could not be read: %w", versionErr)), nil
+		return refusedByGate(fmt.Errorf("the catalogue's version could not be read: %w", versionErr))
 	}
 	if what := s.catalogMoved(ctx, tx, version, extended); what != "" {
-		return moved(what), nil
+		return moved(what)
 	}
-	return nil, nil
+	return nil
 }
 
 // catalogMoved classifies again what the transaction ran, where the DDL counter
@@ -186,49 +186,6 @@ func (s *Session) transaction(ctx context.Context, tx *txn, extended bool) (*eve
 		}
 	}
 	return t, nil
-}
-
-// marks reads the values of sequences that were drawn from, where no operation
-// carries them.
-func (s *Session) marks(ctx context.Context, tx *txn, ops []event.Operation, q catalog.Querier) ([]event.SequenceMark, error) {
-	carried := map[classify.SequenceRef]bool{}
-	for i := range ops {
-		for _, m := range ops[i].Sequences {
-			carried[classify.SequenceRef{Schema: m.Schema, Name: m.Name}] = true
-		}
-	}
-	var marks []event.SequenceMark
-	for ref := range tx.sequences {
-		if carried[ref] {
-			continue
-		}
-		mark, err := s.deps.Catalog.SequenceValueOn(ctx, q, ref.Schema, ref.Name)
-		if errors.Is(err, catalog.ErrNotFound) {
-			continue // made by a transaction that did not commit
-		}
-		if err != nil {
-			return nil, fmt.Errorf("reading sequence %s.%s: %w", ref.Schema, ref.Name, err)
-		}
-		marks = append(marks, mark)
-	}
-	return marks, nil
-}
-
-// publishMarks publishes the sequence values that a rolled back transaction
-// drew: they stay drawn on the primary.
-func (s *Session) publishMarks(ctx context.Context, tx *txn) {
-	if len(tx.sequences) == 0 {
-		return
-	}
-	marks, err := s.marks(ctx, tx, nil, nil)
-	if err == nil && len(marks) > 0 {
-		err = s.ledger.Marks(ctx, []event.Operation{{Kind: event.OpSequence, Class: event.ClassPinned,
-			Reason: "sequence values drawn by a transaction that was rolled back", Sequences: marks,
-			Digest: event.Digest{SQLState: "00000", Affected: -1}}})
-	}
-	if err != nil {
-		s.deps.Metrics.lostMarks.Inc()
-	}
 }
 
 // commitSimple deals with the client's COMMIT in the simple protocol. False: the

@@ -5,11 +5,12 @@ import (
 	"crypto/tls"
 	"time"
 
+	"go.uber.org/zap"
+
 	"github.com/opmux/opmux/capture/catalog"
 	"github.com/opmux/opmux/capture/classify"
 	"github.com/opmux/opmux/capture/order"
 	"github.com/opmux/opmux/event"
-	"go.uber.org/zap"
 )
 
 // Config is what all sessions of an agent share.

@@ -127,3 +127,19 @@ func (s *Session) keepCopyData(ctx context.Context, x *execution, data []byte) {
 		s.makePart(ctx, x, true)
 	}
 }
+
+// copyInAnswer deals with the server's readiness for COPY data. The front, which
+// waits with an Execute or Query of a captured COPY, is woken.
+func (s *Session) copyInAnswer(e *entry, m pgwire.Message) error {
+	if err := s.pass(e, m); err != nil {
+		return err
+	}
+	if err := s.flushClient(); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.copyIn = true
+	s.empty.Broadcast()
+	return nil
+}

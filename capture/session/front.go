@@ -146,10 +146,7 @@ func (s *Session) settled() bool {
 
 // forward streams the next message upstream as it is.
 func (s *Session) forward() error {
-	if err := s.cr.CopyTo(s.up); err != nil {
-		return err
-	}
-	return nil
+	return s.cr.CopyTo(s.up)
 }
 
 // send puts a message on its way upstream, with the entry for its answer.

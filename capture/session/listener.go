@@ -46,13 +46,13 @@ func NewListener(cfg Config, deps Deps, limits Limits) *Listener {
 func (l *Listener) Run(ctx context.Context, ln net.Listener) error {
 	sessions, end := context.WithCancel(context.WithoutCancel(ctx))
 	defer end()
-	stop := context.AfterFunc(ctx, func() { _ = ln.Close() }) //nolint:errcheck // Accept tells
+	stop := context.AfterFunc(ctx, func() { _ = ln.Close() })
 	defer stop()
 	for {
 		conn, err := ln.Accept()
 		if ctx.Err() != nil {
 			if conn != nil {
-				err = conn.Close()
+				_ = conn.Close()
 			}
 			break
 		}
@@ -109,7 +109,7 @@ func (l *Listener) serve(ctx context.Context, conn net.Conn) {
 		log.Debug("client did not become a session", zap.Error(err))
 	}
 	if s == nil {
-		_ = conn.Close() //nolint:errcheck // it may be closed already
+		_ = conn.Close()
 		return
 	}
 	if !l.enter(s) {

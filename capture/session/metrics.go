@@ -1,8 +1,9 @@
 package session
 
 import (
-	"github.com/opmux/opmux/event"
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/opmux/opmux/event"
 )
 
 // Metrics are those of all sessions of an agent.

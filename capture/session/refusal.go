@@ -104,6 +104,8 @@ func brokenTx(err error) *refusal {
 	var large *pgwire.TooLargeError
 	var refused *order.RefusedError
 	switch {
+	case err == nil:
+		return nil
 	case errors.As(err, &refused):
 		return refusedByGate(err)
 	case errors.Is(err, errHeldBack):

@@ -189,9 +189,6 @@ func (r *rig) DSN() string {
 // client opens a raw session through the agent.
 func (r *rig) client() *rawClient { return dialRaw(r.t, r.address, r.db) }
 
-// direct opens a raw session past the agent.
-func (r *rig) direct() *rawClient { return dialRaw(r.t, upstreamAddress(r.pg), r.db) }
-
 // record is one record of the ops topic with its offset.
 type record struct {
 	offset int64

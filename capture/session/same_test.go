@@ -161,13 +161,14 @@ func TestI5AnswersAreTheServersOwn(t *testing.T) {
 	sameAnswers(t, scripts)
 }
 
-// sameAnswers runs scripts through an agent and past it, at each digest level, and
+// sameAnswers runs scripts through an agent and past it, at each digest level (and
+// gate, to have seen both), and
 // compares what the two clients are sent.
 func sameAnswers(t *testing.T, scripts map[string][]func(*rawClient)) {
 	t.Helper()
 	for _, level := range []event.Level{event.LevelCount, event.LevelFull} {
 		t.Run(string(level), func(t *testing.T) {
-			r := newRig(t, func(c *session.Config) { c.Level = level })
+			r := newRig(t, func(c *session.Config) { c.Level, c.None = level, level == event.LevelFull })
 			past := r.pg.CreateDB(t)
 			var all []written
 			for name, script := range scripts {

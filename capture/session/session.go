@@ -9,8 +9,9 @@ import (
 	"sync"
 	"time"
 
-	"github.com/opmux/opmux/wire/pgwire"
 	"go.uber.org/zap"
+
+	"github.com/opmux/opmux/wire/pgwire"
 )
 
 // bufferSize is what each direction of a session holds at rest, in bytes.
@@ -100,7 +101,7 @@ func (s *Session) serve(ctx context.Context) error {
 		s.empty.Broadcast()
 		s.mu.Unlock()
 		// The front may be waiting for the client, which has nothing more to hear.
-		_ = s.client.SetReadDeadline(time.Unix(1, 0)) //nolint:errcheck // a closed connection is as good
+		_ = s.client.SetReadDeadline(time.Unix(1, 0))
 	}()
 	stop := context.AfterFunc(ctx, s.close)
 	defer stop()

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+
 	"github.com/opmux/opmux/capture/classify"
 	"github.com/opmux/opmux/capture/order"
 	"github.com/opmux/opmux/event"

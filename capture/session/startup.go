@@ -9,8 +9,9 @@ import (
 	"sync"
 	"time"
 
-	"github.com/opmux/opmux/wire/pgwire"
 	"go.uber.org/zap"
+
+	"github.com/opmux/opmux/wire/pgwire"
 )
 
 // maxAuthMessage bounds a message before authentication has ended, in bytes.
@@ -187,7 +188,7 @@ func (l *Listener) cancel(ctx context.Context, body []byte) error {
 	if err != nil {
 		return upstreamError(err)
 	}
-	defer func() { _ = server.Close() }() //nolint:errcheck // the request has been sent, or not
+	defer func() { _ = server.Close() }()
 	if err := server.SetDeadline(time.Now().Add(l.cfg.AuthTimeout)); err != nil {
 		return upstreamError(err)
 	}

@@ -6,8 +6,9 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/opmux/opmux/event"
 	"go.uber.org/zap"
+
+	"github.com/opmux/opmux/event"
 )
 
 func zapError(err error) zap.Field { return zap.Error(err) }

@@ -2,6 +2,7 @@ package session
 
 import (
 	"github.com/google/uuid"
+
 	"github.com/opmux/opmux/capture/classify"
 	"github.com/opmux/opmux/capture/order"
 	"github.com/opmux/opmux/event"

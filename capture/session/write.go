@@ -80,7 +80,7 @@ func (s *Session) write(ctx context.Context, p part, wrap, hold bool) (bool, err
 			return false, err
 		}
 	}
-	if err := s.probeSimple(ctx, tx, e, hold || p.quiet); err != nil {
+	if err := s.probeSimple(ctx, tx, hold || p.quiet); err != nil {
 		return false, err
 	}
 	return !failed, nil
@@ -89,7 +89,7 @@ func (s *Session) write(ctx context.Context, p part, wrap, hold bool) (bool, err
 // probeSimple sends the probe behind a write and waits for both answers. The
 // client is told the block's state by the probe's ReadyForQuery, since a cancel
 // may have hit the probe.
-func (s *Session) probeSimple(ctx context.Context, tx *txn, e *entry, quiet bool) error {
+func (s *Session) probeSimple(ctx context.Context, tx *txn, quiet bool) error {
 	if s.probing(tx) {
 		probe := s.probeEntry(ctx, tx)
 		probe.kind, probe.passReady = answerQuery, !quiet

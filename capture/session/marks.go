@@ -1,0 +1,54 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/opmux/opmux/capture/catalog"
+	"github.com/opmux/opmux/capture/classify"
+	"github.com/opmux/opmux/event"
+)
+
+// marks reads the values of sequences that were drawn from, where no operation
+// carries them.
+func (s *Session) marks(ctx context.Context, tx *txn, ops []event.Operation, q catalog.Querier) ([]event.SequenceMark, error) {
+	carried := map[classify.SequenceRef]bool{}
+	for i := range ops {
+		for _, m := range ops[i].Sequences {
+			carried[classify.SequenceRef{Schema: m.Schema, Name: m.Name}] = true
+		}
+	}
+	var marks []event.SequenceMark
+	for ref := range tx.sequences {
+		if carried[ref] {
+			continue
+		}
+		mark, err := s.deps.Catalog.SequenceValueOn(ctx, q, ref.Schema, ref.Name)
+		if errors.Is(err, catalog.ErrNotFound) {
+			continue // made by a transaction that did not commit
+		}
+		if err != nil {
+			return nil, fmt.Errorf("reading sequence %s.%s: %w", ref.Schema, ref.Name, err)
+		}
+		marks = append(marks, mark)
+	}
+	return marks, nil
+}
+
+// publishMarks publishes the sequence values that a rolled back transaction
+// drew: they stay drawn on the primary.
+func (s *Session) publishMarks(ctx context.Context, tx *txn) {
+	if len(tx.sequences) == 0 {
+		return
+	}
+	marks, err := s.marks(ctx, tx, nil, nil)
+	if err == nil && len(marks) > 0 {
+		err = s.ledger.Marks(ctx, []event.Operation{{Kind: event.OpSequence, Class: event.ClassPinned,
+			Reason: "sequence values drawn by a transaction that was rolled back", Sequences: marks,
+			Digest: event.Digest{SQLState: "00000", Affected: -1}}})
+	}
+	if err != nil {
+		s.deps.Metrics.lostMarks.Inc()
+	}
+}
