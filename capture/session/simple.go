@@ -198,6 +198,7 @@ func (s *Session) savepoint(tx *txn, p *classify.Plan) {
 	case classify.Savepoint:
 		tx.savepoint(p.Name)
 	case classify.RollbackTo:
+		s.endCut(tx)
 		tx.rollbackTo(p.Name)
 		if s.contextChanged {
 			s.context = nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 
+	"github.com/opmux/opmux/capture/classify"
 	"github.com/opmux/opmux/capture/order"
 	"github.com/opmux/opmux/event"
 )
@@ -14,7 +15,7 @@ var errHeldBack = errors.New("more was written than is kept while the rows of a 
 
 // heldBack is how many chunks of a transaction are held at most where they cannot
 // be written out, because a portal before them is suspended (I7).
-const heldBack = 16
+const heldBack = 64
 
 // spill writes the log out as a chunk (I7), up to the first execution that is not
 // over. One chunk is on its way at most. Callers hold s.mu, which is given up while
@@ -39,7 +40,7 @@ func (s *Session) spill(ctx context.Context, t *txn) {
 	t.log = append([]*logItem(nil), t.log[n:]...)
 	if last := out[n-1]; last.exec != nil {
 		// Its further parts follow in the next chunk.
-		last.ops, last.context, last.savepoint = nil, nil, ""
+		last.ops, last.context, last.savepoint, last.cut = nil, nil, "", true
 		t.log = append([]*logItem{last}, t.log...)
 	}
 	t.chunks++
@@ -62,12 +63,31 @@ func (t *txn) writable() int {
 		if item.exec == nil {
 			continue
 		}
-		if i == len(t.log)-1 && !item.exec.finished && len(item.ops) > 0 {
+		if i == len(t.log)-1 && item.exec.divisible(len(t.stack) > 0) && len(item.ops) > 0 {
 			return i + 1
 		}
 		return i
 	}
 	return len(t.log)
+}
+
+// divisible tells whether a part of an execution that is not over can be written
+// out. Under a savepoint a statement that fails can be rolled back alone; rows
+// can then be ended where they were, but a COPY of half its data is an error.
+func (x *execution) divisible(savepoints bool) bool {
+	return !x.finished && !(savepoints && x.plan.Kind == classify.Copy)
+}
+
+// endCut ends an operation that is written out in part and whose statement failed,
+// before the rollback to a savepoint that undoes it. Callers hold s.mu.
+func (s *Session) endCut(t *txn) {
+	if len(t.log) == 0 || !t.log[0].cut || t.log[0].exec == nil || t.broken != nil {
+		return
+	}
+	x := t.log[0].exec
+	x.affected = x.returned
+	ops, err := s.operationsOf(x, false)
+	s.settleItem(t.log[0], ops, err)
 }
 
 // fail says that the transaction cannot be recorded; what was captured of it is

@@ -11,8 +11,10 @@ import (
 // txn is what a session has captured of the transaction that is open. It is
 // guarded by the session's mu.
 type txn struct {
-	id    event.TxID
-	log   []*logItem
+	id  event.TxID
+	log []*logItem
+	// stack are the client's savepoints, the outermost first.
+	stack []string
 	bytes int // of the operations in log
 	// first is the context of the first write, context the one at the log's
 	// beginning: another one once a part was written out.
@@ -50,6 +52,8 @@ type logItem struct {
 	exec      *execution
 	savepoint string
 	context   *sessionContext // set where the item changes it
+	// cut says that the beginning of its operation is written out already.
+	cut bool
 }
 
 func newTxn() (*txn, error) {
@@ -142,6 +146,7 @@ func (t *txn) place(x *execution) {
 }
 
 func (t *txn) savepoint(name string) {
+	t.stack = append(t.stack, name)
 	t.log = append(t.log, &logItem{savepoint: name})
 }
 
@@ -157,6 +162,7 @@ func (t *txn) drop(items []*logItem) {
 
 // rollbackTo drops what was rolled back, or says so where it is written out already.
 func (t *txn) rollbackTo(name string) {
+	t.unwind(name, 1)
 	for i := len(t.log) - 1; i >= 0; i-- {
 		if t.log[i].savepoint != name {
 			continue
@@ -166,9 +172,14 @@ func (t *txn) rollbackTo(name string) {
 		return
 	}
 	// The savepoint was written out with a chunk: everything since is dropped
-	// there, and here all that is left.
-	t.drop(t.log)
-	t.log = nil
+	// there, and here all that is left, but for the end of an operation that was
+	// begun there: without it, its reader would take what follows for a part of it.
+	var end []*logItem
+	if len(t.log) > 0 && t.log[0].cut {
+		end = t.log[:1]
+	}
+	t.drop(t.log[len(end):])
+	t.log = end
 	t.step(savepointOp(event.OpRollbackTo, name))
 	// Targets are back at the savepoint's settings, which are not known here.
 	t.contextLost = true
@@ -176,6 +187,7 @@ func (t *txn) rollbackTo(name string) {
 
 // release forgets a savepoint and those above it; what they covered stays.
 func (t *txn) release(name string) {
+	t.unwind(name, 0)
 	for i := len(t.log) - 1; i >= 0; i-- {
 		if t.log[i].savepoint != name {
 			continue
@@ -190,6 +202,17 @@ func (t *txn) release(name string) {
 	}
 	if t.spilled {
 		t.step(savepointOp(event.OpRelease, name))
+	}
+}
+
+// unwind drops the savepoints above the latest one of that name, keep of which stay
+// with it: 1 after a rollback to it, 0 after its release.
+func (t *txn) unwind(name string, keep int) {
+	for i := len(t.stack) - 1; i >= 0; i-- {
+		if t.stack[i] == name {
+			t.stack = t.stack[:i+keep]
+			return
+		}
 	}
 }
 
