@@ -148,6 +148,7 @@ func (w *world) verdicts() {
 	})
 	w.t.Logf("verdicts %+v", v)
 	if v.Mismatch > 0 || v.Missing > 0 {
+		w.dump()
 		w.t.Errorf("verdicts %+v, want none but match and skipped%s", v, w.mismatches())
 	}
 }

@@ -81,7 +81,7 @@ func (s *schema) add(r *rand.Rand, name, kind string) {
 		s.reference(r, t)
 	} else if len(t.key) == 1 && t.key[0].typ == "int" && chance(r, 50) {
 		t.cols = append(t.cols, &column{name: "p", typ: "int"})
-		t.clauses = append(t.clauses, "FOREIGN KEY (p) REFERENCES "+t.name+" (id) "+pick(r, "ON DELETE CASCADE", "ON DELETE SET NULL", "DEFERRABLE INITIALLY DEFERRED"))
+		t.clauses = append(t.clauses, "FOREIGN KEY (p) REFERENCES "+t.name+" (id) "+pick(r, "", "ON DELETE CASCADE", "ON DELETE SET NULL", "DEFERRABLE INITIALLY DEFERRED"))
 	}
 	if chance(r, 25) {
 		t.generated = "twice int GENERATED ALWAYS AS (n * 2) STORED"
