@@ -137,7 +137,12 @@ func TestI6SafetyRules(t *testing.T) {
 			{`SELECT query_to_xml('select writer(1)', true, true, '')`, "refused", "volatile"},
 			{`SELECT nosuchfunction(1)`, "must fail", ""},
 			{`SELECT set_config('work_mem', '1MB', false)`, "pass", ""},
-			{`SELECT set_config($1, '1MB', false)`, "refused", "computed setting"},
+			{`SELECT set_config($1, '1MB', false)`, "pass", ""},
+			{`SELECT set_config($1, 'off', false)`, "refused", "computed setting"},
+			{`SELECT set_config($1, ' ', false)`, "refused", "computed setting"},
+			{`SELECT set_config($1, $2, false)`, "refused", "computed setting"},
+			{`SELECT set_config($1, 'Replica', false)`, "refused", "computed setting"},
+			{`SELECT set_config(name, 'view, foreign-table', false) FROM pg_settings WHERE name = 'restrict_nonsystem_relation_kind'`, "pass", ""},
 			{`SELECT 'x'::mood, mood('ok')`, "pass", ""},
 		},
 		"COPY": {

@@ -48,6 +48,9 @@ func (j *job) visitSetConfig(n *pg.FuncCall) error {
 		return fmt.Errorf("set_config with %d arguments: %w", len(n.Args), errMustFail)
 	}
 	key := n.Args[0].GetAConst().GetSval()
+	if key == nil && harmlessValue(n.Args[1]) {
+		return nil // pg_dump asks so whether there is such a setting
+	}
 	if key == nil {
 		return j.refuse("set_config of a computed setting", n.Location, "the setting cannot be told from the statement", "Name the setting as a constant.")
 	}
@@ -59,6 +62,18 @@ func (j *job) visitSetConfig(n *pg.FuncCall) error {
 		return j.never("set_config('"+key.Sval+"', …) with a computed value", n.Location, "the value cannot be told from the statement", "Give the value as a constant.")
 	}
 	return j.allowSetting(key.Sval, value.Sval, n.Location)
+}
+
+// harmlessValue says that none of unsupportedSettings, which take a boolean or
+// the name of a replication role, can be given this value.
+func harmlessValue(n *pg.Node) bool {
+	value := n.GetAConst().GetSval()
+	if value == nil {
+		return false
+	}
+	v := strings.ToLower(strings.TrimSpace(value.Sval))
+	return v != "" && !slices.ContainsFunc([]string{"true", "false", "yes", "no", "on", "off", "1", "0", "origin", "replica", "local"},
+		func(word string) bool { return strings.HasPrefix(word, v) })
 }
 
 // transaction plans the commands of transaction control.
