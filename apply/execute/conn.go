@@ -74,7 +74,7 @@ func (l *Lane) connect(ctx context.Context) error {
 		return err
 	}
 	l.conn = conn
-	l.statements, l.types = newStatements(), map[string]uint32{}
+	l.statements, l.types, l.tables = newStatements(), map[string]uint32{}, map[string]map[string]string{}
 	l.schema = l.cfg.Shared.schema.Load()
 	err = l.prepareSession(ctx)
 	if err == nil {
@@ -167,7 +167,7 @@ func (l *Lane) recover(ctx context.Context) {
 	l.statements.clear()
 }
 
-// refresh forgets statements and types from before the schema last changed.
+// refresh forgets statements, types and tables from before the schema last changed.
 func (l *Lane) refresh(ctx context.Context) error {
 	now := l.cfg.Shared.schema.Load()
 	if l.schema == now {
@@ -179,6 +179,7 @@ func (l *Lane) refresh(ctx context.Context) error {
 	}
 	l.statements.clear()
 	clear(l.types)
+	clear(l.tables)
 	l.schema = now
 	return nil
 }

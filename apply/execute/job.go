@@ -27,6 +27,7 @@ type Job struct {
 	Base position.Position
 	// diverge are tables to be declared diverged before anything is executed.
 	diverge []position.Diverged
+	apart   apart
 }
 
 // position returns what is stored once the first n transactions are committed.

@@ -42,8 +42,9 @@ type Lane struct {
 	unsure bool
 
 	statements *statements
-	types      map[string]uint32 // OIDs by name
-	schema     int64             // Shared.schema that statements and types belong to
+	types      map[string]uint32            // OIDs by name
+	tables     map[string]map[string]string // see columnTypes
+	schema     int64                        // Shared.schema that statements, types and tables belong to
 	settings   settings
 
 	troubled bool // Trouble was told of an error that is not over
@@ -82,7 +83,7 @@ func (l *Lane) Run(ctx context.Context, job Job) ([]Result, error) {
 		zap.Int("transactions", len(job.Transactions)), zap.Error(err))
 	var all []Result
 	for i := range job.Transactions {
-		single := Job{Transactions: job.Transactions[i : i+1], Base: job.position(i)}
+		single := Job{Transactions: job.Transactions[i : i+1], Base: job.position(i), apart: job.apart}
 		results, err := l.persist(ctx, &single)
 		if err != nil {
 			return all, err
@@ -121,7 +122,7 @@ func (l *Lane) persist(ctx context.Context, job *Job) ([]Result, error) {
 		}
 		reason, again := Transient(err)
 		if !again {
-			if l.misfit(job, err) {
+			if l.takeApart(job, err) || l.misfit(job, err) {
 				continue
 			}
 			return nil, err

@@ -224,29 +224,6 @@ func (a *attempt) lookUpType(name string) (uint32, error) {
 	return oid, nil
 }
 
-// rowImages sends one part of a rows operation.
-func (r *replay) rowImages(op *event.Operation) error {
-	plan, err := newRowPlan(op.Rows)
-	if err != nil {
-		return fmt.Errorf("transaction at offset %d, operation %d: %w", r.tx.Offset, r.current.index, err)
-	}
-	if plan.returning != "" && r.current.rows == nil {
-		r.current.rows = &digest.Rows{}
-	}
-	if r.current.affected < 0 {
-		r.current.affected = 0
-	}
-	req := r.counted()
-	for i := 0; i < len(op.Rows.Rows); {
-		st := plan.next(i)
-		i += st.rows
-		if err := r.send(st.sql, st.params, make([]uint32, len(st.params)), nil, req); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // copyIn runs a COPY whose data is in this and the following parts, and returns
 // the last of them.
 func (r *replay) copyIn(op *event.Operation) (*event.Operation, error) {

@@ -21,6 +21,7 @@ const (
 // request is one request that was sent: what to do with its result.
 type request struct {
 	row  func([]event.Value)               // takes a row of the result; nil: rows do not matter
+	rows int                               // how many rows are expected; 0: one
 	done func(tag pgconn.CommandTag) error // takes the end of the result; may be nil
 	fail func(err error) error             // says what the server's error is about; may be nil
 	// local is for what is to be done in its turn without asking the server.
@@ -77,7 +78,7 @@ func (p *pipe) sent(r request, bytes int) error {
 	p.unread = append(p.unread, r)
 	p.bytes += bytes
 	if r.row != nil {
-		p.rows++
+		p.rows += max(1, r.rows)
 	}
 	if len(p.unread) < maxUnread && p.bytes < maxUnreadBytes && p.rows < maxUnreadRows {
 		return nil

@@ -27,22 +27,14 @@ func quoteAll(names []string) string {
 	return b.String()
 }
 
-// insertBatches are the numbers of rows that one INSERT may carry: few, so that
-// their statements stay prepared.
-var insertBatches = []int{64, 8, 1}
-
-// maxParams is below the protocol's limit of parameters of one statement.
-const maxParams = 30_000
-
-// rowStatement is one statement for one or more rows of a row image.
+// rowStatement is the statement for one row.
 type rowStatement struct {
 	sql    string
 	params [][]byte
-	rows   int
 }
 
-// rowPlan turns row images into statements. Parameters have no type, so that the
-// server gives them the type of their column.
+// rowPlan turns row images into statements of one row each. Parameters have no
+// type, so that the server gives them the type of their column.
 type rowPlan struct {
 	images *event.RowImages
 	table  string
@@ -51,14 +43,14 @@ type rowPlan struct {
 	columns   []string
 	keyExtra  []int // indexes in Key of those that follow the set ones
 	returning string
-	inserts   map[int]string
+	insertSQL string // once it is needed
 }
 
 func newRowPlan(images *event.RowImages) (*rowPlan, error) {
 	if err := checkImages(images); err != nil {
 		return nil, err
 	}
-	p := &rowPlan{images: images, inserts: map[int]string{}}
+	p := &rowPlan{images: images}
 	p.table = quoteIdent(images.Schema) + "." + quoteIdent(images.Table)
 	p.columns = slices.Clone(images.Columns)
 	for i, key := range images.Key {
@@ -91,67 +83,45 @@ func checkImages(images *event.RowImages) error {
 	return nil
 }
 
-// next returns the statement for the next rows from index i on.
-func (p *rowPlan) next(i int) rowStatement {
+// single returns the statement for the row at index i.
+func (p *rowPlan) single(i int) rowStatement {
 	row := &p.images.Rows[i]
 	switch p.images.Action {
 	case event.ActionUpdate:
 		return p.update(row)
 	case event.ActionDelete:
 		return p.remove(row)
-	case event.ActionUpsert:
-		return p.insert(i, 1)
 	}
-	left := len(p.images.Rows) - i
-	for _, n := range insertBatches {
-		if n <= left && n*len(p.columns) <= maxParams {
-			return p.insert(i, n)
-		}
-	}
-	return p.insert(i, 1)
+	return p.insert(row)
 }
 
-func (p *rowPlan) insert(i, n int) rowStatement {
-	sql, ok := p.inserts[n]
-	if !ok {
-		sql = p.insertSQL(n)
-		p.inserts[n] = sql
-	}
-	params := make([][]byte, 0, n*len(p.columns))
-	for _, row := range p.images.Rows[i : i+n] {
-		for _, v := range row.Values {
-			params = append(params, param(v))
+func (p *rowPlan) insert(row *event.RowImage) rowStatement {
+	if p.insertSQL == "" {
+		marks := make([]string, len(p.columns))
+		for i := range marks {
+			marks[i] = placeholder(i + 1)
 		}
-		for _, k := range p.keyExtra {
-			params = append(params, param(row.Key[k]))
-		}
+		p.insertSQL = p.insertFrom("VALUES (" + strings.Join(marks, ", ") + ")")
 	}
-	return rowStatement{sql: sql, params: params, rows: n}
+	params := make([][]byte, 0, len(p.columns))
+	for _, v := range row.Values {
+		params = append(params, param(v))
+	}
+	for _, k := range p.keyExtra {
+		params = append(params, param(row.Key[k]))
+	}
+	return rowStatement{sql: p.insertSQL, params: params}
 }
 
-func (p *rowPlan) insertSQL(n int) string {
+// insertFrom is the INSERT, or upsert, of what a clause yields.
+func (p *rowPlan) insertFrom(source string) string {
 	var b strings.Builder
 	b.WriteString("INSERT INTO " + p.table)
 	if len(p.columns) == 0 {
 		b.WriteString(" DEFAULT VALUES" + p.returning)
 		return b.String()
 	}
-	b.WriteString(" (" + quoteAll(p.columns) + ") OVERRIDING SYSTEM VALUE VALUES ")
-	k := 0
-	for row := range n {
-		if row > 0 {
-			b.WriteString(", ")
-		}
-		b.WriteByte('(')
-		for c := range p.columns {
-			if c > 0 {
-				b.WriteString(", ")
-			}
-			k++
-			b.WriteString(placeholder(k))
-		}
-		b.WriteByte(')')
-	}
+	b.WriteString(" (" + quoteAll(p.columns) + ") OVERRIDING SYSTEM VALUE " + source)
 	if p.images.Action == event.ActionUpsert {
 		b.WriteString(p.onConflict())
 	}
@@ -197,14 +167,14 @@ func (p *rowPlan) update(row *event.RowImage) rowStatement {
 		b.WriteString(c + " = " + c)
 	}
 	params = p.where(&b, row, params)
-	return rowStatement{sql: b.String(), params: params, rows: 1}
+	return rowStatement{sql: b.String(), params: params}
 }
 
 func (p *rowPlan) remove(row *event.RowImage) rowStatement {
 	var b strings.Builder
 	b.WriteString("DELETE FROM " + p.table)
 	params := p.where(&b, row, nil)
-	return rowStatement{sql: b.String(), params: params, rows: 1}
+	return rowStatement{sql: b.String(), params: params}
 }
 
 func (p *rowPlan) where(b *strings.Builder, row *event.RowImage, params [][]byte) [][]byte {

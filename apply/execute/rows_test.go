@@ -54,33 +54,10 @@ func TestStatementsOfRowImages(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
-		st := plan.next(0)
-		if st.sql != test.sql || len(st.params) != test.params || st.rows != 1 {
+		st := plan.single(0)
+		if st.sql != test.sql || len(st.params) != test.params {
 			t.Errorf("%s: %s with %d parameters, expected %s with %d", name, st.sql, len(st.params), test.sql, test.params)
 		}
-	}
-}
-
-func TestManyRowsTakeFewStatements(t *testing.T) {
-	images := image(event.ActionInsert, nil, []string{"v"})
-	for range 64 + 8 + 3 {
-		images.Rows = append(images.Rows, event.RowImage{Values: []event.Value{value("x")}})
-	}
-	plan, err := newRowPlan(images)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var sizes []int
-	for i := 0; i < len(images.Rows); {
-		st := plan.next(i)
-		sizes = append(sizes, st.rows)
-		i += st.rows
-		if len(st.params) != st.rows {
-			t.Fatalf("%d parameters for %d rows", len(st.params), st.rows)
-		}
-	}
-	if len(sizes) != 5 || sizes[0] != 64 || sizes[1] != 8 {
-		t.Fatalf("rows per statement: %v", sizes)
 	}
 }
 
