@@ -110,6 +110,11 @@ func (s *Session) dispatch(ctx context.Context, typ byte) error {
 	}
 	err = s.onMessage(ctx, m)
 	s.piped = m.Type != pgwire.Query && m.Type != pgwire.Sync
+	if m.Type == pgwire.Query {
+		// It may have left what it began (a BEGIN that was cancelled), so what
+		// follows is planned upon the server's own word.
+		s.synced = true
+	}
 	return err
 }
 

@@ -74,8 +74,8 @@ type Session struct {
 	begun bool
 	// wrapped is true from a BEGIN of the agent's to its COMMIT.
 	wrapped bool
-	// synced is true from a Sync of the client's to the next message that is
-	// planned upon the state that it left.
+	// synced is true from a Sync or Query of the client's to the next message that
+	// is planned upon the state that it left.
 	synced bool
 	// between is true while a message of the client's is waited for.
 	between bool
