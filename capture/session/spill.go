@@ -75,7 +75,7 @@ func (t *txn) writable() int {
 // out. Under a savepoint a statement that fails can be rolled back alone; rows
 // can then be ended where they were, but a COPY of half its data is an error.
 func (x *execution) divisible(savepoints bool) bool {
-	return !x.finished && !(savepoints && x.plan.Kind == classify.Copy)
+	return !x.finished && (!savepoints || x.plan.Kind != classify.Copy)
 }
 
 // endCut ends an operation that is written out in part and whose statement failed,
