@@ -183,6 +183,51 @@ func TestKeysThatComeAgainInOneOperation(t *testing.T) {
 	}
 }
 
+// An operation in parts, in chunks and over the bounds of a statement, is one all the same.
+func TestRowsInParts(t *testing.T) {
+	r := newRig(t)
+	r.pg.Exec(t, r.db, "CREATE TABLE t (id int PRIMARY KEY, v text)", "CREATE TABLE other (id int)")
+	a := r.agent("a1")
+	const each = 25_000
+	part := func(action event.Action, i, n int, columns []string) event.Operation {
+		rows := images(action, "t", "", "")
+		rows.Columns, rows.Returning = columns, []string{"id"}
+		op := rowsOp(rows)
+		op.More = i < 2
+		if action == event.ActionDelete {
+			op.Rows.Key, op.Rows.Columns = []string{"id"}, nil
+		}
+		for k := range n {
+			row := event.RowImage{Values: values(fmt.Sprint(i*each + k))}
+			if action == event.ActionDelete {
+				row.Key, row.Values = row.Values, nil
+			}
+			op.Rows.Rows = append(op.Rows.Rows, row)
+		}
+		return op
+	}
+	tx := a.chunked(2, func(i int) []event.Operation {
+		return []event.Operation{part(event.ActionInsert, i, each, []string{"id"})}
+	}, part(event.ActionInsert, 2, 1, []string{"id"}))
+	_, inserted := a.add(tx)
+	removed := a.commit(part(event.ActionDelete, 0, each-5, nil), part(event.ActionDelete, 1, each, nil), part(event.ActionDelete, 2, 1, nil))
+	if err := r.replay(); err != nil {
+		t.Fatal(err)
+	}
+	r.want("SELECT count(*), min(id), max(id) FROM t", fmt.Sprintf("5|%d|%d", each-5, each-1))
+	var all [][]event.Value
+	for id := range 2*each + 1 {
+		all = append(all, values(fmt.Sprint(id)))
+	}
+	if d := r.digest(inserted); d.Affected != 2*each+1 || !bytes.Equal(d.Hash, hashOf(all...)) {
+		t.Errorf("inserted: %+v", d)
+	}
+	all = append(all[:each-5], all[each:]...)
+	if d := r.digest(removed); d.Affected != 2*each-4 || !bytes.Equal(d.Hash, hashOf(all...)) {
+		t.Errorf("deleted: %+v", d)
+	}
+}
+
 func TestRowsOfSpecialTables(t *testing.T) {
 	r := newRig(t)
 	r.pg.Exec(t, r.db,

@@ -23,17 +23,13 @@ var typedColumns = []struct{ typ, a, b string }{
 	{"int[]", "'{1,NULL,3}'", "'{}'"}, {"int[][]", "'{{1,2},{3,4}}'", "'[0:1]={7,8}'"}, {"text[]", `ARRAY['a"b', 'NULL', NULL, '', '{x,y}', E'\\']`, "'{}'"}, {"box[]", "'{(1,1),(0,0);(2,2),(1,1)}'", "'{}'"}, {"jsonb[]", `ARRAY['{"a":"\"b"}'::jsonb]`, "'{}'"}, {"bytea[][]", `ARRAY[ARRAY['\x00'::bytea, '\xff']]`, "'{}'"},
 	{"my.mood", "'so so'", `'"'`}, {"my.mood[]", `'{"so so"}'`, "'{}'"}, {"my.pair", `ROW(1, 'x,"y')`, "ROW(NULL, NULL)"}, {"my.pair[]", `ARRAY[ROW(1, 'a"')::my.pair]`, "'{}'"}, {`my."Small Int"`, "5", "0"}, {`my."Small Int"[]`, "'{1,2}'", "'{}'"},
 	{"my.list", "'{1,2}'", "'{}'"}, {"my.list[]", `ARRAY['{1,2}'::my.list]`, "'{}'"}, {"my.code", "'ab'", "'x'"}, {"my.pairs", "ROW(2, 'z')", "NULL"}, {"my.span", "'[a,b]'", "'empty'"},
-	{"my.cast", "ROW(7)", "ROW(8)"},
 }
 
 // typed makes a table of all those columns, with rows of a, of b and of NULLs.
 func typed(r *rig) (columns, types string) {
 	r.pg.Exec(r.t, r.db, "CREATE SCHEMA my", `CREATE TYPE my.mood AS ENUM ('so so', '"', 'sad')`, "CREATE TYPE my.pair AS (n int, t text)",
 		`CREATE DOMAIN my."Small Int" AS smallint CHECK (VALUE < 10)`, `CREATE DOMAIN my.less AS my."Small Int" CHECK (VALUE < 8)`, "CREATE DOMAIN my.list AS int[] CHECK (cardinality(VALUE) < 3)",
-		"CREATE DOMAIN my.code AS char(3)", "CREATE DOMAIN my.pairs AS my.pair", `CREATE TYPE my.span AS RANGE (subtype = text, collation = "C")`,
-		// Not what reading the text does.
-		"CREATE TYPE my.cast AS (n int)", "CREATE FUNCTION my.wrong(text) RETURNS my.cast LANGUAGE sql AS 'SELECT ROW(666)::my.cast'",
-		"CREATE CAST (text AS my.cast) WITH FUNCTION my.wrong(text)")
+		"CREATE DOMAIN my.code AS char(3)", "CREATE DOMAIN my.pairs AS my.pair", `CREATE TYPE my.span AS RANGE (subtype = text, collation = "C")`)
 	var defs, a, b, n, cols []string
 	for i, c := range typedColumns {
 		name := fmt.Sprint("c", i)
@@ -61,45 +57,63 @@ func TestRowsOfAllTypes(t *testing.T) {
 	r := newRig(t)
 	columns, defs := typed(r)
 	r.pg.Exec(t, r.db, "CREATE TABLE whole (id int PRIMARY KEY, "+defs+")", "CREATE TABLE filled (id int PRIMARY KEY, "+defs+")", "INSERT INTO filled SELECT i FROM generate_series(1, 3) i",
-		"CREATE TABLE most (LIKE whole)", "ALTER TABLE most ADD PRIMARY KEY (id), DROP COLUMN c"+fmt.Sprint(len(typedColumns)-1))
+		"CREATE TABLE merged (LIKE whole INCLUDING INDEXES)")
 	apart := r.observed()
 	list := "id, " + strings.ReplaceAll(columns, " ", ", ")
 	rows := r.texts("SELECT " + list + " FROM src ORDER BY id")
 	of := func(action event.Action, table string, keys int) *event.RowImages {
 		i := images(action, table, "id", columns)
 		i.Key, i.Columns = i.Key[:keys], append([]string{"id"}[keys:], i.Columns...)
-		if table == "most" {
-			i.Columns = i.Columns[:len(i.Columns)-1]
-		}
 		for _, row := range rows {
-			i.Rows = append(i.Rows, event.RowImage{Key: row[:keys], Values: row[keys : keys+len(i.Columns)]})
+			i.Rows = append(i.Rows, event.RowImage{Key: row[:keys], Values: row[keys:]})
 		}
-		i.Returning = append([]string{"id"}, strings.Fields(columns)...)[:keys+len(i.Columns)]
+		i.Returning = append([]string{"id"}, strings.Fields(columns)...)
 		return i
 	}
 	a := r.agent("a1")
-	inserted := a.commit(rowsOp(of(event.ActionInsert, "whole", 0)))
-	updated := a.commit(rowsOp(of(event.ActionUpdate, "filled", 1)))
-	upserted := a.commit(rowsOp(of(event.ActionUpsert, "most", 1)))
-	again := a.commit(rowsOp(of(event.ActionUpsert, "most", 1)))
+	offsets := []int64{
+		a.commit(rowsOp(of(event.ActionInsert, "whole", 0))), a.commit(rowsOp(of(event.ActionUpdate, "filled", 1))),
+		a.commit(rowsOp(of(event.ActionUpsert, "merged", 1))), a.commit(rowsOp(of(event.ActionUpsert, "merged", 1))),
+	}
 	if err := r.replay(); err != nil {
 		t.Fatal(err)
 	}
-	same := func(table, list string) {
+	for _, table := range []string{"whole", "filled", "merged"} {
 		r.want(fmt.Sprintf("SELECT count(*) FROM (SELECT ROW(%s)::text FROM src INTERSECT SELECT ROW(%s)::text FROM %s) x", list, list, table), "3")
 	}
-	same("whole", list)
-	same("filled", list)
-	less := list[:strings.LastIndexByte(list, ',')]
-	same("most", less)
-	for offset, n := range map[int64]int{inserted: len(typedColumns), updated: len(typedColumns), upserted: len(typedColumns) - 1, again: len(typedColumns) - 1} {
-		want := hashOf(rows[0][:n+1], rows[1][:n+1], rows[2][:n+1])
-		if d := r.digest(offset); d.Affected != 3 || string(d.Hash) != string(want) {
+	for _, offset := range offsets {
+		if d := r.digest(offset); d.Affected != 3 || string(d.Hash) != string(hashOf(rows...)) {
 			t.Errorf("offset %d: %+v", offset, d)
 		}
 	}
 	if apart() != 0 {
 		t.Errorf("%d operations were taken apart", apart())
+	}
+}
+
+// What users' casts make of a text is not what the type reads it as, and a role
+// may use columns of types that it may not name.
+func TestTypesThatTextIsNotCastTo(t *testing.T) {
+	r := newRig(t)
+	r.pg.Exec(t, r.db, "CREATE SCHEMA my", "CREATE TYPE my.pair AS (n int)", "CREATE FUNCTION my.wrong(text) RETURNS my.pair LANGUAGE sql AS 'SELECT ROW(666)::my.pair'",
+		"CREATE CAST (text AS my.pair) WITH FUNCTION my.wrong(text)", "CREATE DOMAIN my.pairs AS my.pair", "CREATE TYPE my.mood AS ENUM ('sad', 'glad')",
+		"CREATE TABLE t (id int PRIMARY KEY, p my.pair, d my.pairs)", "CREATE TABLE m (id int PRIMARY KEY, m my.mood)",
+		"DROP ROLE IF EXISTS hidden_types", "CREATE ROLE hidden_types", "GRANT ALL ON m TO hidden_types")
+	t.Cleanup(func() { r.pg.Exec(t, r.db, "DROP OWNED BY hidden_types", "DROP ROLE hidden_types") })
+	apart := r.observed()
+	a := r.agent("a1")
+	a.commit(rowsOp(images(event.ActionInsert, "t", "", "id p d", "1 (1) (2)", "2 (3) ~")))
+	tx := a.tx(rowsOp(images(event.ActionInsert, "m", "", "id m", "1 sad", "2 glad")))
+	tx.Context.Settings = append(tx.Context.Settings, event.Setting{Name: "role", Value: "hidden_types"})
+	a.add(tx)
+	a.commit(rowsOp(images(event.ActionUpdate, "m", "id", "m", "1 glad", "2 sad")))
+	if err := r.replay(); err != nil {
+		t.Fatal(err)
+	}
+	r.want("SELECT * FROM t ORDER BY id", "1|(1)|(2) 2|(3)|<NULL>")
+	r.want("SELECT * FROM m ORDER BY id", "1|glad 2|sad")
+	if apart() != 0 {
+		t.Errorf("%d operations were tried together first", apart())
 	}
 }
 
@@ -112,7 +126,7 @@ func TestRowsFoundByKeysOfAllTypes(t *testing.T) {
 	for i, c := range typedColumns {
 		usable := r.query(fmt.Sprintf(`SELECT count(*) FROM pg_opclass o JOIN pg_am m ON m.oid = o.opcmethod AND amname = 'btree'
 			JOIN pg_attribute a ON a.attrelid = 'src'::regclass AND attname = 'c%d' AND opcintype = atttypid AND opcdefault`, i))
-		if usable == "0" && !strings.HasSuffix(c.typ, "[]") && !strings.HasPrefix(c.typ, "my.") || c.a == "ROW(7)" || c.typ == "bytea[][]" || c.typ == "box[]" || c.b == "NULL" {
+		if usable == "0" && !strings.HasSuffix(c.typ, "[]") && !strings.HasPrefix(c.typ, "my.") || c.typ == "bytea[][]" || c.typ == "box[]" || c.b == "NULL" {
 			continue
 		}
 		n++
