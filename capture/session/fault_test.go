@@ -264,16 +264,17 @@ func TestI2EpochEndClosesSessions(t *testing.T) {
 func TestI1DrainEndsAtTransactionEnds(t *testing.T) {
 	r := rigWith(t, setting{drain: 20 * time.Second}, plainTable)
 	idle, block, copying, pipeline, partial := r.client(), r.client(), r.client(), r.client(), r.client()
-	block.query(`BEGIN`).ready()
-	block.query(insert(1)).ready()
-	copying.query(`COPY t FROM STDIN`).until(pgwire.CopyInResponse)
-	copying.send(pgwire.CopyData, []byte("2\n")).flush()
-	pipeline.run(insert(3)).send(pgwire.Flush, nil).until(pgwire.CommandComplete)
+	// Half a message first: it has arrived when the others have been answered.
 	partial.query(`BEGIN`).ready()
 	message := pgwire.AppendQuery([]byte{pgwire.Query, 0, 0, 0, byte(len(insert(4)) + 5)}, insert(4))
 	if _, err := partial.conn.Write(message[:9]); err != nil {
 		t.Fatal(err)
 	}
+	block.query(`BEGIN`).ready()
+	block.query(insert(1)).ready()
+	copying.query(`COPY t FROM STDIN`).until(pgwire.CopyInResponse)
+	copying.send(pgwire.CopyData, []byte("2\n")).flush()
+	pipeline.run(insert(3)).send(pgwire.Flush, nil).until(pgwire.CommandComplete)
 	r.stop()
 	idle.ends()
 	idle.said(`S=FATAL C=57P01`)
