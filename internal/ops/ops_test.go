@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/opmux/opmux/apply"
 	"github.com/opmux/opmux/event"
 	"github.com/opmux/opmux/internal/exit"
 	"github.com/opmux/opmux/topics"
@@ -226,6 +227,34 @@ func TestStatusOfAnyConfiguration(t *testing.T) {
 		if out := b.must("status", "--config", path); !strings.Contains(out, "SUSPECT") || !strings.Contains(out, "w1") {
 			t.Error(out)
 		}
+	}
+}
+
+// TestSuspectUntilFilledAgain: a target that was filled after an epoch had ended
+// lacks nothing of it.
+func TestSuspectUntilFilledAgain(t *testing.T) {
+	b := newBench(t).withTopics()
+	epoch := b.fence("a1")
+	b.intent("a1", "INSERT INTO t VALUES (1)")
+	within := b.append("a1", &event.Outcomes{})
+	b.fence("a1")
+	after := b.append("a1", &event.Outcomes{})
+	b.beat(topics.Heartbeat{Role: topics.RoleAgent, Source: "orders", Name: "a1", Time: time.Now(), Gate: "none", Ready: true,
+		Suspect: []event.EpochRef{{Agent: "a1", Epoch: epoch}}})
+	at, err := (&kafka{Config: b.kafka, codec: b.codec}).bounds(t.Context(), "orders")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for origin, want := range map[int64]bool{0: true, within: true, within + 1: false, after: false, after + 1: false} {
+		if err := apply.Reset(t.Context(), b.pg.DSN(b.target), "orders", at.id, origin); err != nil {
+			t.Fatal(err)
+		}
+		if out := b.must("status", "--config", b.worker); strings.Contains(out, "SUSPECT") != want {
+			t.Errorf("target that begins at %d: suspect expected %t:\n%s", origin, want, out)
+		}
+	}
+	if out := b.must("status", "--config", b.agent); !strings.Contains(out, "SUSPECT") {
+		t.Errorf("nothing is known of all targets:\n%s", out)
 	}
 }
 

@@ -126,7 +126,7 @@ func readStatus(ctx context.Context, k *kafka, f *config.File) (*report, error) 
 		Diverged: []divergedTable{}, Suspect: []suspectEpoch{}, InDoubt: []doubtful{}, Sources: []sourceStatus{}, Programs: []programStatus{},
 	}}
 	r.programs()
-	r.suspects()
+	r.suspects(ctx)
 	for _, source := range f.Sources() {
 		if err := r.source(ctx, source); err != nil {
 			return nil, err
@@ -215,22 +215,6 @@ func stateOf(h topics.Heartbeat) string {
 		return "ready"
 	default:
 		return "not ready"
-	}
-}
-
-func (r *statusReader) suspects() {
-	seen := map[suspectEpoch]bool{}
-	for _, h := range sortedBeats(r.beats) {
-		if h.Role != topics.RoleAgent || !r.concerns(h) {
-			continue
-		}
-		for _, e := range h.Suspect {
-			s := suspectEpoch{Source: h.Source, Agent: e.Agent, Epoch: e.Epoch}
-			if !seen[s] {
-				seen[s] = true
-				r.out.Suspect = append(r.out.Suspect, s)
-			}
-		}
 	}
 }
 
