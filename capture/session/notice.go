@@ -43,7 +43,8 @@ func (s *Session) notice() error {
 }
 
 // parameter forwards a setting that the server reports. It may be one that
-// changes what statements mean, so the known context is void.
+// changes what statements mean, so the known context is void, unless it was asked
+// for since: the server reports what changed with its next ReadyForQuery only.
 func (s *Session) parameter() error {
 	m, err := s.sr.Message(s.cfg.MaxMessage)
 	if err != nil {
@@ -59,7 +60,9 @@ func (s *Session) parameter() error {
 		s.who.application = value
 	case "in_hot_standby", "is_superuser", "session_authorization":
 	default:
-		s.context = nil
+		if s.context != nil && s.context.setting(name) != value {
+			s.context = nil
+		}
 	}
 	s.mu.Unlock()
 	return s.toClient(m.Type, m.Body())
