@@ -416,10 +416,10 @@ func (c *client) sqlPrepared(ctx context.Context) error {
 // standalone runs what cannot run in a block, or says nothing of rows.
 func (c *client) standalone(ctx context.Context) error {
 	t := pick(c.r, c.s.tables...)
-	sql := pick(c.r, "VACUUM %s", "ANALYZE %s", "CREATE INDEX CONCURRENTLY IF NOT EXISTS %[1]s_conc ON %[1]s (n, n)", "DROP INDEX CONCURRENTLY IF EXISTS %s_conc",
-		"REINDEX TABLE %s", "CREATE UNLOGGED TABLE IF NOT EXISTS made_%[1]s_u (LIKE %[1]s)", "CREATE TABLE made_%[1]s AS SELECT n FROM %[1]s", "EXPLAIN UPDATE %s SET n = 1",
+	sql := pick(c.r, "VACUUM %s", "ANALYZE %s", "CREATE INDEX CONCURRENTLY IF NOT EXISTS %s_conc ON %s (n, n)", "DROP INDEX CONCURRENTLY IF EXISTS %s_conc",
+		"CHECKPOINT", "CREATE UNLOGGED TABLE IF NOT EXISTS made_%s_u (LIKE %s)", "CREATE TABLE made_%s AS SELECT n FROM %s", "EXPLAIN UPDATE %s SET n = 1",
 		"LOCK TABLE %s IN SHARE MODE", "CLUSTER %s", "EXPLAIN ANALYZE SELECT * FROM %s")
-	_, err := c.exec(ctx, stmt{kind: "standalone", sql: fmt.Sprintf(sql, t.name), fields: anyFields, mayRefuse: "not ordinary"})
+	_, err := c.exec(ctx, stmt{kind: "standalone", sql: strings.ReplaceAll(sql, "%s", t.name), fields: anyFields, mayRefuse: "not ordinary"})
 	return err
 }
 
