@@ -213,6 +213,15 @@ func TestI6UnknownStatementsCannotCommit(t *testing.T) {
 	if ids := r.ids(); ids != "" {
 		t.Fatalf("rows: %s", ids)
 	}
+	// A portal's names were resolved when it was bound.
+	c.parse("w", insert(1)).run(`BEGIN`).bind("p", "w", nil).run(`SET LOCAL search_path = pg_catalog`).sync().ready()
+	c.take()
+	c.execute("p", 0).sync().says(`C=0A000 M=opmux: `, `Z "E"`)
+	c.run(`ROLLBACK`).run(`BEGIN`).bind("p", "w", nil).run(`SAVEPOINT a`).sync().ready()
+	c.take()
+	c.execute("p", 0).sync().says(`INSERT 0 1`, `Z "T"`)
+	c.run(`ROLLBACK`).sync().ready()
+	c.take()
 	c.query(insert(2)).says(`INSERT 0 1`)
 	r.same()
 }

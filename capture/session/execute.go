@@ -124,6 +124,12 @@ func (s *Session) writeExtended(ctx context.Context, m pgwire.Message, body pgwi
 	if err := s.settleSynced(ctx); err != nil {
 		return err
 	}
+	if r, err := s.boundElsewhere(p); err != nil || r != nil {
+		if r != nil {
+			return s.refuseExtended(r)
+		}
+		return err
+	}
 	tx, r, err := s.begin(ctx, one.plan, true)
 	if err != nil {
 		return err

@@ -125,6 +125,9 @@ func (s *Session) onBind(ctx context.Context, m pgwire.Message) error {
 		return err
 	}
 	p := &portal{name: body.Portal, stmt: st, plan: one.plan, params: one.params}
+	s.mu.Lock()
+	p.context = s.context
+	s.mu.Unlock()
 	if plan == one.plan {
 		p.params = eventParams(body.Params, s.parameterTypes(st))
 		if r := s.unreadableParams(p.params); r != nil {

@@ -99,3 +99,19 @@ func (s *Session) reachedBySQL(p part, extended bool) (*refusal, error) {
 	}
 	return nil, s.drainPortals(extended)
 }
+
+// boundElsewhere refuses a write whose portal was bound under other settings than it
+// would run under: its names were resolved by those, its values are read by these.
+func (s *Session) boundElsewhere(p *portal) (*refusal, error) {
+	known, err := s.ensureContext(true)
+	if err != nil || !known {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if p.context == nil || p.context.raw == s.context.raw {
+		return nil, nil
+	}
+	return &refusal{code: stateNotSupported, message: "Execute of a portal that was bound before settings were changed",
+		hint: "Bind it again."}, nil
+}

@@ -63,6 +63,9 @@ func (s *Session) standaloneTicket(ctx context.Context, p *classify.Plan) (*orde
 	}
 	s.mu.Lock()
 	c := s.context
+	if c == nil {
+		c = s.lastContext
+	}
 	s.mu.Unlock()
 	now := time.Now().UnixMicro()
 	ticket, err := s.ledger.Ticket(&event.Transaction{

@@ -39,7 +39,9 @@ type portal struct {
 	stmt   *statement
 	plan   *classify.Plan
 	params []event.Param
-	exec   *execution
+	// context is what the session's settings were when it was bound.
+	context *sessionContext
+	exec    *execution
 	// suspended says that the server holds rows of a write that it has not sent.
 	suspended bool
 	before    *portal

@@ -28,7 +28,11 @@ func (s *Session) begin(ctx context.Context, p *classify.Plan, extended bool) (*
 		}
 		tx.admitted = true
 	}
-	tx.enter(s.context)
+	c := s.context
+	if c == nil {
+		c = s.lastContext // the pipeline has failed, and the server will not look at this
+	}
+	tx.enter(c)
 	tx.note(p)
 	return tx, nil, nil
 }
