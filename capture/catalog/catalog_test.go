@@ -210,6 +210,25 @@ func TestWithoutTheRightToCount(t *testing.T) {
 	}
 }
 
+// TestWithoutTheRightToReadTheCount: a superuser installed the counter once, and
+// the login was not let at it, or only half.
+func TestWithoutTheRightToReadTheCount(t *testing.T) {
+	pg := testkit.SharedPostgres(t)
+	db := pg.CreateDB(t)
+	_ = open(t, pg.DSN(db))
+	pg.Exec(t, db, `create role blind_login login`)
+	for _, grant := range []string{`select 1`, `grant usage on schema opmux to blind_login`} {
+		pg.Exec(t, db, grant)
+		if c := open(t, pg.DSN(db)+"&user=blind_login"); c.Counted() || version(t, c) == 0 {
+			t.Errorf("after %s the count cannot be read", grant)
+		}
+	}
+	pg.Exec(t, db, `grant select on all sequences in schema opmux to blind_login`)
+	if c := open(t, pg.DSN(db)+"&user=blind_login"); !c.Counted() {
+		t.Error("the count can be read")
+	}
+}
+
 func TestSequenceValue(t *testing.T) {
 	ctx := context.Background()
 	pg := testkit.SharedPostgres(t)

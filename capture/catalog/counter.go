@@ -44,7 +44,8 @@ alter event trigger opmux_ddl_start enable always;
 `, lockClass, ddlLock)
 
 const (
-	installedSQL = `select pg_catalog.count(*) = 2 and pg_catalog.to_regclass('opmux.ddl_counter') is not null
+	installedSQL = `select pg_catalog.count(*) = 2 and
+		coalesce(pg_catalog.has_sequence_privilege(pg_catalog.to_regclass('opmux.ddl_counter')::pg_catalog.oid, 'SELECT'), false)
 		from pg_catalog.pg_event_trigger where evtname in ('opmux_ddl', 'opmux_ddl_start') and evtenabled = 'A'`
 	counterValueSQL = `select case when is_called then last_value + 1 else 1 end from opmux.ddl_counter`
 	// hashSQL stands in for the counter where the agent may not make an event
@@ -75,6 +76,9 @@ var ddlOpenSQL = fmt.Sprintf(`select exists (select from pg_catalog.pg_locks l j
 // counted is false where the server does not let the agent's role make them.
 func install(ctx context.Context, l *link) (counted bool, err error) {
 	ok, err := one(ctx, l, installedSQL)
+	if notAllowed(err) {
+		return false, nil // it is there, and this login may not read it
+	}
 	if err != nil {
 		return false, err
 	}
@@ -88,11 +92,16 @@ func install(ctx context.Context, l *link) (counted bool, err error) {
 	if rollback := l.Exec(ctx, "rollback"); rollback != nil {
 		return false, errors.Join(err, rollback)
 	}
-	var pg *pgconn.PgError
-	if errors.As(err, &pg) && (pg.Code == "42501" || pg.Code == "25006") { // insufficient_privilege, read only
+	if notAllowed(err) {
 		return false, nil
 	}
 	return false, fmt.Errorf("catalogue: install the DDL counter in schema opmux: %w", err)
+}
+
+// notAllowed tells insufficient_privilege and read-only servers.
+func notAllowed(err error) bool {
+	var pg *pgconn.PgError
+	return errors.As(err, &pg) && (pg.Code == "42501" || pg.Code == "25006")
 }
 
 // readCounter reads the counter, or the hash in its stead: never 0, which is what
