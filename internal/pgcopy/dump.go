@@ -51,7 +51,7 @@ func dumpSchema(ctx context.Context, s *Source) (*archive, error) {
 	a := &archive{dir: dir}
 	_, err = tool(ctx, environment(s.conn.Config(), s.dsn), "pg_dump", "--format=custom", "--section=pre-data", "--section=post-data",
 		"--snapshot="+s.exported, "--lock-wait-timeout=3000", "--exclude-schema="+OwnSchema, "--no-publications", "--no-subscriptions",
-		"--no-password", "--file="+a.file())
+		"--no-blobs", "--no-password", "--file="+a.file())
 	if err != nil {
 		// psql's programs print messages in the server's language: LOCK TABLE is not.
 		if strings.Contains(err.Error(), "LOCK TABLE") || strings.Contains(err.Error(), "lock timeout") {

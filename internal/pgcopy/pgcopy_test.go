@@ -43,6 +43,7 @@ var shop = []string{
 	`CREATE SEQUENCE free START -100 INCREMENT -1`, `SELECT nextval('free'), nextval('free')`,
 	`CREATE FUNCTION touch() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN NEW.t := ''touched''; RETURN NEW; END'`,
 	`CREATE TRIGGER touch BEFORE INSERT ON plain FOR EACH ROW EXECUTE FUNCTION touch()`,
+	`SELECT lo_create(0)`,
 }
 
 var queries = []string{
@@ -91,6 +92,7 @@ func TestCopyIsTheSame(t *testing.T) {
 	}
 	for _, q := range []string{
 		`SELECT evtname FROM pg_event_trigger`, `SELECT nspname FROM pg_namespace WHERE nspname = 'opmux'`, `SELECT relname FROM pg_class WHERE relname = 'later'`,
+		`SELECT oid FROM pg_largeobject_metadata`,
 	} {
 		if rows := pg.Query(t, to, q); len(rows) > 0 {
 			t.Errorf("%s: %v", q, rows)
