@@ -44,6 +44,16 @@ func (a *acks) failed(t testing.TB, n int) error {
 	return a.errs[0]
 }
 
+// anyFailed is nil once a record has failed.
+func (a *acks) anyFailed() error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if len(a.errs) == 0 {
+		return errors.New("no record has failed yet")
+	}
+	return nil
+}
+
 // A topic that is deleted is an error and not a wait, and it sticks until Reset.
 func TestProducerSeesADeletedTopic(t *testing.T) {
 	onBoth(t, func(t *testing.T, c cluster) {
@@ -54,9 +64,14 @@ func TestProducerSeesADeletedTopic(t *testing.T) {
 		before.send(p, topic, 0, 10)
 		testkit.Eventually(t, 20*time.Second, func() error { return before.ended(10) })
 		deleteTopic(t, cfg, topic)
-		after.send(p, topic, 10, 20)
-		began := time.Now()
-		t.Logf("after %s: %v", time.Since(began), after.failed(t, 10))
+		// A deletion takes a while to reach the broker that has the partition, which
+		// accepts records until then.
+		n := 10
+		testkit.Eventually(t, 30*time.Second, func() error {
+			after.send(p, topic, n, n+1)
+			n++
+			return after.anyFailed()
+		})
 		if _, err := topics.Create(t.Context(), cfg, orders); err != nil {
 			t.Fatal(err)
 		}

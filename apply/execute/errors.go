@@ -92,12 +92,12 @@ func Transient(err error) (Reason, bool) {
 }
 
 // connectionLost says whether an error that is not the server's word ended the
-// connection.
+// connection. pgconn marks its own "conn closed" as safe to try again: nothing was sent.
 func connectionLost(err error) bool {
 	var connect *pgconn.ConnectError
 	var network net.Error
 	return errors.As(err, &connect) || errors.As(err, &network) || errors.Is(err, io.EOF) ||
-		errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed) || errors.Is(err, errClosed)
+		errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed) || errors.Is(err, errClosed) || pgconn.SafeToRetry(err)
 }
 
 // errClosed stands for a connection that pgconn has given up without saying why.
