@@ -196,6 +196,12 @@ func (j *job) refused(r *Refusal) *Plan {
 	case r.reach == reachAll || len(p.Diverged) == 0:
 		p.Diverged = []string{"*"}
 	}
+	switch p.Construct {
+	case "INSERT", "UPDATE", "DELETE":
+		// Where its tables are known, nothing that it sets off makes objects: names
+		// need not be looked up on the session from then on.
+		p.CatalogChanges = r.reach == reachAll
+	}
 	if r.Position > 0 { // from a byte offset to characters
 		r.Position = 1 + utf8.RuneCountInString(j.located[:min(r.Position-1, len(j.located))])
 	}
