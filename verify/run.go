@@ -228,7 +228,7 @@ func (v *Verifier) beat(ctx context.Context) {
 	for {
 		h.Time, h.LastError = time.Now(), ""
 		err := v.Ready()
-		if h.Ready = err == nil; err != nil {
+		if h.Ready = err == nil; err != nil && !errors.Is(err, errStarting) {
 			h.LastError = err.Error()
 		}
 		if err := v.producer.PublishHeartbeat(h); err != nil {

@@ -21,6 +21,7 @@ import (
 	"github.com/opmux/opmux/internal/admin"
 	"github.com/opmux/opmux/internal/config"
 	"github.com/opmux/opmux/internal/exit"
+	"github.com/opmux/opmux/topics"
 )
 
 // Config is what a program's configuration has in common with the others.
@@ -99,7 +100,12 @@ func (p Program[C]) main(ctx context.Context, args []string, stderr io.Writer) e
 		}
 		log.Info("admin server listens", zap.String("address", rt.admin.Address()))
 	}
-	return p.serve(ctx, cfg, rt)
+	err = p.serve(ctx, cfg, rt)
+	var missing *topics.MissingTopicsError
+	if errors.As(err, &missing) {
+		missing.Config = path // the way out names this file
+	}
+	return err
 }
 
 func (p Program[C]) serve(ctx context.Context, cfg C, rt *Runtime) error {
