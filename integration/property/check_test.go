@@ -66,7 +66,9 @@ func (w *world) definitions() {
 	w.t.Helper()
 	primary, backup := w.both(definitionSQL)
 	for _, row := range lacking(primary, backup) {
-		w.t.Errorf("defined on the primary only: %s", row)
+		if !w.ledger.isLeftBehind(row) {
+			w.t.Errorf("defined on the primary only: %s", row)
+		}
 	}
 	for _, row := range lacking(backup, primary) {
 		w.t.Errorf("defined on the backup only: %s", row)

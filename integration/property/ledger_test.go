@@ -26,11 +26,33 @@ type ledger struct {
 	refused  map[string]int // by message
 	example  map[string]string
 	sessions map[*client]*pgconn.PgConn
+	// invalid are indexes that a CREATE INDEX CONCURRENTLY began and did not end: they
+	// stay on the primary, invalid, until a TRUNCATE or a rewrite of their table
+	// builds them anew. docs/statements.md names this difference.
+	invalid map[string]bool
 }
 
 func newLedger() *ledger {
 	return &ledger{done: map[string]int{}, failed: map[string]int{}, refused: map[string]int{}, example: map[string]string{},
-		sessions: map[*client]*pgconn.PgConn{}}
+		sessions: map[*client]*pgconn.PgConn{}, invalid: map[string]bool{}}
+}
+
+func (l *ledger) leftBehind(index string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.invalid[index] = true
+}
+
+// isLeftBehind tells whether an index definition is of one that was left behind.
+func (l *ledger) isLeftBehind(definition string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for index := range l.invalid {
+		if strings.HasPrefix(definition, "CREATE INDEX "+index+" ON ") {
+			return true
+		}
+	}
+	return false
 }
 
 func (l *ledger) connected(c *client) {
