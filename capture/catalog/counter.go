@@ -72,6 +72,14 @@ var ddlOpenSQL = fmt.Sprintf(`select exists (select from pg_catalog.pg_locks l j
 	where l.locktype = 'advisory' and l.classid = %d and l.objid = %d and l.objsubid = 2 and l.granted
 	and d.datname = pg_catalog.current_database())`, lockClass, ddlLock)
 
+// LockDDL is the statement by which a session waits until no transaction with DDL
+// is open, and keeps others with DDL from committing until its own has ended. What
+// DDL does on a condition (IF EXISTS) then depends on nothing that is recorded in
+// another order (I3).
+func LockDDL() string {
+	return fmt.Sprintf("SELECT pg_catalog.pg_advisory_xact_lock(%d, %d)", lockClass, ddlLock)
+}
+
 // install makes schema opmux and the counter where they are not there yet.
 // counted is false where the server does not let the agent's role make them.
 func install(ctx context.Context, l *link) (counted bool, err error) {

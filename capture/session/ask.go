@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strconv"
 
+	"github.com/opmux/opmux/capture/catalog"
 	"github.com/opmux/opmux/event"
 	"github.com/opmux/opmux/wire/pgwire"
 )
@@ -19,6 +20,7 @@ const (
 	ownProbe       = "opmux_probe"
 	ownConstraints = "opmux_constraints"
 	ownXID         = "opmux_xid"
+	ownLockDDL     = "opmux_lock_ddl"
 )
 
 const (
@@ -27,7 +29,7 @@ const (
 )
 
 var ownSQL = map[string]string{
-	ownBegin: "BEGIN", ownCommit: "COMMIT", ownRollback: "ROLLBACK", ownProbe: probeSQL, ownConstraints: constraintsSQL, ownXID: xidSQL,
+	ownBegin: "BEGIN", ownCommit: "COMMIT", ownRollback: "ROLLBACK", ownProbe: probeSQL, ownConstraints: constraintsSQL, ownXID: xidSQL, ownLockDDL: catalog.LockDDL(),
 }
 
 // runOwn puts one of the agent's statements on its way by Bind and Execute; e is

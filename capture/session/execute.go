@@ -143,6 +143,11 @@ func (s *Session) writeExtended(ctx context.Context, m pgwire.Message, body pgwi
 		}
 		s.wrapped = true
 	}
+	if conditional(one.plan) {
+		if err := s.runOwn(ownLockDDL, &entry{}); err != nil {
+			return err
+		}
+	}
 	x := s.newExecution(tx, one.plan, one.params)
 	e := s.executeEntry(p, x)
 	if one.plan.ClientColumns < 0 && body.Limit != 0 {

@@ -70,6 +70,13 @@ var scripts = map[string][]func(*rawClient){
 		q(`INSERT INTO n VALUES (2, 'y') RETURNING *`), q(`BEGIN`), q(`CREATE TABLE n2 (a int PRIMARY KEY)`), q(`INSERT INTO n2 VALUES (1)`), q(`COMMIT`),
 		q(`TRUNCATE n`), q(`CREATE INDEX CONCURRENTLY ni ON n (b)`), q(`DROP TABLE n, n2`), q(`INSERT INTO n VALUES (1)`), q(`VACUUM t`), q(`BEGIN`), q(`VACUUM t`), q(`ROLLBACK`),
 	},
+	"conditional ddl": {
+		q(`CREATE TABLE IF NOT EXISTS c1 (a int)`), q(`CREATE TABLE IF NOT EXISTS c1 (a int)`), q(`DROP TABLE IF EXISTS c2`), q(`DROP TABLE IF EXISTS c2; DROP TABLE IF EXISTS c1`),
+		q(`BEGIN`), q(`CREATE TABLE IF NOT EXISTS c1 (a int)`), q(`DROP TABLE IF EXISTS nowhere.c1`), q(`DROP TABLE IF EXISTS c1`), q(`COMMIT`),
+		q(`CREATE OR REPLACE FUNCTION cf() RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT 1'`), q(`BEGIN`), q(`CREATE TABLE IF NOT EXISTS t (id nothere)`), q(`ROLLBACK`),
+		q(`CREATE TABLE IF NOT EXISTS c3 (a nothere)`), ext(`CREATE TABLE IF NOT EXISTS c3 (a int)`, nil, 0), ext(`DROP TABLE IF EXISTS c3`, nil, 0), ext(`DROP TABLE IF EXISTS c3`, nil, 0),
+		ext(`BEGIN`, nil, 0), ext(`DROP TABLE IF EXISTS c3`, nil, 0), ext(`CREATE TABLE IF NOT EXISTS c3 (a int)`, nil, 0), ext(`COMMIT`, nil, 0), q(`DROP TABLE c3`),
+	},
 	"ddl in a block that wrote before": {
 		q(`BEGIN`), q(`INSERT INTO t VALUES (700, 1)`), q(`ALTER TABLE t ADD COLUMN x int DEFAULT 3`), q(`INSERT INTO t VALUES (701, 1) RETURNING *`),
 		q(`CREATE TABLE n3 (a serial PRIMARY KEY, b int)`), q(`INSERT INTO n3 (b) VALUES (1)`), q(`ALTER TABLE n3 ADD COLUMN c text`), q(`UPDATE n3 SET c = 'x' WHERE a = 1`), q(`COMMIT`),

@@ -103,6 +103,9 @@ func (s *Session) single(ctx context.Context, m pgwire.Message, text string, st 
 		return s.standalone(ctx, p)
 	}
 	wrap := s.transactionStatus() == pgwire.StatusIdle
+	if conditional(plan) {
+		return s.conditionalSimple(ctx, p, wrap)
+	}
 	if _, err := s.write(ctx, p, wrap, wrap); err != nil || !s.wrapped {
 		return err
 	}
