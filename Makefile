@@ -12,7 +12,7 @@ FUZZTIME ?= 20s
 GOLANGCI ?= $(shell command -v golangci-lint 2>/dev/null || echo $$($(GO) env GOPATH)/bin/golangci-lint)
 GOLANGCI_VERSION := v2.15.0
 
-.PHONY: all build demo test unit integration lint bench fuzz clean
+.PHONY: all build demo test unit integration property lint bench fuzz clean
 
 all: build
 
@@ -35,7 +35,11 @@ unit: ## each package on its own, with the race detector
 integration: build ## the built programs as processes, on kfake and on Apache Kafka
 	@scripts/setup all
 	@scripts/kafka fetch >/dev/null
-	OPMUX_BIN=$(BIN) $(GO) test -count=1 -timeout 40m ./integration/...
+	OPMUX_BIN=$(BIN) $(GO) test -count=1 -timeout 40m ./integration
+
+property: build ## random schemas and workloads; OPMUX_PROPERTY_SEED and OPMUX_PROPERTY_SECONDS, see integration/property
+	@scripts/setup all
+	OPMUX_BIN=$(BIN) $(GO) test -count=1 -timeout 40m -v ./integration/property
 
 lint: $(GOLANGCI)
 	$(GOLANGCI) run ./...
