@@ -35,9 +35,9 @@ unit: ## each package on its own, with the race detector
 integration: build ## the built programs as processes, on kfake and on Apache Kafka
 	@scripts/setup all
 	@scripts/kafka fetch >/dev/null
-	OPMUX_BIN=$(BIN) $(GO) test -count=1 -timeout 40m ./integration
+	OPMUX_BIN=$(BIN) $(GO) test -count=1 -p 1 -timeout 40m ./integration/...
 
-property: build ## random schemas and workloads; OPMUX_PROPERTY_SEED and OPMUX_PROPERTY_SECONDS, see integration/property
+property: build ## only the random schemas and workloads, which make test runs too; OPMUX_PROPERTY_SEED and OPMUX_PROPERTY_SECONDS, see integration/property
 	@scripts/setup all
 	OPMUX_BIN=$(BIN) $(GO) test -count=1 -timeout 40m -v ./integration/property
 

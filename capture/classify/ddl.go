@@ -252,6 +252,9 @@ func (j *job) createIndex(st *pg.IndexStmt) error {
 	if err := j.define(st.Relation); err != nil {
 		return err
 	}
+	if st.IfNotExists {
+		j.plan.Rebuilds = &Rebuilds{Index: st.Idxname}
+	}
 	if st.Concurrent && j.plan.Kind == DDL {
 		j.plan.Kind, j.plan.Reason = Standalone, "DDL outside of transactions"
 	}

@@ -96,6 +96,9 @@ type Plan struct {
 	CatalogVersion int64
 	// TableRefs are the tables that the plan relies on; compare Fingerprint.
 	TableRefs []*catalog.Table
+	// Rebuilds is set where the statement, unseen by the backups, makes invalid
+	// indexes valid, or passes over one: it may run where there are none such.
+	Rebuilds *Rebuilds
 	// Sequences may have been drawn from: read their values at record time.
 	Sequences []SequenceRef
 	Refusal   *Refusal
@@ -126,6 +129,10 @@ type Plan struct {
 	// in is what the plan was made of, for Recheck.
 	in Input
 }
+
+// Rebuilds names the index, or the table whose indexes, or with both empty all
+// indexes.
+type Rebuilds struct{ Index, Table string }
 
 // SequenceRef names a sequence that a statement may draw from.
 type SequenceRef struct{ Schema, Name string }

@@ -50,6 +50,7 @@ func (j *job) statement(n *pg.Node) error {
 	case *pg.Node_VacuumStmt, *pg.Node_ReindexStmt, *pg.Node_ClusterStmt, *pg.Node_AlterSystemStmt,
 		*pg.Node_CreatedbStmt, *pg.Node_DropdbStmt:
 		j.plan.Kind, j.plan.Reason = Maintenance, "changes nothing that the source's database holds"
+		j.plan.Rebuilds = rebuilds(n)
 		return nil
 	}
 	return j.ddl(n)
@@ -85,6 +86,8 @@ func construct(n *pg.Node) string {
 		return "CREATE TABLE AS"
 	case *pg.Node_CreateStmt:
 		return "CREATE TABLE"
+	case *pg.Node_IndexStmt:
+		return "CREATE INDEX"
 	case *pg.Node_DropStmt:
 		return "DROP " + objectName(s.DropStmt.RemoveType)
 	case *pg.Node_VariableSetStmt:

@@ -47,7 +47,10 @@ func (s *Session) plan(ctx context.Context, text string, oids []uint32, extended
 	if err == nil && !readableRows(c, p) {
 		return refusedPlan(text, encodingRefusal(c)), nil
 	}
-	return p, err
+	if err != nil {
+		return nil, err
+	}
+	return s.rebuilds(ctx, p)
 }
 
 // looksItself tells whether names are to be looked up on the session: its open

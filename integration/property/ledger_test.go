@@ -26,33 +26,11 @@ type ledger struct {
 	refused  map[string]int // by message
 	example  map[string]string
 	sessions map[*client]*pgconn.PgConn
-	// invalid are indexes that a CREATE INDEX CONCURRENTLY began and did not end: they
-	// stay on the primary, invalid, until a TRUNCATE or a rewrite of their table
-	// builds them anew. docs/statements.md names this difference.
-	invalid map[string]bool
 }
 
 func newLedger() *ledger {
 	return &ledger{done: map[string]int{}, failed: map[string]int{}, refused: map[string]int{}, example: map[string]string{},
-		sessions: map[*client]*pgconn.PgConn{}, invalid: map[string]bool{}}
-}
-
-func (l *ledger) leftBehind(index string) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.invalid[index] = true
-}
-
-// isLeftBehind tells whether an index definition is of one that was left behind.
-func (l *ledger) isLeftBehind(definition string) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for index := range l.invalid {
-		if strings.HasPrefix(definition, "CREATE INDEX "+index+" ON ") {
-			return true
-		}
-	}
-	return false
+		sessions: map[*client]*pgconn.PgConn{}}
 }
 
 func (l *ledger) connected(c *client) {
@@ -103,6 +81,9 @@ func (l *ledger) judgeRefusal(st stmt, pg *pgconn.PgError) error {
 	}
 	if st.kind == "execute" && strings.Contains(pg.Message, "prepared under another search_path or other tables") {
 		return nil // DDL of another client came between PREPARE and EXECUTE
+	}
+	if strings.Contains(pg.Message, "is invalid, from a CREATE INDEX CONCURRENTLY") {
+		return nil // one of another client was cancelled
 	}
 	if st.mayRefuse == "" && pg.Code != "40001" {
 		return findingf("refused: %s: %v", st.inline(), pg)

@@ -120,14 +120,11 @@ func (c *client) standalone(ctx context.Context) error {
 	t := pick(c.r, c.s.tables...)
 	sql := pick(c.r, "VACUUM %s", "ANALYZE %s", "CREATE INDEX CONCURRENTLY IF NOT EXISTS %s_conc ON %s (n, n)", "DROP INDEX CONCURRENTLY IF EXISTS %s_conc",
 		"CHECKPOINT", "CREATE UNLOGGED TABLE IF NOT EXISTS made_%s_u (LIKE %s)", "CREATE TABLE made_%s AS SELECT n FROM %s", "EXPLAIN UPDATE %s SET n = 1",
-		"LOCK TABLE %s IN SHARE MODE", "CLUSTER %s", "EXPLAIN ANALYZE SELECT * FROM %s")
+		"LOCK TABLE %s IN SHARE MODE", "CLUSTER %s", "REINDEX TABLE %s", "REINDEX INDEX %s_conc", "VACUUM FULL %s", "EXPLAIN ANALYZE SELECT * FROM %s")
 	if t.by != "" && strings.HasPrefix(sql, "CREATE INDEX CONCURRENTLY") {
 		sql = "ANALYZE %s" // the server makes no index of a partitioned table that way
 	}
-	ok, err := c.exec(ctx, stmt{kind: "standalone", sql: strings.ReplaceAll(sql, "%s", t.name), fields: anyFields, mayRefuse: "not ordinary"})
-	if !ok && strings.HasPrefix(sql, "CREATE INDEX CONCURRENTLY") {
-		c.ledger.leftBehind(t.name + "_conc")
-	}
+	_, err := c.exec(ctx, stmt{kind: "standalone", sql: strings.ReplaceAll(sql, "%s", t.name), fields: anyFields, mayRefuse: "not ordinary"})
 	return err
 }
 
