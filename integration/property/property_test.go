@@ -23,7 +23,7 @@ const (
 	seedVariable    = "OPMUX_PROPERTY_SEED"
 	secondsVariable = "OPMUX_PROPERTY_SECONDS"
 	dirVariable     = "OPMUX_PROPERTY_DIR"
-	shortSeconds    = 6
+	shortSeconds    = 20
 	shortSeed       = 400
 )
 
@@ -53,7 +53,7 @@ func TestRandomWorkloads(t *testing.T) {
 		agents  []string
 		clients int
 	}{
-		{"recorded, two agents", rig.Config{Gate: "recorded", GateTimeout: 20 * time.Second}, []string{"a1", "a2"}, 12},
+		{"recorded, two agents", rig.Config{Gate: "recorded", GateTimeout: 20 * time.Second}, []string{"a1", "a2"}, 16},
 		{"recorded, full digests", rig.Config{Gate: "recorded", GateTimeout: 20 * time.Second, Digest: "full", Verify: "full"}, []string{"a1"}, 8},
 		{"none", rig.Config{Gate: "none"}, []string{"a1"}, 8},
 	} {
