@@ -31,6 +31,16 @@ type Transaction struct {
 	FirstChunk int64
 	Chunks     int32
 	Operations []Operation
+	// Shapes are of tables that the transaction writes: those whose shape the agent
+	// has not published since it started, or which have another now.
+	Shapes []TableShape
+}
+
+// TableShape is what columns a table has on the primary. A target that lacks one
+// must not go on: what the primary puts there, a default say, it would not have.
+type TableShape struct {
+	Schema, Table string
+	Columns       []string // in the table's order
 }
 
 // PostgresTx is what settles a transaction's fate on PostgreSQL.

@@ -223,6 +223,9 @@ type operation struct {
 }
 
 func (r *replay) run() error {
+	if err := r.shapes(); err != nil {
+		return err
+	}
 	for {
 		op, last, err := r.next()
 		if err != nil || op == nil {

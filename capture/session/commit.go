@@ -182,8 +182,9 @@ func (s *Session) transaction(ctx context.Context, tx *txn, extended bool) (*eve
 		Begin: p.now, Commit: time.Now().UnixMicro(),
 		Context:    event.Context{User: s.who.user, Application: s.who.application, Settings: tx.first.withIsolation(p.isolation)},
 		Postgres:   event.PostgresTx{XID: p.xid, BackendPID: p.pid, BackendStart: s.who.backendStart, ProbeLSN: p.lsn},
-		FirstChunk: -1, Chunks: tx.chunks, Operations: ops, CatalogVersion: tx.catalogVersion,
+		FirstChunk: -1, Chunks: tx.chunks, Operations: ops, CatalogVersion: tx.catalogVersion, Shapes: s.shapes.unpublished(tx),
 	}
+	tx.shapes = t.Shapes
 	if tx.firstChunk != nil {
 		if t.FirstChunk, err = tx.firstChunk.Wait(ctx); err != nil {
 			return nil, fmt.Errorf("a part of the transaction was not recorded: %w", err)

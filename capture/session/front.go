@@ -235,7 +235,11 @@ func (s *Session) endTx(ctx context.Context, committed bool) {
 	}
 	s.mu.Unlock()
 	s.begun, s.wrapped = false, false
-	if tx == nil || committed {
+	if tx == nil {
+		return
+	}
+	if committed {
+		s.shapes.published(tx.shapes)
 		return
 	}
 	if tx.spilled {

@@ -26,6 +26,7 @@ type Listener struct {
 	cfg    *Config
 	deps   *Deps
 	limits Limits
+	shapes *shapes
 
 	handshakes *semaphore.Weighted
 	mu         sync.Mutex
@@ -36,7 +37,7 @@ type Listener struct {
 
 // NewListener returns a Listener for sessions of that configuration.
 func NewListener(cfg Config, deps Deps, limits Limits) *Listener {
-	return &Listener{cfg: &cfg, deps: &deps, limits: limits,
+	return &Listener{cfg: &cfg, deps: &deps, limits: limits, shapes: newShapes(),
 		handshakes: semaphore.NewWeighted(int64(limits.Handshakes)), live: map[*Session]struct{}{}}
 }
 

@@ -27,6 +27,8 @@ type Session struct {
 	cfg  *Config
 	deps *Deps
 	log  *zap.Logger
+	// shapes are shared by all sessions of the listener.
+	shapes *shapes
 
 	client, server Conn
 	cr, sr         *pgwire.Reader // client and server stream

@@ -35,6 +35,8 @@ type txn struct {
 	admitted   bool
 	// contextLost says that the context at the log's end is not known.
 	contextLost bool
+	// shapes are what its record says of tables.
+	shapes []event.TableShape
 	// broken is why the transaction cannot be recorded any more.
 	broken error
 

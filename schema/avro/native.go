@@ -195,7 +195,10 @@ func transactionFromNative(n native) *event.Transaction {
 		Postgres: event.PostgresTx{XID: uint64(p.long("xid", 0)), BackendPID: p.int("backend_pid", 0),
 			BackendStart: p.long("backend_start", 0), ProbeLSN: uint64(p.long("probe_lsn", 0))},
 		FirstChunk: n.long("first_chunk", -1), Chunks: n.int("chunks", 0),
-		Operations: list(n, "operations", operationFromNative)}
+		Operations: list(n, "operations", operationFromNative),
+		Shapes: list(n, "shapes", func(s native) event.TableShape {
+			return event.TableShape{Schema: s.str("schema"), Table: s.str("table"), Columns: s.strings("columns")}
+		})}
 	n.fixed("id", t.ID[:])
 	return t
 }

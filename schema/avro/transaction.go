@@ -25,6 +25,7 @@ func writeTransaction(w *writer, t *event.Transaction) {
 	w.long(t.FirstChunk)
 	w.long(int64(t.Chunks))
 	writeArray(w, t.Operations, writeOperation)
+	writeArray(w, t.Shapes, writeShape)
 }
 
 func readTransaction(r *reader, t *event.Transaction) {
@@ -39,6 +40,17 @@ func readTransaction(r *reader, t *event.Transaction) {
 		BackendStart: r.long(), ProbeLSN: uint64(r.long())}
 	t.FirstChunk, t.Chunks = r.long(), r.int()
 	t.Operations = readArray(r, readOperation)
+	t.Shapes = readArray(r, readShape)
+}
+
+func writeShape(w *writer, s *event.TableShape) {
+	w.string(s.Schema)
+	w.string(s.Table)
+	w.strings(s.Columns)
+}
+
+func readShape(r *reader, s *event.TableShape) {
+	s.Schema, s.Table, s.Columns = r.string(), r.string(), r.strings()
 }
 
 func writeSetting(w *writer, s *event.Setting) {

@@ -1,0 +1,90 @@
+package session
+
+import (
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/opmux/opmux/capture/catalog"
+	"github.com/opmux/opmux/capture/classify"
+	"github.com/opmux/opmux/event"
+)
+
+// maxShapes bounds the tables whose shapes are remembered (I7).
+const maxShapes = 10_000
+
+// shapes remembers which shapes of tables are published, so that each is once, and
+// again when it changes. DDL that went past every agent shows there: a worker
+// stops where its target lacks a column.
+type shapes struct {
+	mu sync.RWMutex
+	// columns are the published names of columns by table; known are answers of the
+	// catalogue that were compared with them already.
+	columns map[string]string
+	known   map[*catalog.Table]struct{}
+}
+
+func newShapes() *shapes {
+	return &shapes{columns: map[string]string{}, known: map[*catalog.Table]struct{}{}}
+}
+
+// unpublished lists the shapes that a transaction has to carry. One that changes
+// the catalogue itself carries none: what it wrote may have had another shape.
+func (s *shapes) unpublished(tx *txn) []event.TableShape {
+	if tx.ownDDL {
+		return nil
+	}
+	var out []event.TableShape
+	for p := range tx.plans {
+		if p.Kind == classify.Refused {
+			continue // its tables leave the source, whatever their shape
+		}
+		for _, t := range p.TableRefs {
+			if shape, ok := s.changed(p, t); ok && !slices.ContainsFunc(out, func(o event.TableShape) bool { return o.Schema == t.Schema && o.Table == t.Name }) {
+				out = append(out, shape)
+			}
+		}
+	}
+	return out
+}
+
+// changed returns the shape of a table that a plan writes, where it is not
+// published yet.
+func (s *shapes) changed(p *classify.Plan, t *catalog.Table) (event.TableShape, bool) {
+	s.mu.RLock()
+	_, known := s.known[t]
+	s.mu.RUnlock()
+	if known || t.Temp || !slices.Contains(p.Tables, t.Qualified()) {
+		return event.TableShape{}, false
+	}
+	shape := event.TableShape{Schema: t.Schema, Table: t.Name}
+	for i := range t.Columns {
+		shape.Columns = append(shape.Columns, t.Columns[i].Name)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.columns[t.Qualified()] != strings.Join(shape.Columns, "\x00") {
+		return shape, true
+	}
+	if len(s.known) >= maxShapes {
+		clear(s.known)
+	}
+	s.known[t] = struct{}{}
+	return event.TableShape{}, false
+}
+
+// published notes what a transaction that has committed carried.
+func (s *shapes) published(list []event.TableShape) {
+	if len(list) == 0 {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	clear(s.known)
+	if len(s.columns)+len(list) > maxShapes {
+		clear(s.columns)
+	}
+	for _, shape := range list {
+		s.columns[shape.Schema+"."+shape.Table] = strings.Join(shape.Columns, "\x00")
+	}
+}
