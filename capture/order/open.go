@@ -269,6 +269,9 @@ func (l *Ledger) writeFence(ctx context.Context, f *event.Fence) error {
 	})
 	select {
 	case err = <-acked:
+		if err != nil { // refused for good, as would be every later record until then
+			err = errors.Join(err, l.deps.Producer.Reset())
+		}
 	case <-ctx.Done():
 		err = ctx.Err()
 	}
