@@ -1,0 +1,32 @@
+package simulation
+
+// Rule is a rule of the protocol that a run breaks on purpose, in what is simulated
+// or in the order of calls.
+type Rule string
+
+// The rules, by what is done instead.
+const (
+	None                Rule = ""
+	NoHoldPoint         Rule = "the ticket is taken before the last response (rule 1)"
+	NoDependsOn         Rule = "depends_on is left out"
+	FirstResponse       Rule = "depends_on is taken at the first response"
+	GateSkipped         Rule = "COMMIT is forwarded before the record is acknowledged"
+	RefusalIgnored      Rule = "COMMIT is forwarded although the gate refused"
+	OutcomeFirst        Rule = "the outcome is told before COMMIT is answered"
+	UnknownIsAborted    Rule = "a connection lost during COMMIT counts as aborted"
+	SavepointsIgnored   Rule = "what was rolled back to a savepoint is recorded"
+	ReadsNotFrozen      Rule = "reads inside writes are repeated instead of frozen (rule 5)"
+	AnyServer           Rule = "sessions write on a later start of the primary than their epoch's"
+	DuplicatesAccepted  Rule = "the broker appends a batch twice"
+	RecordsOvertake     Rule = "records of one producer overtake each other"
+	AcknowledgedIsLost  Rule = "acknowledged records are lost (acks=1)"
+	BackendLives        Rule = "settling does not end the backend"
+	InProgressIsAborted Rule = "in progress counts as aborted"
+	RecoveryIgnored     Rule = "a status is trusted across a crash of the primary"
+	LockShared          Rule = "two agents under gate none"
+	FenceIgnored        Rule = "the target takes the commits of a worker that was replaced"
+	RetriedBlindly      Rule = "a target commit without an answer is tried again unasked"
+	PositionApart       Rule = "the position is stored behind the target's commit"
+	PositionFirst       Rule = "the position is stored before the target's commit"
+	LanesForgotten      Rule = "a take-over reads the keeper's position alone"
+)
