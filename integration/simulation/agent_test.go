@@ -141,6 +141,19 @@ func (a *agent) stop() {
 
 // die ends the process and what it held elsewhere.
 func (a *agent) die() {
+	a.leave()
+	a.w.primary.forget(a.process, a.w.rng("end of "+a.name), 0)
+}
+
+// vanish ends the process with its host: its connections are not closed, and the
+// server does not notice for as long as TCP has it.
+func (a *agent) vanish() {
+	a.leave()
+	a.w.primary.forget(a.process, a.w.rng("end of "+a.name), 2*time.Hour)
+}
+
+// leave ends the process.
+func (a *agent) leave() {
 	a.kill()
 	w := a.w
 	w.mu.Lock()
@@ -151,12 +164,13 @@ func (a *agent) die() {
 		}
 	}
 	w.mu.Unlock()
-	w.primary.forget(a.process, w.rng("end of "+a.name))
 }
 
-// unexpected says whether an agent stopped for a reason that no fault explains: only
-// a zombie learns that its name is used by another, and it has to.
+// unexpected says whether an agent stopped for a reason that no fault explains: a
+// zombie learns that its name is used by another, and it has to; under gate none the
+// other one learns that it is not alone.
 func (a *agent) unexpected() bool {
 	var ended *order.EndedError
-	return a.err != nil && !errors.As(a.err, &ended)
+	var second *order.SecondAgentError
+	return a.err != nil && !errors.As(a.err, &ended) && !(a.w.Gate == order.GateNone && errors.As(a.err, &second))
 }

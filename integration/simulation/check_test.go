@@ -59,7 +59,6 @@ func (w *world) progress() (int64, bool) {
 
 // stuck says what did not come to an end.
 func (w *world) stuck() {
-	dump()
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if k := w.worker; k.scheduler != nil {
@@ -218,7 +217,7 @@ func (w *world) checkTarget(s *story, truth map[event.TxID]*ptx) {
 	if len(w.sideBySide) > 0 {
 		w.violate("I3: groups that share row %s ran side by side", w.sideBySide[0])
 	}
-	if !maps.Equal(w.target.rows, w.primary.rows) {
-		w.violate("the target differs: %v, the primary has %v", w.target.rows, w.primary.rows)
+	if !maps.Equal(w.target.rows, w.primary.committed) {
+		w.violate("the target differs: %v, the primary has %v", w.target.rows, w.primary.committed)
 	}
 }

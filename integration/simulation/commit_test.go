@@ -73,6 +73,9 @@ func (p *primary) settleCommit(tx *ptx) {
 func (p *primary) crash() {
 	p.w.mu.Lock()
 	defer p.w.mu.Unlock()
+	if !p.up {
+		return
+	}
 	p.up = false
 	end := p.flushed + uint64(p.rng.Int64N(int64(p.lsn-p.flushed)+1))
 	for _, b := range sorted(p.backends) {
@@ -102,7 +105,9 @@ func (p *primary) crash() {
 func (p *primary) start() {
 	p.w.mu.Lock()
 	defer p.w.mu.Unlock()
-	p.up, p.started = true, time.Now().UnixMicro()
+	if !p.up {
+		p.up, p.started = true, time.Now().UnixMicro()
+	}
 }
 
 // pass is a checkpoint: where the recovery ended is not in the control file any more.

@@ -20,6 +20,9 @@ func (w *world) nemesis(over <-chan struct{}) {
 		case <-time.After(between(rng, 0, 60*time.Millisecond)):
 		}
 		what := faults[rng.IntN(len(faults))]
+		for w.Only != "" && what.name != w.Only {
+			what = faults[rng.IntN(len(faults))]
+		}
 		w.mu.Lock()
 		w.faults[what.name]++
 		w.mu.Unlock()
@@ -35,6 +38,12 @@ var faults = []struct {
 	{"agent killed", func(w *world, slot int, span time.Duration) {
 		if a := w.current(slot); a.alive() {
 			a.die()
+		}
+		w.later(span, func() { w.revive(slot) })
+	}},
+	{"agent's host gone", func(w *world, slot int, span time.Duration) {
+		if a := w.current(slot); a.alive() && w.Gate != order.GateNone {
+			a.vanish()
 		}
 		w.later(span, func() { w.revive(slot) })
 	}},
@@ -54,7 +63,7 @@ var faults = []struct {
 		w.later(span/4, func() { w.revive(slot) })
 	}},
 	{"agent replaced while it lives", func(w *world, slot int, span time.Duration) {
-		if w.Gate == order.GateNone || !w.current(slot).alive() {
+		if !w.current(slot).alive() {
 			return
 		}
 		w.isolate(w.current(slot), span)

@@ -1,5 +1,7 @@
 package simulation
 
+import "testing"
+
 // Rule is a rule of the protocol that a run breaks on purpose, in what is simulated
 // or in the order of calls.
 type Rule string
@@ -30,3 +32,39 @@ const (
 	PositionFirst       Rule = "the position is stored before the target's commit"
 	LanesForgotten      Rule = "a take-over reads the keeper's position alone"
 )
+
+// rules are all of them, with the fault that it takes to tell, where it takes one.
+var rules = []struct {
+	rule Rule
+	only string
+}{
+	{NoHoldPoint, ""}, {NoDependsOn, ""}, {FirstResponse, ""}, {SavepointsIgnored, ""}, {ReadsNotFrozen, ""},
+	{GateSkipped, ""}, {RefusalIgnored, ""}, {OutcomeFirst, ""}, {UnknownIsAborted, ""},
+	{AnyServer, "primary crashed"}, {RecoveryIgnored, "primary crashed"},
+	{DuplicatesAccepted, ""}, {RecordsOvertake, ""}, {AcknowledgedIsLost, ""},
+	{BackendLives, "agent's host gone"}, {InProgressIsAborted, "agent killed at a step"},
+	{LockShared, "agent replaced while it lives"},
+	{FenceIgnored, ""}, {RetriedBlindly, ""}, {PositionApart, ""}, {PositionFirst, ""}, {LanesForgotten, ""},
+}
+
+// ruleRuns is in how many runs a broken rule has to be noticed.
+const ruleRuns = 1500
+
+// A rule that can be broken unnoticed is not tested: each is, and has to be noticed.
+func TestEveryBrokenRuleIsCaught(t *testing.T) {
+	for _, b := range rules {
+		t.Run(string(b.rule), func(t *testing.T) {
+			for seed := uint64(1); seed <= ruleRuns; seed++ {
+				s := scenario(seed, b.rule)
+				if s.Only = b.only; s.Only != "" {
+					s.Faults += 2
+				}
+				if r := simulate(t, s); len(r.violations) > 0 {
+					t.Logf("run %d: %s", seed, r.violations[0])
+					return
+				}
+			}
+			t.Errorf("not noticed in %d runs", ruleRuns)
+		})
+	}
+}

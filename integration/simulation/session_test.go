@@ -28,6 +28,8 @@ type session struct {
 	spots []spot
 	sp    int
 	wrote bool
+	// refused says that a part could not be recorded: only a rollback is left.
+	refused bool
 	// early is the ticket of a transaction that has no hold point (a broken rule).
 	early *order.Ticket
 }
@@ -156,11 +158,12 @@ func (s *session) spill() error {
 		return nil
 	}
 	c, err := s.l.Chunk(&event.Chunk{Tx: s.tx.ID, Index: s.tx.Chunks, Operations: s.tx.Operations})
-	if err != nil {
-		return err
+	var offset int64
+	if err == nil {
+		offset, err = c.Wait(s.ctx)
 	}
-	offset, err := c.Wait(s.ctx)
 	if err != nil {
+		s.refused = true
 		return err
 	}
 	if s.tx.Chunks == 0 {
@@ -187,7 +190,7 @@ func (s *session) savepoint() {
 
 // recover rolls back to the newest savepoint; false: there is none, or no connection.
 func (s *session) recover() bool {
-	if len(s.spots) == 0 || s.hop() != nil {
+	if s.refused || len(s.spots) == 0 || s.hop() != nil {
 		return false
 	}
 	p := s.spots[len(s.spots)-1]

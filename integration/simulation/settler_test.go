@@ -157,16 +157,19 @@ func (p *primary) tryLock(owner *process, shared bool) *advisory {
 }
 
 // forget gives up what a dead process held on the primary, a while later.
-func (p *primary) forget(owner *process, rng *rand.Rand) {
+func (p *primary) forget(owner *process, rng *rand.Rand, unnoticed time.Duration) {
 	p.w.mu.Lock()
 	backends := sorted(p.backends)
 	p.w.mu.Unlock()
 	for _, b := range backends {
 		if b.owner == owner {
-			p.hangUp(b, latency(rng))
+			p.hangUp(b, latency(rng)+unnoticed)
 		}
 	}
 	after := latency(rng)
+	if unnoticed > 0 {
+		after = 30 * time.Second // the lock's connection has keep-alives
+	}
 	p.w.actors.Go(func() {
 		time.Sleep(after)
 		p.w.mu.Lock()

@@ -39,6 +39,7 @@ type Scenario struct {
 	Faults       int
 	GateTimeout  time.Duration
 	Rule         Rule // the rule that is broken
+	Only         string // the one fault that happens; empty: any
 }
 
 func (s Scenario) String() string {
