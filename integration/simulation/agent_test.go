@@ -148,6 +148,9 @@ func (a *agent) die() {
 // vanish ends the process with its host: its connections are not closed, and the
 // server does not notice for as long as TCP has it.
 func (a *agent) vanish() {
+	a.w.mu.Lock()
+	a.silent = true
+	a.w.mu.Unlock()
 	a.leave()
 	a.w.primary.forget(a.process, a.w.rng("end of "+a.name), 2*time.Hour)
 }

@@ -24,7 +24,11 @@ func (s *session) end() {
 	if w.broken(OutcomeFirst) {
 		ticket.Committed()
 	}
-	answer := w.primary.commit(s.b, latency(s.rng), latency(s.rng), latency(s.rng))
+	flush := latency(s.rng)
+	if s.rng.IntN(25) == 0 {
+		flush = between(s.rng, 0, 4*time.Second) // the commit waits for a standby
+	}
+	answer := w.primary.commit(s.b, latency(s.rng), flush, latency(s.rng))
 	if !s.step("commit sent") {
 		return
 	}

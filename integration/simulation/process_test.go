@@ -17,6 +17,7 @@ type process struct {
 	cancel context.CancelFunc
 	dead   bool // guarded by w.mu
 	cut    bool // from Kafka; guarded by w.mu
+	silent bool // it ended with its host: nobody closed its connections; guarded by w.mu
 }
 
 var errKilled = errors.New("the process is dead")

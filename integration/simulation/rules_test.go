@@ -25,7 +25,6 @@ const (
 	BackendLives        Rule = "settling does not end the backend"
 	InProgressIsAborted Rule = "in progress counts as aborted"
 	RecoveryIgnored     Rule = "a status is trusted across a crash of the primary"
-	LockShared          Rule = "two agents under gate none"
 	FenceIgnored        Rule = "the target takes the commits of a worker that was replaced"
 	RetriedBlindly      Rule = "a target commit without an answer is tried again unasked"
 	PositionApart       Rule = "the position is stored behind the target's commit"
@@ -43,7 +42,6 @@ var rules = []struct {
 	{AnyServer, "primary crashed"}, {RecoveryIgnored, "primary crashed"},
 	{DuplicatesAccepted, ""}, {RecordsOvertake, ""}, {AcknowledgedIsLost, ""},
 	{BackendLives, "agent's host gone"}, {InProgressIsAborted, "agent killed at a step"},
-	{LockShared, "agent replaced while it lives"},
 	{FenceIgnored, ""}, {RetriedBlindly, ""}, {PositionApart, ""}, {PositionFirst, ""}, {LanesForgotten, ""},
 }
 

@@ -68,7 +68,7 @@ func (w *world) transact(id event.TxID, rng *rand.Rand) bool {
 	if s.b, err = w.primary.connect(a.process); err != nil {
 		return false
 	}
-	defer func() { w.primary.hangUp(s.b, latency(rng)) }()
+	defer s.hangUp()
 	if s.b.server != s.l.Primary().Started && !w.broken(AnyServer) {
 		return false // a later start than the epoch's: must not write
 	}
@@ -76,6 +76,16 @@ func (w *world) transact(id event.TxID, rng *rand.Rand) bool {
 	s.large = rng.IntN(12) == 0
 	s.run()
 	return true
+}
+
+// hangUp closes the session's connection, if there is somebody to do it.
+func (s *session) hangUp() {
+	s.w.mu.Lock()
+	silent := s.a.silent
+	s.w.mu.Unlock()
+	if !silent {
+		s.w.primary.hangUp(s.b, latency(s.rng))
+	}
 }
 
 // hop is a message between two of client, agent and primary. An error says that the

@@ -38,7 +38,7 @@ type Scenario struct {
 	Lanes        int
 	Faults       int
 	GateTimeout  time.Duration
-	Rule         Rule // the rule that is broken
+	Rule         Rule   // the rule that is broken
 	Only         string // the one fault that happens; empty: any
 }
 
