@@ -175,5 +175,6 @@ func (a *agent) leave() {
 func (a *agent) unexpected() bool {
 	var ended *order.EndedError
 	var second *order.SecondAgentError
-	return a.err != nil && !errors.As(a.err, &ended) && !(a.w.Gate == order.GateNone && errors.As(a.err, &second))
+	alone := a.w.Gate == order.GateNone && errors.As(a.err, &second)
+	return a.err != nil && !errors.As(a.err, &ended) && !alone
 }

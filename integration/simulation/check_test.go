@@ -18,7 +18,7 @@ const quietLimit = 60 * time.Second
 // nothing more is coming.
 func (w *world) awaitQuiet() {
 	deadline := time.Now().Add(quietLimit)
-	for still, before := 0, int64(-1); still < 4; {
+	for still, before := 0, int64(-1); still < 8; {
 		time.Sleep(200 * time.Millisecond)
 		end, done := w.progress()
 		if done && end == before {
@@ -32,13 +32,13 @@ func (w *world) awaitQuiet() {
 			return
 		}
 		w.mu.Lock()
-		k, any := w.worker, len(w.living) > 0
+		k, served := w.worker, len(w.living) > 0
 		dead := k.dead && k.stopped == nil
 		w.mu.Unlock()
 		if dead {
 			w.startWorker()
 		}
-		if !any {
+		if !served {
 			w.revive(0)
 		}
 	}
@@ -52,6 +52,11 @@ func (w *world) progress() (int64, bool) {
 	for _, a := range w.living {
 		if a.ledger.Load() == nil {
 			return end, false // between two epochs
+		}
+	}
+	for _, b := range w.primary.backends {
+		if b.tx != nil && b.tx.state == txCommitting {
+			return end, false // under gate none its place is empty in the agent's memory
 		}
 	}
 	return end, w.broker.flying == 0 && w.worker.scheduler != nil && w.worker.scheduler.Low() == end

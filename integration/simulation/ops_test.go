@@ -84,14 +84,14 @@ func mix(value, arg uint64) uint64 {
 	return h.Sum64()
 }
 
-// writes says which lock a statement needs of each row, true: alone.
+// locks says which lock a statement needs of each row, true: alone.
 func (o op) locks() map[string]bool {
 	l := map[string]bool{table: o.kind == opDDL}
 	if o.row != table {
 		l[o.row] = true
 	}
 	if o.kind == opRef {
-		l[o.on] = l[o.on]
+		l[o.on] = o.on == o.row
 	}
 	return l
 }

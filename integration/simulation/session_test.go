@@ -23,7 +23,6 @@ type session struct {
 	b   *backend
 
 	tx    *event.Transaction
-	named []op
 	large bool
 	spots []spot
 	sp    int

@@ -147,7 +147,7 @@ func (p *primary) tryLock(owner *process, shared bool) *advisory {
 	p.w.mu.Lock()
 	defer p.w.mu.Unlock()
 	for other := range p.advisory {
-		if !(shared && other.shared) {
+		if !shared || !other.shared {
 			return nil
 		}
 	}
