@@ -16,7 +16,7 @@ type broker struct {
 	w      *world
 	topics map[string]*partition
 	down   bool
-	flying int // requests under way, those of dead producers included
+	flying int // requests for the ops topic under way, those of dead producers included
 }
 
 type partition struct {

@@ -72,7 +72,10 @@ func (k *producer) Produce(topic string, key, value []byte, _ []topics.Header, d
 
 // send sends batch after batch, until nothing waits.
 func (k *producer) send(l *sendLine) {
-	w := k.p.w
+	w, counts := k.p.w, 0
+	if l.topic == names.Ops(source) {
+		counts = 1
+	}
 	for {
 		w.mu.Lock()
 		l.flying, l.waiting = l.waiting, nil
@@ -81,13 +84,13 @@ func (k *producer) send(l *sendLine) {
 			w.mu.Unlock()
 			return
 		}
-		w.broker.flying++
+		w.broker.flying += counts
 		w.mu.Unlock()
 		first, err := k.deliver(l)
 		w.mu.Lock()
-		w.broker.flying--
+		w.broker.flying -= counts
 		batch := l.flying
-		if err != nil && !l.closed && l.topic == names.Ops(source) {
+		if err != nil && !l.closed && counts > 0 {
 			l.failed = err
 		}
 		if l.failed != nil {
