@@ -15,7 +15,7 @@ const (
 	envSeed = "OPMUX_SIMULATION_SEED" // the first seed; default 1
 )
 
-const shortRuns = 600
+const shortRuns = 1000
 
 func TestMain(m *testing.M) {
 	// One thread: what runs next is then decided by the simulated clock, and hardly
