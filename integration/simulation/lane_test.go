@@ -29,9 +29,14 @@ func (k *worker) lane(number int) {
 		w.mu.Unlock()
 		if w.broken(PositionFirst) {
 			w.mu.Lock()
-			w.target.store(number, w.target.lanes[number], p)
-			seq++
+			if r := w.target.lanes[number]; r.fence == k.fence {
+				w.target.store(number, r, p)
+				seq++
+			}
 			w.mu.Unlock()
+			if k.pause(k.ctx, latency(rng)) != nil {
+				return
+			}
 		}
 		if !k.persist(&conn, number, &seq, p, list, rng) {
 			return

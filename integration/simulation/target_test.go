@@ -105,16 +105,25 @@ func (t *target) commit(s *targetSession, lane int, fence, seq int64, p position
 	for i := range work {
 		t.apply(&work[i])
 	}
-	if !w.broken(PositionApart) {
-		t.store(lane, r, p)
+	if w.broken(PositionApart) {
+		t.storeLater(lane, r, p)
 	} else {
-		w.later(between(w.chance, 0, 20*time.Millisecond), func() {
-			w.mu.Lock()
-			defer w.mu.Unlock()
-			t.store(lane, t.lanes[lane], p)
-		})
+		t.store(lane, r, p)
 	}
 	return nil
+}
+
+// storeLater is a broken rule: the position is written behind the commit.
+func (t *target) storeLater(lane int, r laneRow, p position.Position) {
+	t.store(lane, r, r.Position)
+	t.w.later(between(t.w.chance, 0, 20*time.Millisecond), func() {
+		t.w.mu.Lock()
+		defer t.w.mu.Unlock()
+		if now := t.lanes[lane]; now.fence == r.fence {
+			now.seq--
+			t.store(lane, now, p)
+		}
+	})
 }
 
 func (t *target) store(lane int, r laneRow, p position.Position) {
