@@ -9,10 +9,12 @@ KAFKA    ?= embedded
 # Packages without the end-to-end tests, which run the built programs.
 UNIT      = $(shell $(GO) list ./... | grep -v '/integration')
 FUZZTIME ?= 20s
+RUNS     ?= 200000
+SEED     ?= 1
 GOLANGCI ?= $(shell command -v golangci-lint 2>/dev/null || echo $$($(GO) env GOPATH)/bin/golangci-lint)
 GOLANGCI_VERSION := v2.15.0
 
-.PHONY: all build demo test unit integration property lint bench fuzz clean
+.PHONY: all build demo test unit integration simulation property lint bench fuzz clean
 
 all: build
 
@@ -36,6 +38,9 @@ integration: build ## the built programs as processes, on kfake and on Apache Ka
 	@scripts/setup all
 	@scripts/kafka fetch >/dev/null
 	OPMUX_BIN=$(BIN) $(GO) test -count=1 -p 1 -timeout 40m ./integration/...
+
+simulation: ## the order protocol in simulated time: RUNS interleavings, from seed SEED
+	OPMUX_SIMULATION_RUNS=$(RUNS) OPMUX_SIMULATION_SEED=$(SEED) $(GO) test -count=1 -timeout 10h -v -run TestI1 ./integration/simulation
 
 property: build ## only the random schemas and workloads, which make test runs too; OPMUX_PROPERTY_SEED and OPMUX_PROPERTY_SECONDS, see integration/property
 	@scripts/setup all

@@ -28,6 +28,24 @@ type Position struct {
 	Heads Heads
 }
 
+// Join is where a stream stands whose lanes, one or more, have stored these
+// positions: the highest low and its heads count, and everybody's done (I4).
+func Join(lanes []Position) Position {
+	first := 0
+	for i := range lanes {
+		if lanes[i].Low > lanes[first].Low {
+			first = i
+		}
+	}
+	p := lanes[first]
+	p.Done = p.Done.Clone()
+	for i := range lanes {
+		p.Done.Merge(lanes[i].Done)
+	}
+	p.Done.TrimBelow(p.Low)
+	return p
+}
+
 // Held is a position after take-over, with what else is known of the stream.
 type Held struct {
 	Position

@@ -25,47 +25,34 @@ func Application(source string) string {
 // Read returns the positions of every stream that the target has.
 func Read(ctx context.Context, q Querier) (map[string]Position, error) {
 	rows, err := q.Query(ctx, `SELECT s.stream, s.topic, s.origin, p.low, p.done, p.heads
-		FROM opmux.stream s JOIN opmux.position p USING (stream) ORDER BY s.stream, p.low DESC`)
+		FROM opmux.stream s JOIN opmux.position p USING (stream) ORDER BY s.stream, p.lane`)
 	if err != nil {
 		return nil, fmt.Errorf("reading the target's positions: %w", err)
 	}
 	defer rows.Close()
-	all := map[string]Position{}
+	lanes := map[string][]Position{}
 	for rows.Next() {
 		var source, done, heads string
 		var p Position
 		if err := rows.Scan(&source, &p.Topic, &p.Origin, &p.Low, &done, &heads); err != nil {
 			return nil, fmt.Errorf("reading the target's positions: %w", err)
 		}
-		merged, err := merge(all, source, p, done, heads)
+		if p.Done, err = ParseRanges(done); err == nil {
+			p.Heads, err = ParseHeads(heads)
+		}
 		if err != nil {
 			return nil, fmt.Errorf("position of stream %s on the target: %w", source, err)
 		}
-		all[source] = merged
+		lanes[source] = append(lanes[source], p)
 	}
 	if err := rows.Err(); err != nil {
 		return nil, fmt.Errorf("reading the target's positions: %w", err)
 	}
+	all := map[string]Position{}
+	for source, list := range lanes {
+		all[source] = Join(list)
+	}
 	return all, nil
-}
-
-// merge adds a lane's row to the position of its stream. Rows come with the
-// highest low first: that one's low and heads count, and everybody's done.
-func merge(all map[string]Position, source string, p Position, done, heads string) (Position, error) {
-	ranges, err := ParseRanges(done)
-	if err != nil {
-		return p, err
-	}
-	have, ok := all[source]
-	if !ok {
-		have = p
-		if have.Heads, err = ParseHeads(heads); err != nil {
-			return p, err
-		}
-	}
-	have.Done.Merge(ranges)
-	have.Done.TrimBelow(have.Low)
-	return have, nil
 }
 
 // Fence returns the highest fence of a stream, 0 where the target has none.

@@ -24,6 +24,7 @@ func (s *Scheduler) Next() *Group {
 	}
 	fence := s.firstBarrier()
 	if fence != nil && fence.state == running {
+		s.idle = true // lanes that are free must not wake each other for as long as it runs
 		return nil
 	}
 	g := s.gather(fence)

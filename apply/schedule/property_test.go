@@ -56,22 +56,16 @@ func TestI2I3I4AnyInterleavingWithCrashes(t *testing.T) {
 
 // restart begins anew from what lanes have stored, as position.TakeOver does.
 func (r *run) restart() {
-	p := position.Position{Low: -1}
+	lanes := make([]position.Position, 0, len(r.rows))
 	for _, row := range r.rows {
-		if row.Low > p.Low {
-			p.Low, p.Heads = row.Low, row.Heads
+		done, err := position.ParseRanges(row.Done.String())
+		if err != nil {
+			r.t.Fatal(err)
 		}
+		row.Done = done
+		lanes = append(lanes, row)
 	}
-	for _, row := range r.rows {
-		p.Done.Merge(row.Done)
-	}
-	text := p.Done.String()
-	done, err := position.ParseRanges(text)
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	p.Done = done
-	p.Done.TrimBelow(p.Low)
+	p := position.Join(lanes)
 	r.rows = map[int]position.Position{position.Keeper: p}
 	r.s = New(r.cfg, p, nil)
 	r.next = int(p.Low)

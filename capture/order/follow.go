@@ -56,12 +56,12 @@ func (l *Ledger) own(offset int64, r ownRecord) {
 
 // follower's readers are opened by Open and handed to Run.
 type readers struct {
-	ops    *topics.Reader
-	status *topics.Reader
+	ops    Reader
+	status Reader
 }
 
 func (r *readers) close() {
-	for _, reader := range []*topics.Reader{r.ops, r.status} {
+	for _, reader := range []Reader{r.ops, r.status} {
 		if reader != nil {
 			_ = reader.Close() // it only reads
 		}
@@ -69,7 +69,7 @@ func (r *readers) close() {
 }
 
 // followOps reads the ops topic until ctx is done or nobody can follow it.
-func (l *Ledger) followOps(ctx context.Context, r *topics.Reader) error {
+func (l *Ledger) followOps(ctx context.Context, r Reader) error {
 	for {
 		m, err := r.Next(ctx)
 		if err != nil {
@@ -187,7 +187,7 @@ func (l *Ledger) cure(start int64) {
 }
 
 // followStatus reads the agents' heartbeats until ctx is done.
-func (l *Ledger) followStatus(ctx context.Context, r *topics.Reader) error {
+func (l *Ledger) followStatus(ctx context.Context, r Reader) error {
 	for {
 		m, err := r.Next(ctx)
 		if err != nil {

@@ -18,7 +18,6 @@ import (
 	"github.com/google/uuid"
 	"go.uber.org/zap"
 
-	"github.com/opmux/opmux/capture/order/settle"
 	"github.com/opmux/opmux/event"
 )
 
@@ -59,7 +58,7 @@ type Ledger struct {
 	// recovery is where the primary's recovery at that start ended, 0 if unknown.
 	recovery uint64
 	lockMu   sync.Mutex
-	lock     *settle.Lock // nil in tests of the pure parts
+	lock     Lock // nil in tests of the pure parts
 	runMu    sync.Mutex
 	runOver  chan struct{} // closed at the end of Run; nil where it was not called
 }

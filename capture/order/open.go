@@ -38,6 +38,10 @@ type Deps struct {
 	Settler  Settler
 	// DSN is the catalogue login's, for the lock on the primary.
 	DSN string
+	// Feed is where the topics are read; nil: Kafka, by Topics.
+	Feed Feed
+	// Lock takes the lock on the primary; nil: over a connection by DSN.
+	Lock LockFunc
 	// Normalise takes the constants out of a statement, for digests; nil leaves
 	// statements out.
 	Normalise func(sql string) string
@@ -48,6 +52,17 @@ type Deps struct {
 	Metrics *Metrics // nil: none
 }
 
+// withDefaults fills what Open's callers leave to it.
+func (d Deps) withDefaults() Deps {
+	if d.Feed == nil {
+		d.Feed = kafka{d.Topics}
+	}
+	if d.Lock == nil {
+		d.Lock = primaryLock(d.DSN)
+	}
+	return d
+}
+
 // Open opens an epoch. It waits for Kafka and the primary only as long as ctx
 // allows; an error that is not Permanent may be gone at the next call.
 func Open(ctx context.Context, cfg Config, deps Deps) (*Ledger, error) {
@@ -55,7 +70,7 @@ func Open(ctx context.Context, cfg Config, deps Deps) (*Ledger, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := newLedger(cfg, deps, func(value []byte, done func(int64, error)) {
+	l := newLedger(cfg, deps.withDefaults(), func(value []byte, done func(int64, error)) {
 		deps.Producer.Produce(deps.Topics.Names().Ops(cfg.Source), []byte(cfg.Source), value, nil, done)
 	})
 	if err := l.open(ctx); err != nil {
@@ -74,7 +89,7 @@ func (l *Ledger) open(ctx context.Context) error {
 	if err := l.takeLock(ctx); err != nil {
 		return err
 	}
-	beats, err := topics.ReadHeartbeats(ctx, l.deps.Topics)
+	beats, err := l.deps.Feed.Heartbeats(ctx)
 	if err != nil {
 		return err
 	}
@@ -124,7 +139,7 @@ func (l *Ledger) setPrimary(id settle.Identity) {
 // takeLock takes the source's lock on the primary: alone under gate none, whose
 // order has one writer (I3), else shared.
 func (l *Ledger) takeLock(ctx context.Context) error {
-	lock, err := settle.Acquire(ctx, l.deps.DSN, l.cfg.Source, l.cfg.Gate != GateNone)
+	lock, err := l.deps.Lock(ctx, l.cfg.Source, l.cfg.Gate != GateNone)
 	if errors.Is(err, settle.ErrLocked) {
 		return &SecondAgentError{Source: l.cfg.Source, Gate: l.cfg.Gate}
 	}
@@ -158,10 +173,10 @@ func (l *Ledger) catchUp(ctx context.Context, beats map[string]topics.Heartbeat)
 	}
 	names := l.deps.Topics.Names()
 	var err error
-	if l.readers.status, err = topics.NewReader(ctx, l.deps.Topics, names.Status(), topics.Latest); err != nil {
+	if l.readers.status, err = l.deps.Feed.Open(ctx, names.Status(), topics.Latest); err != nil {
 		return err
 	}
-	if l.readers.ops, err = topics.NewReader(ctx, l.deps.Topics, names.Ops(l.cfg.Source), from); err != nil {
+	if l.readers.ops, err = l.deps.Feed.Open(ctx, names.Ops(l.cfg.Source), from); err != nil {
 		return err
 	}
 	end, err := l.readers.ops.End(ctx)
@@ -254,6 +269,9 @@ func (l *Ledger) writeFence(ctx context.Context, f *event.Fence) error {
 	})
 	select {
 	case err = <-acked:
+		if err != nil { // refused for good, as would be every later record until then
+			err = errors.Join(err, l.deps.Producer.Reset())
+		}
 	case <-ctx.Done():
 		err = ctx.Err()
 	}

@@ -52,7 +52,7 @@ func settleOpen(ctx context.Context, producer Producer, cfg topics.Config, codec
 	if !i.Ended && i.InDoubt == "" {
 		return fmt.Errorf("the intent at offset %d is of epoch %d of agent %q, which has not ended: its agent knows, or another one settles it once that is silent", i.Offset, i.Epoch, i.Agent)
 	}
-	rec, err := readRecordAt(ctx, cfg, codec, source, i.Offset)
+	rec, err := readRecordAt(ctx, kafka{cfg}, cfg.Names().Ops(source), codec, i.Offset)
 	if err != nil {
 		return err
 	}
@@ -60,7 +60,7 @@ func settleOpen(ctx context.Context, producer Producer, cfg topics.Config, codec
 	if !ok {
 		return fmt.Errorf("a transaction was expected at offset %d of source %s, and a %s is there", i.Offset, source, rec.Body.Kind())
 	}
-	fence, err := readRecordAt(ctx, cfg, codec, source, i.Epoch)
+	fence, err := readRecordAt(ctx, kafka{cfg}, cfg.Names().Ops(source), codec, i.Epoch)
 	if err != nil {
 		return err
 	}

@@ -42,7 +42,7 @@ func OpenIntents(ctx context.Context, cfg topics.Config, codec *avro.Codec, sour
 	if err != nil {
 		return nil, err
 	}
-	v, err := scan(ctx, cfg, codec, source, beats)
+	v, err := scan(ctx, kafka{cfg}, cfg.Names().Ops(source), codec, source, beats)
 	if err != nil {
 		return nil, err
 	}
@@ -65,7 +65,7 @@ func OpenIntents(ctx context.Context, cfg topics.Config, codec *avro.Codec, sour
 }
 
 // scan reads a source's topic to its end as of the call.
-func scan(ctx context.Context, cfg topics.Config, codec *avro.Codec, source string, beats map[string]topics.Heartbeat) (*view, error) {
+func scan(ctx context.Context, feed Feed, topic string, codec *avro.Codec, source string, beats map[string]topics.Heartbeat) (*view, error) {
 	v := newView(0)
 	for _, h := range beats {
 		if agentOf(h, source) {
@@ -77,8 +77,7 @@ func scan(ctx context.Context, cfg topics.Config, codec *avro.Codec, source stri
 			v.epochOf(event.EpochRef{Agent: h.Name, Epoch: h.Epoch})
 		}
 	}
-	topic := cfg.Names().Ops(source)
-	r, err := topics.NewReader(ctx, cfg, topic, v.pos)
+	r, err := feed.Open(ctx, topic, v.pos)
 	if err != nil {
 		return nil, err
 	}
@@ -103,10 +102,9 @@ func scan(ctx context.Context, cfg topics.Config, codec *avro.Codec, source stri
 	return v, nil
 }
 
-// readRecordAt reads one record of a source's ops topic.
-func readRecordAt(ctx context.Context, cfg topics.Config, codec *avro.Codec, source string, offset int64) (*event.Record, error) {
-	topic := cfg.Names().Ops(source)
-	r, err := topics.NewReader(ctx, cfg, topic, offset)
+// readRecordAt reads one record of an ops topic.
+func readRecordAt(ctx context.Context, feed Feed, topic string, codec *avro.Codec, offset int64) (*event.Record, error) {
+	r, err := feed.Open(ctx, topic, offset)
 	if err != nil {
 		return nil, err
 	}

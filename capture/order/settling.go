@@ -268,7 +268,7 @@ func (l *Ledger) fenceAt(ctx context.Context, ref event.EpochRef) (*event.Fence,
 
 // recordAt reads one record of the ops topic.
 func (l *Ledger) recordAt(ctx context.Context, offset int64) (*event.Record, error) {
-	return readRecordAt(ctx, l.deps.Topics, l.deps.Codec, l.cfg.Source, offset)
+	return readRecordAt(ctx, l.deps.Feed, l.deps.Topics.Names().Ops(l.cfg.Source), l.deps.Codec, offset)
 }
 
 // settled writes down how an intent ended.

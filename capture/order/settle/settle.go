@@ -72,13 +72,34 @@ func (s *Server) Settle(ctx context.Context, i Intent) (Verdict, error) {
 	var v Verdict
 	err := s.with(ctx, func(ctx context.Context, conn *pgx.Conn, id Identity) error {
 		var err error
-		v, err = settle(ctx, conn, id, i)
+		v, err = Judge(ctx, asker{conn}, id, i)
 		return err
 	})
 	return v, err
 }
 
-func settle(ctx context.Context, conn *pgx.Conn, id Identity, i Intent) (Verdict, error) {
+// Primary is what Judge asks of a server.
+type Primary interface {
+	// Terminate ends the backend that ran a transaction, if it is there. The note
+	// says why it could not.
+	Terminate(ctx context.Context, tx event.PostgresTx) (running bool, note string, err error)
+	// Status says how the transaction that has an id now ended.
+	Status(ctx context.Context, xid uint64) (Verdict, error)
+}
+
+// asker asks over a connection.
+type asker struct{ conn *pgx.Conn }
+
+func (a asker) Terminate(ctx context.Context, tx event.PostgresTx) (running bool, note string, err error) {
+	return terminate(ctx, a.conn, tx)
+}
+
+func (a asker) Status(ctx context.Context, xid uint64) (Verdict, error) {
+	return status(ctx, a.conn, xid)
+}
+
+// Judge finds out how a transaction ended from what the server of an identity says.
+func Judge(ctx context.Context, server Primary, id Identity, i Intent) (Verdict, error) {
 	p := i.Primary
 	if id.SystemID != p.SystemID {
 		return doubt("it ran on system %s, and the primary is system %s", p.SystemID, id.SystemID), nil
@@ -87,13 +108,13 @@ func settle(ctx context.Context, conn *pgx.Conn, id Identity, i Intent) (Verdict
 		return doubt("it ran on timeline %d, and the primary is on timeline %d", p.Timeline, id.Timeline), nil
 	}
 	if i.Tx.BackendStart < id.Started {
-		return afterRestart(ctx, conn, id, i)
+		return afterRestart(ctx, server, id, i)
 	}
-	running, note, err := terminate(ctx, conn, i.Tx)
+	running, note, err := server.Terminate(ctx, i.Tx)
 	if err != nil {
 		return Verdict{}, err
 	}
-	v, err := status(ctx, conn, i.Tx.XID)
+	v, err := server.Status(ctx, i.Tx.XID)
 	if err != nil {
 		return Verdict{}, err
 	}
@@ -113,7 +134,7 @@ func settle(ctx context.Context, conn *pgx.Conn, id Identity, i Intent) (Verdict
 // Its backend is gone. What it wrote behind the end of that recovery is lost, and
 // its transaction id may have been drawn again, so that the status tells of
 // another transaction; below, the status is its own.
-func afterRestart(ctx context.Context, conn *pgx.Conn, id Identity, i Intent) (Verdict, error) {
+func afterRestart(ctx context.Context, server Primary, id Identity, i Intent) (Verdict, error) {
 	if i.Tx.ProbeLSN > id.CheckpointLSN {
 		// Every checkpoint since lies at or behind the end of the first recovery.
 		return Verdict{State: Aborted, By: byRecovery}, nil
@@ -125,7 +146,7 @@ func afterRestart(ctx context.Context, conn *pgx.Conn, id Identity, i Intent) (V
 	case i.Tx.ProbeLSN > end:
 		return Verdict{State: Aborted, By: byRecovery}, nil
 	}
-	v, err := status(ctx, conn, i.Tx.XID)
+	v, err := server.Status(ctx, i.Tx.XID)
 	if v.State == Pending {
 		v = doubt("the server has started anew since, and still says in progress")
 	}
