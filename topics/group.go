@@ -11,6 +11,8 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/opmux/opmux/internal/crashpoint"
 )
 
 // Hooks are a Group's questions and news. Each may be nil.
@@ -298,9 +300,11 @@ func (g *Group) commit(ctx context.Context) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, leaveTimeout)
 	defer cancel()
+	crashpoint.At(crashpoint.OffsetBefore)
 	if err := commitSync(ctx, g.client, offsets); err != nil {
 		return
 	}
+	crashpoint.At(crashpoint.OffsetAfter)
 	g.mu.Lock()
 	for p, o := range sent {
 		if g.marks[p] == o {
