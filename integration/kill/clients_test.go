@@ -29,6 +29,8 @@ const (
 	// fillerRows of fillerBytes make a transaction that travels in chunks.
 	fillerRows  = 40
 	fillerBytes = 2000
+	// maxThink leaves the machine time to recover in.
+	maxThink = 80 * time.Millisecond
 	// clientTimeout is how long a client waits for a transaction.
 	clientTimeout = 8 * time.Second
 )
@@ -73,7 +75,7 @@ func (c *clients) run(ctx context.Context, number int, random *rand.Rand) {
 		c.pause.RLock()
 		err := one.transaction(ctx)
 		c.pause.RUnlock()
-		think := time.Duration(random.IntN(8)) * time.Millisecond
+		think := time.Duration(random.Int64N(int64(maxThink)))
 		if err != nil {
 			think += 20 * time.Millisecond
 		}

@@ -14,8 +14,9 @@ var errGivenUp = errors.New("rolled back by the client")
 // shapes are the ways in which a token is written. Each says whether what
 // commits was sent, and what came of it.
 var shapes = []func(ctx context.Context, c *client, token string) (asked bool, err error){
-	block, block, blockSimple, implicitBlock, pipelined, autocommit, autocommitSerial, autocommitSimple, serialBlock,
-	savepoints, newest, givenUp, large,
+	block, block, block, blockSimple, blockSimple, implicitBlock, implicitBlock, pipelined, pipelined, pipelined,
+	autocommit, autocommit, autocommitSerial, autocommitSerial, autocommitSimple, autocommitSimple, serialBlock, serialBlock,
+	savepoints, savepoints, newest, newest, givenUp, large,
 }
 
 func (c *client) hot() int { return c.random.IntN(hotRows) }

@@ -117,7 +117,7 @@ func (w *world) end() {
 	w.diary.close()
 	if w.t.Failed() {
 		w.t.Logf("seed %d failed; the logs are in %s:\n%s", w.seed, w.Dir, w.diary)
-		for name, text := range map[string]string{"primary.log": w.Primary.LogTail(), "backup.log": w.Backup.LogTail(), "topic.jsonl": w.topic()} {
+		for name, text := range w.evidence() {
 			if err := os.WriteFile(filepath.Join(w.Dir, name), []byte(text), 0o600); err != nil {
 				w.t.Error(err)
 			}
@@ -128,15 +128,26 @@ func (w *world) end() {
 	}
 }
 
-// topic is everything that agents have written.
-func (w *world) topic() string {
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+// evidence is what shows a failure's cause, by file name.
+func (w *world) evidence() map[string]string {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	out, err := w.Must(ctx, "tail", "--config", w.AgentConfig("a1"), "--from", "beginning", "--json")
-	if err != nil {
-		return err.Error()
+	text := func(out string, err error) string {
+		if err != nil {
+			return out + err.Error()
+		}
+		return out
 	}
-	return out
+	files := map[string]string{
+		"primary.log": w.Primary.LogTail(), "backup.log": w.Backup.LogTail(),
+		"topic.jsonl": text(w.Must(ctx, "tail", "--config", w.AgentConfig("a1"), "--from", "beginning", "--json")),
+		"status.json": text(w.Must(ctx, "status", "--config", w.WorkerConfig("w1"), "--json")),
+		"indoubt.txt": text(w.Must(ctx, "indoubt", "list", "--config", w.AgentConfig("a1"))),
+	}
+	for _, p := range w.programs() {
+		files[p.Name+".metrics"] = text(p.Metrics(ctx))
+	}
+	return files
 }
 
 func (w *world) must(err error) {
@@ -166,8 +177,8 @@ func (w *world) expectAlive() {
 // backTimeout bounds the time until everything works again, and settleTimeout
 // that until nothing is open any more.
 const (
-	backTimeout   = 60 * time.Second
-	settleTimeout = 60 * time.Second
+	backTimeout   = 2 * time.Minute
+	settleTimeout = 2 * time.Minute
 )
 
 // back waits until transactions commit through each agent and reach the backup,
