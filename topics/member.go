@@ -1,0 +1,58 @@
+package topics
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// ReplacedError is why a member of a consumer group must stop: another process
+// has its name. Joining again would only replace that one, and so on for ever.
+type ReplacedError struct{ Group, Member string }
+
+func (e *ReplacedError) Error() string {
+	return fmt.Sprintf("another process has joined consumer group %s as %q: names (key name) must be unique, this process stops", e.Group, e.Member)
+}
+
+// instanceID writes a name in the letters that Kafka allows in an instance id;
+// different names stay different.
+func instanceID(name string) string {
+	var b strings.Builder
+	for _, c := range []byte(name) {
+		switch {
+		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9', c == '-', c == '.':
+			b.WriteByte(c)
+		default:
+			fmt.Fprintf(&b, "_%02x", c)
+		}
+	}
+	return b.String()
+}
+
+// giveUpPlace takes a member with a lasting name off the group, which would keep
+// its place for the session's timeout otherwise. Its id says that this process is
+// meant, and not one that has taken its place meanwhile.
+func (g *Group) giveUpPlace(ctx context.Context, id string) error {
+	if g.member == "" {
+		return nil // kgo has done it
+	}
+	m := kmsg.NewLeaveGroupRequestMember()
+	m.MemberID, m.InstanceID = id, kmsg.StringPtr(instanceID(g.member))
+	request := kmsg.NewPtrLeaveGroupRequest()
+	request.Group, request.MemberID, request.Members = g.name, id, append(request.Members, m)
+	response, err := request.RequestWith(ctx, g.client)
+	if err == nil {
+		err = kerr.ErrorForCode(response.ErrorCode)
+	}
+	if err == nil && len(response.Members) > 0 {
+		err = kerr.ErrorForCode(response.Members[0].ErrorCode)
+	}
+	if errors.Is(err, kerr.UnknownMemberID) || errors.Is(err, kerr.FencedInstanceID) {
+		return nil // another has the place, or the group has given it up
+	}
+	return err
+}
