@@ -29,6 +29,7 @@ const (
 	// fillerRows of fillerBytes make a transaction that travels in chunks.
 	fillerRows  = 40
 	fillerBytes = 2000
+	transactionsPerConnection = 40 // on average
 	// maxThink leaves the machine time to recover in.
 	maxThink = 80 * time.Millisecond
 	// clientTimeout is how long a client waits for a transaction.
@@ -91,6 +92,9 @@ func (c *client) transaction(ctx context.Context) error {
 	// A transaction in mid-flight at the end of the test is waited for like others.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), clientTimeout)
 	defer cancel()
+	if c.random.IntN(transactionsPerConnection) == 0 {
+		c.hangUp() // so that an agent that was away is used again
+	}
 	if err := c.connect(ctx); err != nil {
 		return err // nothing was written
 	}

@@ -88,20 +88,29 @@ func (w *world) thaw(p *rig.Program) {
 	w.diary.write("%s goes on", p.Name)
 }
 
-// agentReplaced starts a second process of a frozen agent's name, with an epoch
-// of its own. The frozen one, thawed, must find that it is not the one any more
-// and end itself with code 1.
 func (w *world) agentReplaced() {
 	p := w.agent()
+	w.replace(p, func(double *rig.Program) { w.back(double) })
+}
+
+func (w *world) workerReplaced() {
+	w.replace(w.worker(), func(*rig.Program) { w.back(w.agents...) })
+}
+
+// replace starts a second process of a frozen program's name: an agent has an
+// epoch of its own then, a worker a fence. The frozen one, thawed, must find that
+// it is not the one any more and end itself with code 1.
+func (w *world) replace(p *rig.Program, works func(double *rig.Program)) {
+	w.t.Helper()
 	double, err := w.Double(p)
 	w.must(err)
 	w.freeze(p)
-	w.must(double.Start(w.ctx))
-	w.back(double)
+	w.launch(double)
+	works(double)
 	w.thaw(p)
 	testkit.Eventually(w.t, backTimeout, func() error {
 		if p.Process.Running() {
-			return fmt.Errorf("%s runs on although another process of its name has an epoch", p.Name)
+			return fmt.Errorf("%s runs on although another process has its name", p.Name)
 		}
 		return nil
 	})
@@ -119,23 +128,6 @@ func (w *world) agentGone() {
 	w.kill(w.agents[dead])
 	w.diary.took("the other agent alone", w.back(w.agents[(dead+1)%len(w.agents)]))
 	w.launch(w.agents[dead])
-}
-
-// workerReplaced starts a second process of a frozen worker's name. The frozen
-// one, thawed, must do no harm.
-func (w *world) workerReplaced() {
-	p := w.worker()
-	double, err := w.Double(p)
-	w.must(err)
-	w.freeze(p)
-	w.launch(double)
-	w.within(12 * time.Second)
-	w.thaw(p)
-	w.within(3 * time.Second)
-	w.kill(double)
-	if !p.Process.Running() {
-		w.launch(p)
-	}
 }
 
 func (w *world) killBroker() {
