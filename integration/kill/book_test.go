@@ -22,13 +22,14 @@ const (
 
 // told says what an error means to a client; asked: it had sent what commits. An
 // ERROR is an answer: nothing has happened. Everything else that comes behind
-// the question, a FATAL error too, leaves it open.
+// the question, a FATAL error too, leaves it open. (pgconn.SafeToRetry is not to be
+// believed: of a connection that breaks under an answered Query it says true.)
 func told(err error, asked bool) verdict {
 	var pg *pgconn.PgError
 	switch {
 	case err == nil:
 		return committed
-	case !asked, errors.Is(err, pgx.ErrTxCommitRollback), pgconn.SafeToRetry(err):
+	case !asked, errors.Is(err, pgx.ErrTxCommitRollback):
 		return failed
 	case errors.As(err, &pg) && pg.Severity == "ERROR":
 		return failed

@@ -27,8 +27,8 @@ var schema = []string{
 const (
 	hotRows = 4
 	// fillerRows of fillerBytes make a transaction that travels in chunks.
-	fillerRows  = 40
-	fillerBytes = 2000
+	fillerRows                = 40
+	fillerBytes               = 2000
 	transactionsPerConnection = 40 // on average
 	// maxThink leaves the machine time to recover in.
 	maxThink = 80 * time.Millisecond
