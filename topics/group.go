@@ -348,6 +348,10 @@ func (g *Group) leave() error {
 		err = g.giveUpPlace(ctx, id)
 	}
 	g.client.Close()
+	var replaced *ReplacedError
+	if errors.As(err, &replaced) {
+		return err
+	}
 	if err != nil && !errors.Is(err, kgo.ErrClientClosed) && !errors.Is(err, context.DeadlineExceeded) {
 		return fmt.Errorf("leaving consumer group %s: %w", g.name, err)
 	}

@@ -34,14 +34,14 @@ func instanceID(name string) string {
 }
 
 // giveUpPlace takes a member with a lasting name off the group, which would keep
-// its place for the session's timeout otherwise. Its id says that this process is
-// meant, and not one that has taken its place meanwhile.
+// its place for the session's timeout otherwise. It goes by id and not by name, so
+// that it means this process and none that has taken its place meanwhile.
 func (g *Group) giveUpPlace(ctx context.Context, id string) error {
 	if g.member == "" {
 		return nil // kgo has done it
 	}
 	m := kmsg.NewLeaveGroupRequestMember()
-	m.MemberID, m.InstanceID = id, kmsg.StringPtr(instanceID(g.member))
+	m.MemberID = id
 	request := kmsg.NewPtrLeaveGroupRequest()
 	request.Group, request.MemberID, request.Members = g.name, id, append(request.Members, m)
 	response, err := request.RequestWith(ctx, g.client)
@@ -51,8 +51,19 @@ func (g *Group) giveUpPlace(ctx context.Context, id string) error {
 	if err == nil && len(response.Members) > 0 {
 		err = kerr.ErrorForCode(response.Members[0].ErrorCode)
 	}
-	if errors.Is(err, kerr.UnknownMemberID) || errors.Is(err, kerr.FencedInstanceID) {
-		return nil // another has the place, or the group has given it up
+	if !errors.Is(err, kerr.UnknownMemberID) {
+		return err
 	}
-	return err
+	// The group has given the place up, or to another: whoever was replaced may
+	// notice by something else first, as by its fence on the target.
+	groups, err := g.admin.DescribeGroups(ctx, g.name)
+	if err != nil {
+		return err
+	}
+	for _, other := range groups[g.name].Members {
+		if other.InstanceID != nil && *other.InstanceID == instanceID(g.member) {
+			return &ReplacedError{Group: g.name, Member: g.member}
+		}
+	}
+	return nil
 }

@@ -13,6 +13,25 @@ import (
 // soon is well below the time after which a group misses a dead member.
 const soon = 6 * time.Second
 
+// A member that ends for another reason finds out as well that it was replaced.
+func TestMemberThatLeavesSaysThatItWasReplaced(t *testing.T) {
+	onBoth(t, func(t *testing.T, c cluster) {
+		cfg := config(t, c, orders)
+		topic := cfg.Names().Digests("orders")
+		first := joinAs(t, "w1", cfg, topic, nil)
+		testkit.Eventually(t, 30*time.Second, func() error { return split(8, first) })
+		second := joinAs(t, "w1", cfg, topic, nil)
+		testkit.Eventually(t, soon, func() error { return split(8, second) })
+		first.cancel()
+		var replaced *topics.ReplacedError
+		err := <-first.ended
+		first.ended <- nil
+		if !errors.As(err, &replaced) {
+			t.Errorf("it ended with %v", err)
+		}
+	})
+}
+
 // Kafka sees the successor of a killed process as a second one of its name.
 func TestMemberOfTheSameNameTakesThePlaceAtOnce(t *testing.T) {
 	onBoth(t, func(t *testing.T, c cluster) {

@@ -22,6 +22,7 @@ var schema = []string{
 	"CREATE TABLE hot (id int PRIMARY KEY, n bigint NOT NULL)",
 	"CREATE TABLE newest (client int PRIMARY KEY, token text, times int NOT NULL)",
 	"INSERT INTO hot SELECT i, 0 FROM generate_series(0, 3) i",
+	"INSERT INTO newest VALUES (0, '', 0)", // the other one is inserted by the first client that comes
 }
 
 const (

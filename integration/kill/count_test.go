@@ -29,8 +29,8 @@ func (w *world) count() {
 		w.t.Fatalf("%d tables compared, want 6; the backup differs (I1, I2, I4):\n%s", len(diffs), text)
 	}
 	told := w.book.take()
-	w.tokens("primary", w.Primary.DSN(rig.Database), told)
-	w.tokens("backup", w.Backup.DSN(rig.Database), told)
+	w.tokens("primary", told, asTold)
+	w.tokens("backup", told, asTold)
 	w.nothingWrong()
 	w.empty()
 }
@@ -64,23 +64,38 @@ func (w *world) settle() {
 	w.diary.settle = append(w.diary.settle, took)
 }
 
-// tokens demands that everything which clients were told is true on one side.
-func (w *world) tokens(side, dsn string, told map[string]entry) {
+// dsn is where a side's tables are.
+func (w *world) dsn(side string) string {
+	if side == "primary" {
+		return w.Primary.DSN(rig.Database)
+	}
+	return w.Backup.DSN(rig.Database)
+}
+
+// asTold says whether it is true of a token what its client was told.
+func asTold(times int, e entry) bool {
+	return times <= 1 && (times == 1 || e.verdict != committed) && (times == 0 || e.verdict != failed)
+}
+
+// tokens demands that what clients were told is true on one side, and returns
+// the tokens that are there.
+func (w *world) tokens(side string, told map[string]entry, right func(times int, e entry) bool) map[string]bool {
 	w.t.Helper()
-	times, hot := map[string]int{}, maps.Clone(w.base)
+	dsn := w.dsn(side)
+	times, there, hot := map[string]int{}, map[string]bool{}, maps.Clone(w.base[side])
 	for _, row := range w.query(dsn, tokensSQL) {
 		times[row[0]]++
+		there[row[0]] = true
 		if row[1] != "-1" {
 			hot[row[1]]++
 		}
 	}
 	var wrong []string
 	for token, e := range told {
-		n := times[token]
-		delete(times, token)
-		if n > 1 || n == 0 && e.verdict == committed || n == 1 && e.verdict == failed {
+		if n := times[token]; !right(n, e) {
 			wrong = append(wrong, fmt.Sprintf("%s is there %d times, its client was told %s", token, n, e))
 		}
+		delete(times, token)
 	}
 	for token := range times {
 		wrong = append(wrong, token+" is there, and no client wrote it or has kept it")
@@ -93,14 +108,14 @@ func (w *world) tokens(side, dsn string, told map[string]entry) {
 	for _, row := range w.query(dsn, fmt.Sprintf("SELECT token, count(*) FROM filler GROUP BY 1 HAVING count(*) <> %d", fillerRows)) {
 		wrong = append(wrong, fmt.Sprintf("%s has %s rows of filler, want %d", row[0], row[1], fillerRows))
 	}
-	if row := w.query(dsn, "SELECT coalesce(max(id), 0), (SELECT last_value FROM serials_id_seq) FROM serials")[0]; len(row[0]) > len(row[1]) ||
-		len(row[0]) == len(row[1]) && row[0] > row[1] {
+	for _, row := range w.query(dsn, "SELECT id, last_value FROM serials, serials_id_seq WHERE id > last_value ORDER BY id DESC LIMIT 1") {
 		wrong = append(wrong, fmt.Sprintf("the sequence is at %s, and %s is used", row[1], row[0]))
 	}
 	if len(wrong) > 0 {
 		slices.Sort(wrong)
 		w.t.Fatalf("on the %s, %d of %d tokens are not as told (I1, I2, I4):\n%s", side, len(wrong), len(told), strings.Join(wrong[:min(20, len(wrong))], "\n"))
 	}
+	return there
 }
 
 // nothingWrong demands that opmux itself knows of nothing that is wrong.
@@ -125,10 +140,14 @@ func (w *world) empty() {
 		_, err := rig.Query(w.ctx, w.agents[0].DSN(), "TRUNCATE plain, serials, journal, filler")
 		return err
 	})
-	for _, row := range w.query(w.Primary.DSN(rig.Database), "SELECT id, n FROM hot") {
-		var n int64
-		_, err := fmt.Sscan(row[1], &n)
-		w.must(err)
-		w.base[row[0]] = n
+	w.must(w.Wait(w.ctx, settleTimeout))
+	for _, side := range []string{"primary", "backup"} {
+		w.base[side] = map[string]int64{}
+		for _, row := range w.query(w.dsn(side), "SELECT id, n FROM hot") {
+			var n int64
+			_, err := fmt.Sscan(row[1], &n)
+			w.must(err)
+			w.base[side][row[0]] = n
+		}
 	}
 }

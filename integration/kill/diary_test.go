@@ -23,7 +23,8 @@ type diary struct {
 	done       map[string]int             // faults
 	times      map[string][]time.Duration // until everything worked again, by fault
 	settle     []time.Duration            // until nothing was open, at each count
-	agentsDied []time.Time
+	agentsDied int
+	lost       int // under gate none
 }
 
 func newDiary(t *testing.T, dir string) *diary {
@@ -65,7 +66,7 @@ func (d *diary) died(p *rig.Program, how string) {
 		return
 	}
 	d.mu.Lock()
-	d.agentsDied = append(d.agentsDied, time.Now())
+	d.agentsDied++
 	d.mu.Unlock()
 }
 
@@ -95,6 +96,9 @@ func (d *diary) String() string {
 	}
 	if len(d.settle) > 0 {
 		fmt.Fprintf(&b, "until nothing was open, at %d counts: %s\n", len(d.settle), spread(d.settle))
+	}
+	if d.lost > 0 {
+		fmt.Fprintf(&b, "transactions that were lost with agents of gate none: %d\n", d.lost)
 	}
 	return b.String()
 }

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/opmux/opmux/internal/crashpoint"
 	"github.com/opmux/opmux/internal/rig"
 )
 
@@ -34,6 +35,33 @@ func TestKilledOnApacheKafka(t *testing.T) {
 	const rounds = 8
 	w := begin(t, rig.Config{Kafka: rig.KafkaReal, Gate: "recorded", GateTimeout: 2 * time.Second}, seed(t, rounds), "a1", "a2")
 	w.rounds(rounds, faults())
+	w.finish()
+}
+
+// I1 under gate none: what a killed agent takes with it is reported, as an epoch
+// that is suspect; nothing else loses anything, and nothing is on the backup alone
+// or twice.
+func TestLossIsReported(t *testing.T) {
+	const rounds = 9
+	w := begin(t, rig.Config{Gate: "none"}, seed(t, rounds), "a1")
+	deck := faultDeck([]fault{
+		{"agent killed", 3, func(w *world) { w.killProgram(w.agent()) }},
+		{"agent dies at a named place", 2, func(w *world) { w.diesAtPoint(w.agent()) }},
+		{"worker killed", 1, func(w *world) { w.killProgram(w.worker()) }},
+		{"broker killed", 1, (*world).killBroker},
+		{"primary killed", 1, func(w *world) { w.killServer("primary") }},
+		{"backup killed", 1, func(w *world) { w.killServer("backup") }},
+	})
+	w.points["capture-agent"].cards = []crashpoint.Point{crashpoint.CommitBefore, crashpoint.CommitSent, crashpoint.CommitAfter}
+	for range rounds {
+		w.within(400 * time.Millisecond)
+		f := deck.draw(w.random)
+		died := w.diary.agentsDied
+		f.do(w)
+		w.diary.took(f.name, w.back(w.agents...))
+		w.expectAlive()
+		w.countLoss(w.diary.agentsDied - died)
+	}
 	w.finish()
 }
 

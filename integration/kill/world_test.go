@@ -35,7 +35,8 @@ type world struct {
 	diary   *diary
 	points  map[string]*deck[crashpoint.Point] // by program
 
-	base map[string]int64 // hot rows as of the last count
+	suspects int                         // epochs that must be
+	base     map[string]map[string]int64 // hot rows of each side as of the last count
 }
 
 // begin starts everything; at the end of the test it is ended, and its logs are
@@ -47,7 +48,7 @@ func begin(t *testing.T, cfg rig.Config, seed uint64, agents ...string) *world {
 	cfg.Bin, cfg.Dir = testkit.Build(t), directory(t)
 	cfg.AgentYAML += "capture: {chunk: 32KiB}\n"
 	w := &world{t: t, ctx: ctx, seed: seed, random: rand.New(rand.NewPCG(seed, 1<<40)),
-		tagged: testkit.BuildTagged(t, crashpoint.Tag), book: newBook(), base: map[string]int64{}, points: map[string]*deck[crashpoint.Point]{}}
+		tagged: testkit.BuildTagged(t, crashpoint.Tag), book: newBook(), base: map[string]map[string]int64{"primary": {}, "backup": {}}, points: map[string]*deck[crashpoint.Point]{}}
 	for kind := range points {
 		w.points[kind] = &deck[crashpoint.Point]{cards: pointsOf(kind)}
 	}
