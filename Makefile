@@ -12,7 +12,7 @@ FUZZTIME ?= 20s
 GOLANGCI ?= $(shell command -v golangci-lint 2>/dev/null || echo $$($(GO) env GOPATH)/bin/golangci-lint)
 GOLANGCI_VERSION := v2.15.0
 
-.PHONY: all build demo test unit integration property lint bench fuzz clean
+.PHONY: all build demo test unit integration property kill lint bench fuzz clean
 
 all: build
 
@@ -40,6 +40,10 @@ integration: build ## the built programs as processes, on kfake and on Apache Ka
 property: build ## random schemas and workloads; OPMUX_PROPERTY_SEED and OPMUX_PROPERTY_SECONDS, see integration/property
 	@scripts/setup all
 	OPMUX_BIN=$(BIN) $(GO) test -count=1 -timeout 40m -v ./integration/property
+
+kill: build ## every part killed and frozen for OPMUX_KILL_ROUNDS (1000) rounds; OPMUX_KILL_SEED, OPMUX_KILL_DIR, see docs/reliability.md
+	@scripts/setup all
+	OPMUX_BIN=$(BIN) OPMUX_KILL_ROUNDS=$${OPMUX_KILL_ROUNDS:-1000} $(GO) test -count=1 -timeout 6h -v -run 'TestKilled$$' ./integration/kill
 
 lint: $(GOLANGCI)
 	$(GOLANGCI) run ./...

@@ -337,23 +337,3 @@ func (g *Group) Close() error {
 	}
 	return g.leave()
 }
-
-// leave leaves the group, which ends the handlers through lost.
-func (g *Group) leave() error {
-	ctx, cancel := context.WithTimeout(context.Background(), leaveTimeout)
-	defer cancel()
-	id, _ := g.client.GroupMetadata()
-	err := g.client.LeaveGroupContext(ctx)
-	if err == nil && id != "" {
-		err = g.giveUpPlace(ctx, id)
-	}
-	g.client.Close()
-	var replaced *ReplacedError
-	if errors.As(err, &replaced) {
-		return err
-	}
-	if err != nil && !errors.Is(err, kgo.ErrClientClosed) && !errors.Is(err, context.DeadlineExceeded) {
-		return fmt.Errorf("leaving consumer group %s: %w", g.name, err)
-	}
-	return nil
-}

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
@@ -31,6 +32,26 @@ func instanceID(name string) string {
 		}
 	}
 	return b.String()
+}
+
+// leave leaves the group, which ends the handlers through lost.
+func (g *Group) leave() error {
+	ctx, cancel := context.WithTimeout(context.Background(), leaveTimeout)
+	defer cancel()
+	id, _ := g.client.GroupMetadata()
+	err := g.client.LeaveGroupContext(ctx)
+	if err == nil && id != "" {
+		err = g.giveUpPlace(ctx, id)
+	}
+	g.client.Close()
+	var replaced *ReplacedError
+	if errors.As(err, &replaced) {
+		return err
+	}
+	if err != nil && !errors.Is(err, kgo.ErrClientClosed) && !errors.Is(err, context.DeadlineExceeded) {
+		return fmt.Errorf("leaving consumer group %s: %w", g.name, err)
+	}
+	return nil
 }
 
 // giveUpPlace takes a member with a lasting name off the group, which would keep

@@ -88,7 +88,7 @@ type Status struct {
 	} `json:"in_doubt"`
 	Programs []struct {
 		Role, Name, State string
-		Open              int // intents without outcome that an agent knows of
+		Open              int    // intents without outcome that an agent knows of
 		LastError         string `json:"last_error"`
 	}
 	LastError string `json:"last_error"`

@@ -52,7 +52,9 @@ func (r *Rig) Verifier() (*Program, error) { return r.program("verifier", "verif
 
 // Double returns a second program with p's configuration, its name included, but
 // addresses of its own: what an operator starts while p does not answer.
-func (r *Rig) Double(p *Program) (*Program, error) { return r.programAs(p.Name+"-double", p.binary, p.as) }
+func (r *Rig) Double(p *Program) (*Program, error) {
+	return r.programAs(p.Name+"-double", p.binary, p.as)
+}
 
 // AgentConfig is the path of an agent's configuration file.
 func (r *Rig) AgentConfig(name string) string { return r.configFile(name, "capture-agent") }
