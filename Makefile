@@ -14,7 +14,7 @@ SEED     ?= 1
 GOLANGCI ?= $(shell command -v golangci-lint 2>/dev/null || echo $$($(GO) env GOPATH)/bin/golangci-lint)
 GOLANGCI_VERSION := v2.15.0
 
-.PHONY: all build demo test unit integration simulation property lint bench fuzz clean
+.PHONY: all build demo test unit integration simulation property kill lint bench fuzz clean
 
 all: build
 
@@ -45,6 +45,10 @@ simulation: ## the order protocol in simulated time: RUNS interleavings, from se
 property: build ## only the random schemas and workloads, which make test runs too; OPMUX_PROPERTY_SEED and OPMUX_PROPERTY_SECONDS, see integration/property
 	@scripts/setup all
 	OPMUX_BIN=$(BIN) $(GO) test -count=1 -timeout 40m -v ./integration/property
+
+kill: build ## every part killed and frozen for OPMUX_KILL_ROUNDS (1000) rounds; OPMUX_KILL_SEED, OPMUX_KILL_DIR, see docs/reliability.md
+	@scripts/setup all
+	OPMUX_BIN=$(BIN) OPMUX_KILL_ROUNDS=$${OPMUX_KILL_ROUNDS:-1000} $(GO) test -count=1 -timeout 6h -v -run 'TestKilled$$' ./integration/kill
 
 lint: $(GOLANGCI)
 	$(GOLANGCI) run ./...

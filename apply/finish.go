@@ -11,6 +11,7 @@ import (
 	"github.com/opmux/opmux/apply/schedule"
 	"github.com/opmux/opmux/digest"
 	"github.com/opmux/opmux/event"
+	"github.com/opmux/opmux/internal/crashpoint"
 )
 
 // finishing is a transaction of which nothing is left to execute.
@@ -189,8 +190,10 @@ func (f *finisher) publish(tx *schedule.Tx, record *event.DigestRecord) error {
 		return f.recordError(tx.Offset, fmt.Errorf("encoding its digests: %w", err))
 	}
 	topic := f.deps.Topics.Names().Digests(f.source)
+	crashpoint.At(crashpoint.DigestBefore)
 	f.producer.Produce(topic, digest.Key(f.source, record.Tx), value, nil, func(_ int64, err error) {
 		if err == nil {
+			crashpoint.At(crashpoint.DigestAfter)
 			f.finished(tx)
 			return
 		}
@@ -231,9 +234,11 @@ func (f *finisher) save(ctx context.Context) error {
 	f.mu.Lock()
 	p := f.scheduler.Position(nil)
 	f.mu.Unlock()
+	crashpoint.At(crashpoint.PositionBefore)
 	if err := f.keeper.save(ctx, p); err != nil {
 		return err
 	}
+	crashpoint.At(crashpoint.PositionAfter)
 	f.saved, f.savedAt = p.Low, time.Now()
 	if f.commit != nil {
 		f.commit(p.Low)

@@ -64,6 +64,7 @@ type Worker struct {
 	cfg      Config
 	deps     Deps
 	metrics  *metrics
+	lasting  string // its name in the consumer group; "" where it was given none
 	instance string
 	status   status
 	producer *topics.Producer // of a run
@@ -85,6 +86,7 @@ func New(cfg Config, deps Deps) (*Worker, error) {
 		return nil, err
 	}
 	cfg.Parallelism = max(cfg.Parallelism, 1)
+	lasting := cfg.Name
 	if cfg.Name == "" {
 		cfg.Name = "worker"
 	}
@@ -96,7 +98,7 @@ func New(cfg Config, deps Deps) (*Worker, error) {
 		return nil, err
 	}
 	return &Worker{
-		cfg: cfg, deps: deps, metrics: m, instance: uuid.NewString(),
+		cfg: cfg, deps: deps, metrics: m, lasting: lasting, instance: uuid.NewString(),
 		status: status{streams: map[string]*streamStatus{}},
 	}, nil
 }
@@ -140,7 +142,8 @@ func (w *Worker) consume(ctx context.Context) error {
 			return ctx.Err()
 		}
 		var missing *topics.MissingTopicsError
-		if errors.As(err, &missing) {
+		var replaced *topics.ReplacedError
+		if errors.As(err, &missing) || errors.As(err, &replaced) {
 			return err
 		}
 		w.status.trouble(err)
@@ -162,7 +165,7 @@ func (w *Worker) member(ctx context.Context) error {
 		return err
 	}
 	streams := newStreams(w, bySource)
-	group, err := topics.NewGroup(ctx, w.deps.Topics, names.ApplyGroup(w.cfg.Target), slices.Collect(mapKeys(bySource)), topics.Hooks{
+	group, err := topics.NewGroup(ctx, w.deps.Topics, names.ApplyGroup(w.cfg.Target), w.lasting, slices.Collect(mapKeys(bySource)), topics.Hooks{
 		Start: streams.start,
 		Lost:  func(topic string, _ int32) { w.status.remove(bySource[topic]) },
 	})

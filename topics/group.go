@@ -10,7 +10,10 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/opmux/opmux/internal/crashpoint"
 )
 
 // Hooks are a Group's questions and news. Each may be nil.
@@ -47,6 +50,7 @@ type Group struct {
 	hooks  Hooks
 	client *kgo.Client
 	admin  *kadm.Client
+	member string // its lasting name; "" without one
 
 	mu      sync.Mutex
 	work    map[partition]*worker
@@ -68,11 +72,14 @@ type worker struct {
 	ended  chan struct{}
 }
 
-// NewGroup returns a member that joins with Run.
-func NewGroup(_ context.Context, cfg Config, group string, topics []string, hooks Hooks) (*Group, error) {
-	g := &Group{cfg: cfg, name: group, topics: topics, hooks: hooks,
+// NewGroup returns a member that joins with Run. A member with a lasting name
+// that was killed and starts again takes its own place at once, where one without
+// waits until the group has missed it; two members must not have one name, since
+// the later one takes the place of the other, whose Run ends with *ReplacedError.
+func NewGroup(_ context.Context, cfg Config, group, member string, topics []string, hooks Hooks) (*Group, error) {
+	g := &Group{cfg: cfg, name: group, topics: topics, hooks: hooks, member: member,
 		work: map[partition]*worker{}, marks: map[partition]int64{}, failed: make(chan error, 1)}
-	client, err := cfg.client(
+	opts := []kgo.Opt{
 		kgo.ConsumerGroup(group),
 		kgo.Balancers(kgo.CooperativeStickyBalancer()),
 		kgo.SessionTimeout(sessionTimeout),
@@ -81,7 +88,11 @@ func NewGroup(_ context.Context, cfg Config, group string, topics []string, hook
 		kgo.OnPartitionsAssigned(func(_ context.Context, _ *kgo.Client, m map[string][]int32) { g.assigned(m) }),
 		kgo.OnPartitionsRevoked(func(ctx context.Context, _ *kgo.Client, m map[string][]int32) { g.lost(ctx, m, true) }),
 		kgo.OnPartitionsLost(func(ctx context.Context, _ *kgo.Client, m map[string][]int32) { g.lost(ctx, m, false) }),
-	)
+	}
+	if member != "" {
+		opts = append(opts, kgo.InstanceID(instanceID(member)))
+	}
+	client, err := cfg.client(opts...)
 	if err != nil {
 		return nil, err
 	}
@@ -131,6 +142,10 @@ func (g *Group) drain() {
 func (g *Group) watch(ctx context.Context) {
 	for ctx.Err() == nil {
 		g.client.PollFetches(ctx).EachError(func(topic string, p int32, err error) {
+			if errors.Is(err, kerr.FencedInstanceID) {
+				g.fail(&ReplacedError{Group: g.name, Member: g.member})
+				return
+			}
 			var session *kgo.ErrGroupSession
 			// kgo joins again by itself, and the partitions' readers see what
 			// matters to them.
@@ -298,9 +313,11 @@ func (g *Group) commit(ctx context.Context) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, leaveTimeout)
 	defer cancel()
+	crashpoint.At(crashpoint.OffsetBefore)
 	if err := commitSync(ctx, g.client, offsets); err != nil {
 		return
 	}
+	crashpoint.At(crashpoint.OffsetAfter)
 	g.mu.Lock()
 	for p, o := range sent {
 		if g.marks[p] == o {
@@ -319,16 +336,4 @@ func (g *Group) Close() error {
 		stop()
 	}
 	return g.leave()
-}
-
-// leave leaves the group, which ends the handlers through lost.
-func (g *Group) leave() error {
-	ctx, cancel := context.WithTimeout(context.Background(), leaveTimeout)
-	defer cancel()
-	err := g.client.LeaveGroupContext(ctx)
-	g.client.Close()
-	if err != nil && !errors.Is(err, kgo.ErrClientClosed) && !errors.Is(err, context.DeadlineExceeded) {
-		return fmt.Errorf("leaving consumer group %s: %w", g.name, err)
-	}
-	return nil
 }

@@ -28,6 +28,11 @@ type member struct {
 
 func join(t *testing.T, cfg topics.Config, topic string, start func(int32) (int64, bool)) *member {
 	t.Helper()
+	return joinAs(t, "", cfg, topic, start)
+}
+
+func joinAs(t *testing.T, name string, cfg topics.Config, topic string, start func(int32) (int64, bool)) *member {
+	t.Helper()
 	m := &member{ended: make(chan error, 1), active: map[int32]bool{}, seen: map[int32]int64{}}
 	hooks := topics.Hooks{Lost: func(_ string, p int32) {
 		m.mu.Lock()
@@ -44,7 +49,7 @@ func join(t *testing.T, cfg topics.Config, topic string, start func(int32) (int6
 		}
 	}
 	var err error
-	if m.g, err = topics.NewGroup(t.Context(), cfg, cfg.Names().VerifyGroup(), []string{topic}, hooks); err != nil {
+	if m.g, err = topics.NewGroup(t.Context(), cfg, cfg.Names().VerifyGroup(), name, []string{topic}, hooks); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
@@ -177,7 +182,7 @@ func TestGroupStartsWhereTheHookSays(t *testing.T) {
 	testkit.Eventually(t, 20*time.Second, func() error { return a.read(20) })
 	a.leave(t)
 	first := make(chan int64, 1)
-	g, err := topics.NewGroup(t.Context(), cfg, cfg.Names().VerifyGroup(), []string{topic}, topics.Hooks{
+	g, err := topics.NewGroup(t.Context(), cfg, cfg.Names().VerifyGroup(), "", []string{topic}, topics.Hooks{
 		Start: func(context.Context, string, int32) (int64, bool, error) { return 3, true, nil }})
 	if err != nil {
 		t.Fatal(err)
@@ -242,7 +247,7 @@ func TestHeartbeats(t *testing.T) {
 func TestGroupThatNeverRanCloses(t *testing.T) {
 	c := newEmbedded(t)
 	cfg := config(t, c, orders)
-	g, err := topics.NewGroup(t.Context(), cfg, "g", []string{cfg.Names().Ops("orders")}, topics.Hooks{})
+	g, err := topics.NewGroup(t.Context(), cfg, "g", "", []string{cfg.Names().Ops("orders")}, topics.Hooks{})
 	if err != nil {
 		t.Fatal(err)
 	}

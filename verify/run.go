@@ -130,7 +130,7 @@ func (v *Verifier) Run(ctx context.Context) error {
 		}
 		v.setState(err)
 		switch {
-		case isMissing(err):
+		case ends(err):
 			return err
 		case isFinal(err):
 			v.deps.Log.Error("verification has stopped: mend the cause and start the verify-worker again", zap.Error(err))
@@ -167,7 +167,7 @@ func (v *Verifier) attempt(ctx context.Context) error {
 	for _, p := range problems {
 		v.deps.Log.Warn("topic settings", zap.Stringer("problem", p))
 	}
-	group, err := topics.NewGroup(ctx, v.deps.Topics, v.deps.Topics.Names().VerifyGroup(), list, topics.Hooks{
+	group, err := topics.NewGroup(ctx, v.deps.Topics, v.deps.Topics.Names().VerifyGroup(), v.cfg.Name, list, topics.Hooks{
 		Assigned: func(string, int32) { v.assigned(1) },
 		Lost:     func(string, int32) { v.assigned(-1) },
 	})
@@ -246,10 +246,12 @@ func (v *Verifier) beat(ctx context.Context) {
 	}
 }
 
-func isMissing(err error) bool {
+// ends says that the process is of no use.
+func ends(err error) bool {
 	var missing *topics.MissingTopicsError
 	var wrong *topics.WrongTopicsError
-	return errors.As(err, &missing) || errors.As(err, &wrong)
+	var replaced *topics.ReplacedError
+	return errors.As(err, &missing) || errors.As(err, &wrong) || errors.As(err, &replaced)
 }
 
 // isFinal says that trying again would not help.

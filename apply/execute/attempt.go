@@ -12,6 +12,7 @@ import (
 	"github.com/opmux/opmux/apply/schedule"
 	"github.com/opmux/opmux/digest"
 	"github.com/opmux/opmux/event"
+	"github.com/opmux/opmux/internal/crashpoint"
 )
 
 // moveSQL moves the lane's row, and fails with division_by_zero where the row is
@@ -147,6 +148,7 @@ func (a *attempt) commit() error {
 			return err
 		}
 	}
+	crashpoint.At(crashpoint.TargetBefore)
 	last := a.job.Transactions[len(a.job.Transactions)-1]
 	err := a.pipe.query("COMMIT", nil, nil, nil, request{
 		done: func(tag pgconn.CommandTag) error {
@@ -161,7 +163,9 @@ func (a *attempt) commit() error {
 		return err
 	}
 	a.unsure = true
-	return a.pipe.end()
+	err = a.pipe.end()
+	crashpoint.At(crashpoint.TargetAfter)
+	return err
 }
 
 // failure names what the server's error is about; other errors stay as they are.

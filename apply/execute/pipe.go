@@ -7,6 +7,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/opmux/opmux/event"
+	"github.com/opmux/opmux/internal/crashpoint"
 )
 
 // A pipeline is read empty after so much was sent, so that neither side holds
@@ -162,6 +163,7 @@ func (p *pipe) end() error {
 	if err := p.line.Sync(); err != nil {
 		return p.lost(err)
 	}
+	crashpoint.At(crashpoint.TargetSent)
 	err := p.read()
 	if closeErr := p.line.Close(); err == nil {
 		err = p.lost(closeErr)

@@ -128,6 +128,9 @@ func (l *Ledger) readRecord(offset int64, rec *event.Record) error {
 	if err != nil {
 		return err
 	}
+	if l.opened && offset == l.line.epoch {
+		l.settling.wake() // its FENCE has ended the agent's former epochs
+	}
 	if !l.opened || offset <= l.line.epoch {
 		return nil // from before this epoch: nobody waits for it
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/opmux/opmux/capture/order/settle"
 	"github.com/opmux/opmux/event"
+	"github.com/opmux/opmux/internal/crashpoint"
 	"github.com/opmux/opmux/schema/avro"
 	"github.com/opmux/opmux/topics"
 )
@@ -261,6 +262,7 @@ func (l *Ledger) writeFence(ctx context.Context, f *event.Fence) error {
 	if err != nil {
 		return err
 	}
+	crashpoint.At(crashpoint.FenceBefore)
 	acked := make(chan error, 1)
 	var epoch int64 // written before acked is
 	l.line.produce(value, func(offset int64, err error) {
@@ -278,6 +280,7 @@ func (l *Ledger) writeFence(ctx context.Context, f *event.Fence) error {
 	if err != nil {
 		return fmt.Errorf("writing the FENCE: %w", err)
 	}
+	crashpoint.At(crashpoint.FenceAfter)
 	l.line.start(epoch, value)
 	l.opened = true
 	return nil

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/opmux/opmux/event"
+	"github.com/opmux/opmux/internal/crashpoint"
 )
 
 // maxOutcomes bounds one record's list.
@@ -77,8 +78,10 @@ func (o *outcomes) write(part []concluded) {
 		body.List[i] = part[i].Outcome
 		l.metrics.outcomes.WithLabelValues(ended(part[i].Committed)).Inc()
 	}
+	crashpoint.At(crashpoint.OutcomeBefore)
 	_, err := l.line.put(body, 0, func(_, offset int64, err error) {
 		if err == nil {
+			crashpoint.At(crashpoint.OutcomeAfter)
 			l.own(offset, ownRecord{outcomes: body})
 		}
 	})

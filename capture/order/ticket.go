@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/opmux/opmux/event"
+	"github.com/opmux/opmux/internal/crashpoint"
 )
 
 // Ticket is a transaction's place in its agent's epoch. It is taken after the
@@ -52,6 +53,7 @@ func (l *Ledger) Ticket(tx *event.Transaction) (*Ticket, error) {
 		t.N, err = l.line.reserve(tx, l.cfg.RecordBytes)
 	} else {
 		tx.Intent = true
+		crashpoint.At(crashpoint.IntentBefore)
 		t.acked = make(chan struct{})
 		t.N, err = l.line.put(tx, l.cfg.RecordBytes, t.acknowledge)
 	}
@@ -70,6 +72,7 @@ func (t *Ticket) acknowledge(n, offset int64, err error) {
 	t.mu.Unlock()
 	close(t.acked)
 	if err == nil {
+		crashpoint.At(crashpoint.IntentAfter)
 		pg := t.tx.Postgres // a copy: the record's operations need not be kept
 		t.ledger.own(offset, ownRecord{n: n, intent: &pg, id: t.tx.ID, time: t.tx.Commit})
 		t.ledger.metrics.append.Observe(time.Since(t.taken).Seconds())

@@ -10,6 +10,7 @@ import (
 	"github.com/opmux/opmux/capture/classify"
 	"github.com/opmux/opmux/capture/order"
 	"github.com/opmux/opmux/event"
+	"github.com/opmux/opmux/internal/crashpoint"
 	"github.com/opmux/opmux/wire/pgwire"
 )
 
@@ -209,6 +210,7 @@ func (s *Session) commitSimple(ctx context.Context, p part, e *entry) (bool, err
 	}
 	var tag string
 	e.onTag, e.onError = func(t string) { tag = t }, isFatal
+	crashpoint.At(crashpoint.CommitBefore)
 	if err := s.send(pgwire.Query, pgwire.AppendQuery(nil, p.sql), e); err != nil {
 		return false, s.lost(ticket, err)
 	}
@@ -238,11 +240,12 @@ func (s *Session) holdCommit(ctx context.Context, extended bool) (*order.Ticket,
 
 // committed waits for a COMMIT's answer and tells the ledger how it ended.
 func (s *Session) committed(ctx context.Context, ticket *order.Ticket, tag *string, chain bool) error {
-	if err := s.drain(); err != nil {
+	if err := s.drainAt(crashpoint.CommitSent); err != nil {
 		return s.lost(ticket, err)
 	}
 	ok := *tag == "COMMIT"
 	if ticket != nil {
+		crashpoint.At(crashpoint.CommitAfter)
 		if ok {
 			ticket.Committed()
 		} else {
@@ -291,6 +294,7 @@ func (s *Session) commitWrapped(ctx context.Context, extended bool) error {
 	}
 	var tag string
 	e := &entry{silent: true, onTag: func(t string) { tag = t }, onError: isFatal}
+	crashpoint.At(crashpoint.CommitBefore)
 	if err := s.endOwn("COMMIT", ownCommit, e, extended); err != nil {
 		return s.lost(ticket, err)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/opmux/opmux/capture/classify"
+	"github.com/opmux/opmux/internal/crashpoint"
 	"github.com/opmux/opmux/wire/pgwire"
 )
 
@@ -82,6 +83,7 @@ func (s *Session) commitExtended(ctx context.Context, m pgwire.Message, plan *cl
 	if s.wrapped {
 		e.warning = noTransaction
 	}
+	crashpoint.At(crashpoint.CommitBefore)
 	if err := s.sendRaw(m, e); err != nil {
 		return s.lost(ticket, err)
 	}

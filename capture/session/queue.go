@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/opmux/opmux/capture/classify"
+	"github.com/opmux/opmux/internal/crashpoint"
 	"github.com/opmux/opmux/wire/pgwire"
 )
 
@@ -130,7 +131,10 @@ func (s *Session) skip() {
 // drain sends what is pending upstream and waits until every answer is in,
 // asking for those of a pipeline that has had no Sync yet. The error is the one
 // that ended the session's back.
-func (s *Session) drain() error {
+func (s *Session) drain() error { return s.drainAt("") }
+
+// drainAt is drain with a place of the kill test between sending and the answers.
+func (s *Session) drainAt(sent crashpoint.Point) error {
 	if s.unflushed() {
 		if err := s.send(pgwire.Flush, nil, nil); err != nil {
 			return err
@@ -141,6 +145,9 @@ func (s *Session) drain() error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if len(s.queue) > 0 {
+		crashpoint.At(sent)
+	}
 	for len(s.queue) > 0 && s.backErr == nil {
 		s.empty.Wait()
 	}

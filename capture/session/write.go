@@ -5,6 +5,7 @@ import (
 
 	"github.com/opmux/opmux/capture/classify"
 	"github.com/opmux/opmux/event"
+	"github.com/opmux/opmux/internal/crashpoint"
 	"github.com/opmux/opmux/wire/pgwire"
 )
 
@@ -148,7 +149,7 @@ func (s *Session) endOwn(sql, name string, e *entry, extended bool) error {
 		if err := s.send(pgwire.Query, pgwire.AppendQuery(nil, sql), e); err != nil {
 			return err
 		}
-		return s.drain()
+		return s.drainAt(crashpoint.CommitSent)
 	}
 	if s.failing() {
 		// The server skips up to a Sync since a question of the agent's failed.
@@ -165,7 +166,7 @@ func (s *Session) endOwn(sql, name string, e *entry, extended bool) error {
 	if err := s.send(pgwire.Sync, nil, &entry{kind: answerSync, silent: true}); err != nil {
 		return err
 	}
-	return s.drain()
+	return s.drainAt(crashpoint.CommitSent)
 }
 
 // dropHeld forgets an answer whose command did not come about.

@@ -20,6 +20,10 @@ func (s *Server) Stop() error { return s.signal(syscall.SIGINT) }
 // memory is lost, and the next Start runs recovery.
 func (s *Server) Kill() error { return s.signal(syscall.SIGKILL) }
 
+// Abort ends the server with SIGQUIT (immediate): sessions are cut off, nothing is
+// written down, and the next Start runs recovery.
+func (s *Server) Abort() error { return s.signal(syscall.SIGQUIT) }
+
 // signal ends the server and waits for its end. It does nothing where none runs.
 func (s *Server) signal(sig syscall.Signal) error {
 	s.mu.Lock()

@@ -81,6 +81,16 @@ type Status struct {
 		Transactions int64
 		Seconds      float64
 	}
+	InDoubt []struct {
+		Agent    string
+		Epoch, N int64
+		Reason   string
+	} `json:"in_doubt"`
+	Programs []struct {
+		Role, Name, State string
+		Open              int    // intents without outcome that an agent knows of
+		LastError         string `json:"last_error"`
+	}
 	LastError string `json:"last_error"`
 }
 

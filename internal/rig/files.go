@@ -36,10 +36,10 @@ func (r *Rig) writeConfig(p *Program) error {
 	text := fmt.Sprintf(kafkaYAML, r.Broker.Address(), Prefix, p.Admin)
 	switch p.binary {
 	case "capture-agent":
-		text += fmt.Sprintf(agentYAML, Source, p.Name, p.Listen, r.ListenKeys, r.Primary.Address(), Database, r.UpstreamKeys,
+		text += fmt.Sprintf(agentYAML, Source, p.as, p.Listen, r.ListenKeys, r.Primary.Address(), Database, r.UpstreamKeys,
 			r.Primary.DSN(Database), r.Gate, r.GateTimeout, r.Digest, r.OnUnsafe) + r.AgentYAML
 	case "apply-worker":
-		text += fmt.Sprintf(workerYAML, Target, p.Name, Source, r.Backup.DSN(Database), r.Parallelism)
+		text += fmt.Sprintf(workerYAML, Target, p.as, Source, r.Backup.DSN(Database), r.Parallelism)
 	case "verify-worker":
 		text += fmt.Sprintf(verifierYAML, Source, Target, r.Verify, r.VerifyTimeout)
 		if r.Webhook != "" {

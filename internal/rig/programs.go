@@ -1,6 +1,7 @@
 package rig
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -30,6 +31,12 @@ type Program struct {
 	Config string // path of its file
 	Listen string // agents: where applications connect
 	Admin  string // address of /metrics, /healthz, /readyz
+	// Bin is where the next start takes the program from, "" from the rig's; Env is
+	// added to its environment.
+	Bin string
+	Env []string
+	// as is the name that the file gives it; Name but for a Double.
+	as string
 	// Process is the running, or last, process; nil before the first Start.
 	Process *child.Process
 }
@@ -42,6 +49,12 @@ func (r *Rig) Worker(name string) (*Program, error) { return r.program(name, "ap
 
 // Verifier returns the verify-worker, which may not run yet.
 func (r *Rig) Verifier() (*Program, error) { return r.program("verifier", "verify-worker") }
+
+// Double returns a second program with p's configuration, its name included, but
+// addresses of its own: what an operator starts while p does not answer.
+func (r *Rig) Double(p *Program) (*Program, error) {
+	return r.programAs(p.Name+"-double", p.binary, p.as)
+}
 
 // AgentConfig is the path of an agent's configuration file.
 func (r *Rig) AgentConfig(name string) string { return r.configFile(name, "capture-agent") }
@@ -61,13 +74,15 @@ func (r *Rig) configFile(name, binary string) string {
 	return filepath.Join(r.Dir, name+".yaml")
 }
 
-func (r *Rig) program(name, binary string) (*Program, error) {
+func (r *Rig) program(name, binary string) (*Program, error) { return r.programAs(name, binary, name) }
+
+func (r *Rig) programAs(name, binary, as string) (*Program, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if p := r.programs[name]; p != nil {
 		return p, nil
 	}
-	p := &Program{rig: r, Name: name, binary: binary, Config: filepath.Join(r.Dir, name+".yaml")}
+	p := &Program{rig: r, Name: name, binary: binary, as: as, Config: filepath.Join(r.Dir, name+".yaml")}
 	for _, address := range []*string{&p.Admin, &p.Listen} {
 		port, err := freeport.Pick()
 		if err != nil {
@@ -81,6 +96,9 @@ func (r *Rig) program(name, binary string) (*Program, error) {
 	r.programs[name] = p
 	return p, nil
 }
+
+// Kind is the program's file name: "capture-agent".
+func (p *Program) Kind() string { return p.binary }
 
 // Start starts the program and returns when it is ready.
 func (p *Program) Start(ctx context.Context) error {
@@ -96,8 +114,8 @@ func (p *Program) Launch() error {
 		return fmt.Errorf("%s runs already", p.Name)
 	}
 	process, err := child.Start(child.Config{
-		Name: p.Name, Path: filepath.Join(p.rig.Bin, p.binary), Args: []string{"--config", p.Config},
-		Dir: p.rig.Dir, Log: filepath.Join(p.rig.Dir, p.Name+".log"),
+		Name: p.Name, Path: filepath.Join(cmp.Or(p.Bin, p.rig.Bin), p.binary), Args: []string{"--config", p.Config},
+		Env: p.Env, Dir: p.rig.Dir, Log: filepath.Join(p.rig.Dir, p.Name+".log"),
 	})
 	p.Process = process
 	return err

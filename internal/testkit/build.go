@@ -1,7 +1,6 @@
 package testkit
 
 import (
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -12,12 +11,11 @@ import (
 // programs are what make build puts into bin/.
 var programs = []string{"capture-agent", "apply-worker", "verify-worker", "opmux"}
 
-// built is the directory of the programs that Build made for this test binary.
+// built are the directories of the programs that this test binary has built, by
+// build tag; Main removes them.
 var built struct {
-	once sync.Once
-	dir  string
-	err  error
-	made bool // here, so that it is removed at the end
+	mu   sync.Mutex
+	dirs map[string]string
 }
 
 // Build returns the directory of opmux's programs: OPMUX_BIN where it is set
@@ -25,37 +23,49 @@ var built struct {
 // TestMain that calls Main, which removes them.
 func Build(t testing.TB) string {
 	t.Helper()
-	built.once.Do(func() { built.dir, built.made, built.err = build() })
-	if built.err != nil {
-		t.Fatal(built.err)
+	dir := os.Getenv("OPMUX_BIN")
+	if dir == "" {
+		return BuildTagged(t, "")
 	}
-	return built.dir
+	for _, p := range programs {
+		if _, err := os.Stat(filepath.Join(dir, p)); err != nil {
+			t.Fatalf("OPMUX_BIN: %v: run make build", err)
+		}
+	}
+	return dir
 }
 
-func build() (dir string, made bool, err error) {
-	if dir := os.Getenv("OPMUX_BIN"); dir != "" {
-		for _, p := range programs {
-			if _, err := os.Stat(filepath.Join(dir, p)); err != nil {
-				return "", false, fmt.Errorf("OPMUX_BIN: %w: run make build", err)
-			}
-		}
-		return dir, false, nil
+// BuildTagged returns the directory of opmux's programs as built with a tag, once
+// per test binary, whatever OPMUX_BIN says. It needs what Build needs.
+func BuildTagged(t testing.TB, tag string) string {
+	t.Helper()
+	built.mu.Lock()
+	defer built.mu.Unlock()
+	if dir := built.dirs[tag]; dir != "" {
+		return dir
 	}
-	if dir, err = os.MkdirTemp("", "opmux-bin-"); err != nil {
-		return "", false, fmt.Errorf("directory for the programs: %w", err)
+	dir, err := os.MkdirTemp("", "opmux-bin-")
+	if err != nil {
+		t.Fatalf("directory for the programs: %v", err)
 	}
-	args := []string{"build", "-o", dir + "/"}
+	if built.dirs == nil {
+		built.dirs = map[string]string{}
+	}
+	built.dirs[tag] = dir
+	args := []string{"build", "-tags", tag, "-o", dir + "/"}
 	for _, p := range programs {
 		args = append(args, "github.com/opmux/opmux/cmd/"+p)
 	}
 	if out, err := exec.Command("go", args...).CombinedOutput(); err != nil {
-		return "", true, fmt.Errorf("building the programs: %w\n%s", err, out)
+		t.Fatalf("building the programs: %v\n%s", err, out)
 	}
-	return dir, true, nil
+	return dir
 }
 
 func removeBuilt() {
-	if built.made {
-		_ = os.RemoveAll(built.dir) // a leftover in the temporary directory harms nobody
+	built.mu.Lock()
+	defer built.mu.Unlock()
+	for _, dir := range built.dirs {
+		_ = os.RemoveAll(dir) // a leftover in the temporary directory harms nobody
 	}
 }
