@@ -75,7 +75,7 @@ func TestPgbouncerInFrontOfTheAgent(t *testing.T) {
 				if text := differences(want, got); text != "" {
 					t.Errorf("through the agent the transcript differs:\n%s", text)
 				}
-				mine.query(b.agent("a1").DSN(), "DROP TABLE IF EXISTS item, line, parent, child CASCADE")
+				mine.query(b.agent("a1").DSN(), "DROP TABLE IF EXISTS item, line, drawn, parent, child CASCADE")
 			}
 			mine.pgbench(dsnAt(through, rig.Database), "-i", "-q")
 			mine.pgbench(dsnAt(through, rig.Database), "-n", "-c", "8", "-t", "50")
@@ -97,7 +97,7 @@ func TestTheAgentInFrontOfPgbouncer(t *testing.T) {
 	b.Upstream = pooled
 	b.must(b.agent(pooledAgent).Start(b.ctx))
 	b.must(b.worker("w1").Start(b.ctx))
-	for name, run := range map[string]func(*bench, string) string{"psql": psqlFeatures, "lib_pq": pqFeatures, "psycopg": pythonFeatures("psycopg_features.py")} {
+	for name, run := range map[string]func(*bench, string) string{"psql": psqlFeatures, "lib_pq": pqFeatures, "sqlalchemy": pythonFeatures("sqlalchemy_features.py")} {
 		t.Run(name, func(t *testing.T) {
 			mine := &bench{Rig: b.Rig, t: t, ctx: b.ctx}
 			want, got := normalise(run(mine, dsnAt(pooled, direct))), normalise(run(mine, b.agent(pooledAgent).DSN()))
