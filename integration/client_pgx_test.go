@@ -155,7 +155,7 @@ func pgxTransactions(ctx context.Context, conn *pgx.Conn, s *transcript) {
 }
 
 func pgxCopy(ctx context.Context, conn *pgx.Conn, s *transcript) {
-	tag, err := conn.Exec(ctx, "CREATE TABLE gx_copy (name text PRIMARY KEY, n numeric)")
+	tag, err := conn.Exec(ctx, "CREATE TABLE gx_copy (id bigserial, name text PRIMARY KEY, n numeric, u uuid DEFAULT gen_random_uuid(), at timestamptz DEFAULT now())")
 	s.say(tag, err)
 	n, err := conn.CopyFrom(ctx, pgx.Identifier{"gx_copy"}, []string{"name", "n"}, pgx.CopyFromSlice(500, func(i int) ([]any, error) {
 		return []any{fmt.Sprintf("copied %03d", i), i}, nil
@@ -168,7 +168,7 @@ func pgxCopy(ctx context.Context, conn *pgx.Conn, s *transcript) {
 	}))
 	s.err(err)
 	var out strings.Builder
-	tag, err = conn.PgConn().CopyTo(ctx, &out, "COPY (SELECT name, n FROM gx_copy WHERE name LIKE 'copied 49%' ORDER BY 1) TO STDOUT")
+	tag, err = conn.PgConn().CopyTo(ctx, &out, "COPY (SELECT id, name, n FROM gx_copy WHERE name LIKE 'copied 49%' ORDER BY 1) TO STDOUT")
 	s.say(tag, err, out.String())
 }
 

@@ -123,7 +123,7 @@ func pqTransactions(ctx context.Context, db *sql.DB, s *transcript) {
 }
 
 func pqCopy(ctx context.Context, db *sql.DB, s *transcript) {
-	pqExec(ctx, s, db.ExecContext, "CREATE TABLE lp_copy (name text PRIMARY KEY, n int)")
+	pqExec(ctx, s, db.ExecContext, "CREATE TABLE lp_copy (id serial, name text PRIMARY KEY, n int, at timestamptz DEFAULT now())")
 	tx, err := db.BeginTx(ctx, nil)
 	if err != nil {
 		s.pqErr(err)
@@ -143,7 +143,7 @@ func pqCopy(ctx context.Context, db *sql.DB, s *transcript) {
 	_, err = statement.ExecContext(ctx)
 	s.say(err, statement.Close(), tx.Commit())
 	var n, sum int
-	err = db.QueryRowContext(ctx, "SELECT count(*), sum(n) FROM lp_copy").Scan(&n, &sum)
+	err = db.QueryRowContext(ctx, "SELECT count(*), sum(n * id) FROM lp_copy").Scan(&n, &sum)
 	s.say(n, sum, err)
 }
 

@@ -26,9 +26,15 @@ func TestClientsSeeWhatTheySeeDirectly(t *testing.T) {
 		{"psql", psqlFeatures},
 		{"pgbench", pgbenchFeatures},
 		{"pgx", pgxFeatures},
-		{"libpq_in_go", pqFeatures},
-		{"psycopg", psycopgFeatures},
-		{"pgjdbc", pgjdbcFeatures},
+		{"database_sql", sqlFeatures},
+		{"lib_pq", pqFeatures},
+		{"gorm", gormFeatures},
+		{"psycopg", pythonFeatures("psycopg_features.py")},
+		{"sqlalchemy", pythonFeatures("sqlalchemy_features.py")},
+		{"django", pythonFeatures("django_features.py")},
+		{"pgjdbc", javaFeatures("PgjdbcFeatures")},
+		{"hibernate", javaFeatures("HibernateFeatures")},
+		{"node_postgres", nodeFeatures},
 	} {
 		t.Run(client.name, func(t *testing.T) {
 			mine := &bench{Rig: b.Rig, t: t, ctx: b.ctx}
@@ -105,8 +111,8 @@ func (b *bench) fetched(driver string) string {
 func psqlFeatures(b *bench, dsn string) string {
 	b.t.Helper()
 	// Both streams into one: where an error appears among the answers counts too.
-	command := fmt.Sprintf("%s -X -a -f %s '%s' 2>&1 || true", filepath.Join(b.Primary.BinDir(), "psql"), b.clientFile("features.sql"), dsn)
-	return strings.ReplaceAll(b.program("/bin/sh", "-c", command), b.clientFile("features.sql"), "features.sql")
+	command := fmt.Sprintf("%s -X -a -f %s '%s' 2>&1 || true", filepath.Join(b.Primary.BinDir(), "psql"), b.clientFile("psql_features.sql"), dsn)
+	return strings.ReplaceAll(b.program("/bin/sh", "-c", command), b.clientFile("psql_features.sql"), "psql_features.sql")
 }
 
 // pgbenchFeatures lets pgbench make its tables, and runs scripts with one client
@@ -117,9 +123,9 @@ func pgbenchFeatures(b *bench, dsn string) string {
 	for _, run := range [][]string{
 		{"-M", "simple", "-b", "tpcb-like"},
 		{"-M", "prepared", "-b", "simple-update"},
-		{"-M", "extended", "-f", b.clientFile("pipeline.sql")},
-		{"-M", "prepared", "-f", b.clientFile("pipeline.sql")},
-		{"-M", "simple", "-f", b.clientFile("branching.sql")},
+		{"-M", "extended", "-f", b.clientFile("pgbench_pipeline.sql")},
+		{"-M", "prepared", "-f", b.clientFile("pgbench_pipeline.sql")},
+		{"-M", "simple", "-f", b.clientFile("pgbench_branching.sql")},
 	} {
 		out := b.pgbench(dsn, append([]string{"-n", "-c", "1", "-t", "40", "--random-seed=7"}, run...)...)
 		if !strings.Contains(out, "transactions actually processed: 40/40") {
@@ -132,15 +138,34 @@ func pgbenchFeatures(b *bench, dsn string) string {
 		b.query(dsn, "SELECT sum(aid::numeric * abalance), (SELECT sum(bbalance) FROM pgbench_branches) FROM pgbench_accounts"))
 }
 
-func psycopgFeatures(b *bench, dsn string) string {
+func gormFeatures(b *bench, dsn string) string {
 	b.t.Helper()
-	return b.program(b.fetched("psycopg"), b.clientFile("features.py"), dsn)
+	return b.program(b.fetched("go"), dsn)
 }
 
-func pgjdbcFeatures(b *bench, dsn string) string {
+// pythonFeatures runs a script with the interpreter that has the drivers.
+func pythonFeatures(script string) func(*bench, string) string {
+	return func(b *bench, dsn string) string {
+		b.t.Helper()
+		return b.program(b.fetched("python"), b.clientFile(script), dsn)
+	}
+}
+
+// javaFeatures runs a class.
+func javaFeatures(class string) func(*bench, string) string {
+	return func(b *bench, dsn string) string {
+		b.t.Helper()
+		java, err := exec.LookPath("java")
+		b.must(err)
+		url := "jdbc:postgresql://" + strings.SplitN(dsn, "@", 2)[1]
+		return b.program(java, "-Xmx256m", "-XX:TieredStopAtLevel=1", "-cp", b.fetched("java"), class, url)
+	}
+}
+
+func nodeFeatures(b *bench, dsn string) string {
 	b.t.Helper()
-	java, err := exec.LookPath("java")
+	node, err := exec.LookPath("node")
 	b.must(err)
-	url := "jdbc:postgresql://" + strings.SplitN(dsn, "@", 2)[1]
-	return b.program(java, "-Xmx256m", "-cp", b.fetched("pgjdbc"), b.clientFile("Features.java"), url)
+	b.t.Setenv("NODE_PATH", b.fetched("node"))
+	return b.program(node, b.clientFile("node_features.js"), dsn)
 }

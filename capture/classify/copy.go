@@ -32,8 +32,9 @@ func (j *job) copy(n *pg.Node, st *pg.CopyStmt) error {
 
 // copyFormat is how the fields of a COPY stream are told apart.
 type copyFormat struct {
-	csv, header          bool
+	csv, header, binary  bool
 	delim, quote, escape byte
+	null                 string
 }
 
 func (j *job) copyFrom(n *pg.Node, st *pg.CopyStmt) error {
@@ -52,7 +53,8 @@ func (j *job) copyFrom(n *pg.Node, st *pg.CopyStmt) error {
 			columns = append(columns, a.GetString_().GetSval())
 		}
 	}
-	if err := j.copyDefaults(t, columns); err != nil {
+	drawn, err := j.copyDefaults(t, columns)
+	if err != nil {
 		return err
 	}
 	if t.Temp {
@@ -80,17 +82,25 @@ func (j *job) copyFrom(n *pg.Node, st *pg.CopyStmt) error {
 		return err
 	}
 	j.plan.Kind, j.plan.Class, j.plan.Reason, j.plan.ClientColumns = Copy, event.ClassText, "the stream's bytes", -1
+	if len(drawn) > 0 {
+		if err := j.drawCopy(n, t, columns, drawn); err != nil {
+			return err
+		}
+		text = j.plan.CopyDraw.Text
+		j.plan.Class, j.plan.Reason = event.ClassPinned, "the stream's bytes with the default of column "+drawn[0].Name+" drawn on the primary"
+	}
 	j.plan.frozen = frozen{kind: freezeCopy, text: text, counted: true}
 	return j.finishWrite(t, nil)
 }
 
-// copyDefaults refuses a COPY that leaves out columns whose default is drawn.
-func (j *job) copyDefaults(t *catalog.Table, columns []string) error {
+// copyDefaults lists the columns that a COPY leaves out and whose default is drawn.
+func (j *job) copyDefaults(t *catalog.Table, columns []string) ([]*catalog.Column, error) {
 	for _, c := range columns {
 		if t.Column(c) == nil {
-			return fmt.Errorf("column %s: %w", c, errMustFail)
+			return nil, fmt.Errorf("column %s: %w", c, errMustFail)
 		}
 	}
+	var drawn []*catalog.Column
 	for i := range t.Columns {
 		c := &t.Columns[i]
 		if slices.Contains(columns, c.Name) {
@@ -98,25 +108,25 @@ func (j *job) copyDefaults(t *catalog.Table, columns []string) error {
 		}
 		d, err := j.defaultOf(c)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		if t.Temp {
-			j.eff.draws = append(j.eff.draws, slices.DeleteFunc(d.draws, func(s SequenceRef) bool { return s.Schema == t.Schema })...)
-			continue
+			d.draws = slices.DeleteFunc(d.draws, func(s SequenceRef) bool { return s.Schema == t.Schema })
 		}
+		j.eff.draws = append(j.eff.draws, d.draws...)
 		if d.drawn {
-			return j.refuse("COPY into "+t.Qualified()+" without column "+c.Name, -1, "the column's default is not the same on every server",
-				"Give the column in the stream, or use INSERT.")
+			drawn = append(drawn, c)
 		}
 	}
-	return nil
+	return drawn, nil
 }
 
 // copyOptions reads the options; freeze says that FREEZE is on.
 func (j *job) copyOptions(t *catalog.Table, st *pg.CopyStmt, columns []string) (freeze bool, err error) {
 	p := j.plan
 	format := "text"
-	p.copyFormat = copyFormat{delim: '\t', quote: '"'}
+	p.copyFormat = copyFormat{delim: '\t', quote: '"', null: `\N`}
+	null := ""
 	for _, o := range st.Options {
 		d := o.GetDefElem()
 		value := optionValue(d)
@@ -139,13 +149,16 @@ func (j *job) copyOptions(t *catalog.Table, st *pg.CopyStmt, columns []string) (
 			p.copyFormat.header = d.Arg == nil || !slices.Contains([]string{"false", "off", "0"}, strings.ToLower(value))
 		case "freeze":
 			freeze = enabled(st.Options, "freeze")
-		case "null", "encoding", "force_not_null", "force_null":
+		case "null":
+			p.copyFormat.null, null = value, value
+		case "encoding", "force_not_null", "force_null":
 		default:
 			return false, j.refuse("COPY option "+d.Defname, d.Location, "opmux does not know it", "Leave the option out.")
 		}
 	}
 	switch format {
 	case "csv":
+		p.copyFormat.null = null
 		if p.copyFormat.csv = true; !slices.ContainsFunc(st.Options, func(o *pg.Node) bool { return o.GetDefElem().GetDefname() == "delimiter" }) {
 			p.copyFormat.delim = ','
 		}
@@ -153,12 +166,8 @@ func (j *job) copyOptions(t *catalog.Table, st *pg.CopyStmt, columns []string) (
 			p.copyFormat.escape = p.copyFormat.quote
 		}
 	case "binary":
-		for _, name := range columns {
-			if c := t.Column(name); isOpaque(c) || c.Element >= firstUserOID || slices.Contains(objects, c.BaseOID) {
-				return freeze, j.refuse("COPY … BINARY into "+t.Qualified(), -1, "column "+name+" holds numbers of types or objects, which differ between servers", "Use the text format.")
-			}
-		}
-		return freeze, nil
+		p.copyFormat.binary = true
+		return freeze, j.binaryColumns(t, columns)
 	case "text":
 	default:
 		return false, fmt.Errorf("COPY format %s: %w", format, errMustFail)
@@ -174,6 +183,16 @@ func (j *job) copyOptions(t *catalog.Table, st *pg.CopyStmt, columns []string) (
 		p.copyColumns = nil
 	}
 	return freeze, nil
+}
+
+// binaryColumns refuses columns whose binary form has numbers of the server's own.
+func (j *job) binaryColumns(t *catalog.Table, columns []string) error {
+	for _, name := range columns {
+		if c := t.Column(name); isOpaque(c) || c.Element >= firstUserOID || slices.Contains(objects, c.BaseOID) {
+			return j.refuse("COPY … BINARY into "+t.Qualified(), -1, "column "+name+" holds numbers of types or objects, which differ between servers", "Use the text format.")
+		}
+	}
+	return nil
 }
 
 func (j *job) withoutFreeze(n *pg.Node) (string, error) {

@@ -90,6 +90,9 @@ type Plan struct {
 	Barrier bool
 	// CopyIn says that the server will ask for a COPY stream, whatever the kind.
 	CopyIn bool
+	// CopyDraw says how a COPY goes that leaves out columns whose defaults are drawn,
+	// nil for every other statement.
+	CopyDraw *CopyDraw
 	// CatalogChanges says that the statement changes the catalogue (temporary
 	// objects included): read Catalog.Version after it, before the next Classify.
 	CatalogChanges bool

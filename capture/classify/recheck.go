@@ -35,6 +35,8 @@ func differs(a, b *Plan) string {
 		return fmt.Sprintf("it writes %v instead of %v", b.Tables, a.Tables)
 	case !slices.Equal(a.Sequences, b.Sequences):
 		return "it draws from other sequences"
+	case a.CopyDraw != nil && b.CopyDraw != nil && a.CopyDraw.draws != b.CopyDraw.draws:
+		return "other defaults are drawn"
 	case len(a.TableRefs) != len(b.TableRefs):
 		return "it touches other tables"
 	}

@@ -234,6 +234,14 @@ func (s *Session) tellError(e *entry, m pgwire.Message, fields []pgwire.Field) e
 	if e.refusal != nil {
 		return s.refuse(e.refusal)
 	}
+	if e.where != nil {
+		for i := range fields {
+			if fields[i].Code == pgwire.FieldWhere {
+				fields[i].Value = e.where(fields[i].Value)
+			}
+		}
+		return s.toClient(m.Type, pgwire.AppendFields(nil, fields))
+	}
 	if e.shift != 0 {
 		return s.toClient(m.Type, pgwire.AppendFields(nil, shiftPosition(fields, e.shift)))
 	}

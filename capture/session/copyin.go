@@ -3,7 +3,6 @@ package session
 import (
 	"context"
 	"errors"
-	"os"
 
 	"github.com/opmux/opmux/capture/classify"
 	"github.com/opmux/opmux/wire/pgwire"
@@ -16,37 +15,16 @@ func (s *Session) copyData(ctx context.Context, x *execution) error {
 	if x != nil && x.plan.Kind != classify.Copy {
 		x = nil
 	}
-	if s.unflushed() {
-		if err := s.send(pgwire.Flush, nil, nil); err != nil {
-			return err
-		}
-	}
-	if err := s.up.Flush(); err != nil {
-		return upstreamError(err)
-	}
-	s.mu.Lock()
-	for len(s.queue) > 0 && !s.copyIn && s.backErr == nil {
-		s.empty.Wait()
-	}
-	err := s.backErr
-	s.mu.Unlock()
-	if err != nil {
+	if err := s.awaitCopyIn(); err != nil {
 		return err
 	}
 	for s.takesCopyData() {
-		if s.cr.Buffered() == 0 {
-			if err := s.up.Flush(); err != nil {
-				return upstreamError(err)
-			}
-		}
-		s.between = true
-		typ, _, err := s.cr.Header()
-		s.between = false
-		if errors.Is(err, os.ErrDeadlineExceeded) && s.rouse() {
-			continue
-		}
+		typ, ready, err := s.copyHeader()
 		if err != nil {
-			return clientError(err)
+			return err
+		}
+		if !ready {
+			continue
 		}
 		if !s.takesCopyData() {
 			return nil // it failed meanwhile, and what came is no part of it

@@ -124,6 +124,9 @@ func (s *Session) writeExtended(ctx context.Context, m pgwire.Message, body pgwi
 	if err := s.settleSynced(ctx); err != nil {
 		return err
 	}
+	if one.plan.CopyDraw != nil {
+		return s.refuseExtended(drawnExtended)
+	}
 	if r, err := s.boundElsewhere(p); err != nil || r != nil {
 		if r != nil {
 			return s.refuseExtended(r)
@@ -175,6 +178,11 @@ func (s *Session) writeExtended(ctx context.Context, m pgwire.Message, body pgwi
 	}
 	return nil
 }
+
+// drawnExtended refuses in the extended protocol what is made of several Queries.
+var drawnExtended = &refusal{code: stateNotSupported,
+	message: "COPY that leaves out columns with drawn defaults, in the extended protocol",
+	hint:    "Send it as a simple Query, or give the columns in the stream."}
 
 // executeEntry is the entry of the Execute that begins a captured execution.
 func (s *Session) executeEntry(p *portal, x *execution) *entry {

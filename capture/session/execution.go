@@ -166,6 +166,11 @@ func (s *Session) learn(ctx context.Context, tx *txn, p *probe) {
 		// a schema that it makes is part of the path from then on.
 		tx.fail(errors.New("a statement changed session settings while it ran"))
 	}
+	if p.pid != s.who.pid {
+		// Prepared statements, settings and the way to settle a commit in doubt are
+		// those of the process that this session began with.
+		tx.fail(errOtherProcess)
+	}
 	s.context = p.context
 	if tx.probe == nil || tx.probe.xid == 0 {
 		tx.probe = p
@@ -190,6 +195,8 @@ func (s *Session) learn(ctx context.Context, tx *txn, p *probe) {
 		s.spill(ctx, tx)
 	}
 }
+
+var errOtherProcess = errors.New("the primary's process is another one than before: a pooler between agent and primary must be in session mode")
 
 // resolveNow is resolve where every sequence can be read by the agent's own connection.
 func (s *Session) resolveNow(item *logItem) {

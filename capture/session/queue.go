@@ -50,6 +50,8 @@ type entry struct {
 	plan      *classify.Plan
 	// portal is the client's portal that an Execute runs, where it is a write's.
 	portal *portal
+	// where makes an error's context the client's own, nil: it is.
+	where func(string) string
 	// warning goes to the client before CommandComplete.
 	warning *refusal
 	// skipped is set before onFail where the server never looked at the message,

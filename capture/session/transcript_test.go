@@ -124,7 +124,7 @@ func noteOf(m pgwire.Message) string {
 		var b strings.Builder
 		fmt.Fprintf(&b, "%c", m.Type)
 		for _, f := range fields {
-			if strings.ContainsRune("SCMDHPtcn", rune(f.Code)) {
+			if strings.ContainsRune("SCMDHPWtcn", rune(f.Code)) {
 				fmt.Fprintf(&b, " %c=%s", f.Code, f.Value)
 			}
 		}

@@ -66,6 +66,9 @@ func (s *Session) write(ctx context.Context, p part, wrap, hold bool) (bool, err
 	x := s.newExecution(tx, plan, p.params)
 	failed := false
 	e := &entry{kind: answerQuery, shift: -p.before, hold: hold, holdReady: true, exec: x, plan: plan, onFail: func() { failed = true }}
+	if plan.CopyDraw != nil {
+		e.exec, e.hold = nil, false // its answer is only the first of several
+	}
 	if plan.Kind == classify.MustFail {
 		e.exec, e.onTag = nil, func(string) { tx.fail(errMoved) }
 	}
@@ -80,10 +83,14 @@ func (s *Session) write(ctx context.Context, p part, wrap, hold bool) (bool, err
 	if err := s.send(pgwire.Query, pgwire.AppendQuery(nil, text), e); err != nil {
 		return false, err
 	}
-	if plan.Construct == constructCopy {
-		if err := s.copyData(ctx, e.exec); err != nil {
-			return false, err
-		}
+	switch {
+	case plan.CopyDraw != nil:
+		err = s.copyRows(ctx, x, e, hold)
+	case plan.Construct == constructCopy:
+		err = s.copyData(ctx, e.exec)
+	}
+	if err != nil {
+		return false, err
 	}
 	if err := s.probeSimple(ctx, tx, hold || p.quiet); err != nil {
 		return false, err

@@ -57,6 +57,9 @@ type Config struct {
 	// ListenKeys and UpstreamKeys are further keys (", tls: {…}") of the agents'
 	// listen and upstream; AgentYAML is added to their files.
 	ListenKeys, UpstreamKeys, AgentYAML string
+	// Upstream is the address that the agents take for the primary's, as of a pooler
+	// in front of it; empty: the primary's own.
+	Upstream string
 	// Webhook is where the verifier posts; empty: nowhere.
 	Webhook string
 }

@@ -14,6 +14,7 @@ const (
 	FieldDetail        = 'D'
 	FieldHint          = 'H'
 	FieldPosition      = 'P'
+	FieldWhere         = 'W'
 )
 
 // Field is one field of an ErrorResponse or NoticeResponse.

@@ -44,6 +44,12 @@ func (w *Writer) Message(typ byte, body []byte) error {
 	return w.Write(body)
 }
 
+// AppendMessage appends a message to bytes that are sent later.
+func AppendMessage(b []byte, typ byte, body []byte) []byte {
+	b = binary.BigEndian.AppendUint32(append(b, typ), uint32(len(body)+4))
+	return append(b, body...)
+}
+
 // Flush sends what has been collected.
 func (w *Writer) Flush() error {
 	if len(w.buf) == 0 {

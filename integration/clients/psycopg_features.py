@@ -1,4 +1,4 @@
-"""What programs do with psycopg 3: python features.py DSN prints a transcript."""
+"""What programs do with psycopg 3: python psycopg_features.py DSN prints a transcript."""
 
 import datetime
 import decimal
@@ -96,12 +96,12 @@ def pipeline(dsn):
 
 def copy(dsn):
     with psycopg.connect(dsn) as connection, connection.cursor() as cursor:
-        cursor.execute("CREATE TABLE py_copy (name text PRIMARY KEY, n numeric)")
+        cursor.execute("CREATE TABLE py_copy (id serial, name text PRIMARY KEY, n numeric, at timestamptz DEFAULT now())")
         with cursor.copy("COPY py_copy (name, n) FROM STDIN") as out:
             for i in range(2000):
                 out.write_row((f"copied {i}", i))
         say(cursor.rowcount, cursor.statusmessage)
-        with cursor.copy("COPY (SELECT name, n FROM py_copy WHERE name LIKE 'copied 199%' ORDER BY n) TO STDOUT") as rows:
+        with cursor.copy("COPY (SELECT id, name, n FROM py_copy WHERE name LIKE 'copied 199%' ORDER BY n) TO STDOUT") as rows:
             say([row for row in rows.rows()])
         with cursor.copy("COPY (SELECT n::int4 FROM py_copy WHERE name = 'copied 7') TO STDOUT (FORMAT binary)") as rows:
             say(b"".join(bytes(part) for part in rows))

@@ -8,7 +8,7 @@ import org.postgresql.PGConnection;
 import org.postgresql.PGNotification;
 
 /** What programs do with pgjdbc: prints a transcript. Arguments: the URL. */
-public class Features {
+public class PgjdbcFeatures {
   static void say(Object... values) {
     StringBuilder line = new StringBuilder();
     for (Object v : values) line.append(line.length() == 0 ? "" : " ").append(v);
@@ -51,6 +51,42 @@ public class Features {
         features(c, "j_" + mode.toLowerCase(), !mode.equals("simple"));
       }
     }
+    for (String autosave : new String[] {"always", "conservative"}) {
+      Properties properties = new Properties();
+      properties.setProperty("user", "postgres");
+      properties.setProperty("autosave", autosave);
+      properties.setProperty("cleanupSavepoints", "true");
+      say("== autosave", autosave);
+      try (Connection c = DriverManager.getConnection(args[0], properties)) {
+        autosave(c, "j_auto_" + autosave);
+      }
+    }
+  }
+
+  /** The driver's own savepoints: a failed statement does not end the transaction. */
+  static void autosave(Connection c, String table) throws Exception {
+    try (Statement s = c.createStatement()) {
+      s.executeUpdate("CREATE TABLE " + table + " (id serial PRIMARY KEY, name text UNIQUE)");
+    }
+    c.setAutoCommit(false);
+    try (PreparedStatement s = c.prepareStatement("INSERT INTO " + table + " (name) VALUES (?)")) {
+      for (String name : new String[] {"a", "b", "a", "c", "a", "d"}) {
+        s.setString(1, name);
+        failing(s::executeUpdate);
+      }
+    }
+    failing(() -> c.commit());
+    try (Statement s = c.createStatement()) {
+      print(s.executeQuery("SELECT count(*) AS n, max(name) AS last FROM " + table));
+      // A statement whose plan the server has to make anew.
+      try (PreparedStatement all = c.prepareStatement("SELECT * FROM " + table + " ORDER BY id LIMIT 1")) {
+        for (int i = 0; i < 6; i++) all.executeQuery();
+        c.commit();
+        s.executeUpdate("ALTER TABLE " + table + " ADD COLUMN more int DEFAULT 5");
+        failing(() -> print(all.executeQuery()));
+      }
+    }
+    c.commit();
   }
 
   static void features(Connection c, String table, boolean extended) throws Exception {
@@ -210,11 +246,11 @@ public class Features {
   static void copy(Connection c, String table) throws Exception {
     PGConnection pg = c.unwrap(PGConnection.class);
     try (Statement s = c.createStatement()) {
-      say(s.executeUpdate("CREATE TABLE " + table + "_copy (name text PRIMARY KEY, amount numeric)"));
+      say(s.executeUpdate("CREATE TABLE " + table + "_copy (id serial, name text PRIMARY KEY, amount numeric, at timestamptz DEFAULT now())"));
     }
     say(pg.getCopyAPI().copyIn("COPY " + table + "_copy (name, amount) FROM STDIN WITH (FORMAT csv)", new StringReader("csv 1,1\n\"csv, 2\",2\n")));
     ByteArrayOutputStream out = new ByteArrayOutputStream();
-    say(pg.getCopyAPI().copyOut("COPY (SELECT name, amount FROM " + table + "_copy WHERE name LIKE 'csv%' ORDER BY 1) TO STDOUT", out));
+    say(pg.getCopyAPI().copyOut("COPY (SELECT id, name, amount FROM " + table + "_copy WHERE name LIKE 'csv%' ORDER BY 1) TO STDOUT", out));
     say(out.toString(StandardCharsets.UTF_8).replace('\n', '|'));
     failing(() -> pg.getCopyAPI().copyIn("COPY " + table + "_copy (name, amount) FROM STDIN", new StringReader("bad\tnumber\n")));
   }

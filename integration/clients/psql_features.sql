@@ -150,6 +150,36 @@ COPY line FROM STDIN;
 COPY line FROM STDIN;
 1	duplicate	0
 \.
+\echo == copy without the serial column
+CREATE TABLE drawn (id serial PRIMARY KEY, t text UNIQUE, n int, at timestamptz DEFAULT now());
+COPY drawn (t, n) FROM STDIN;
+one	1
+\N	2
+\.
+\copy drawn (n, t) from program 'printf "3,three\\n4,\"f\"\"our\"\\n"' with (format csv)
+COPY drawn (t, n) FROM STDIN;
+five	5
+six	x
+\.
+COPY drawn (t, n) FROM STDIN;
+seven	7
+one	8
+\.
+SELECT t, n, at IS NULL FROM drawn ORDER BY id;
+SELECT count(DISTINCT id) FROM drawn;
+\echo == ON_ERROR_ROLLBACK
+\set ON_ERROR_ROLLBACK on
+BEGIN;
+INSERT INTO drawn (t) VALUES ('nine');
+INSERT INTO drawn (t) VALUES ('nine');
+COPY drawn (t) FROM STDIN;
+ten
+nine
+\.
+INSERT INTO drawn (t) VALUES ('eleven');
+COMMIT;
+\set ON_ERROR_ROLLBACK off
+SELECT t FROM drawn ORDER BY t;
 COPY (SELECT * FROM line ORDER BY id) TO STDOUT;
 COPY line TO STDOUT WITH (FORMAT csv, HEADER, FORCE_QUOTE *);
 BEGIN;
