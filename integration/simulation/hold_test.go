@@ -70,12 +70,12 @@ func (s *session) unknown(t *order.Ticket) {
 // hold takes the ticket and waits for the gate; false: it must not commit.
 func (s *session) hold() (*order.Ticket, bool) {
 	s.tx.Commit = time.Now().UnixMicro()
-	s.tx.Operations = append(s.tx.Operations, s.marks()...)
 	if !s.step("before the intent") {
 		return nil, false
 	}
 	ticket, err := s.early, error(nil)
 	if ticket == nil {
+		s.tx.Operations = append(s.tx.Operations, s.marks()...)
 		ticket, err = s.l.Ticket(s.tx)
 	}
 	if err != nil {
@@ -111,7 +111,7 @@ func (s *session) ticketEarly(o op) error {
 	s.w.mu.Lock()
 	o.version = s.w.primary.rows[table].value
 	s.w.mu.Unlock()
-	s.tx.Operations = append(s.tx.Operations, o.event(0, false))
+	s.tx.Operations = append(append(s.tx.Operations, o.event(0, false)), s.marks()...)
 	s.tx.DependsOn = s.l.High()
 	var err error
 	s.early, err = s.l.Ticket(s.tx)

@@ -126,7 +126,10 @@ func (w *world) current(slot int) *agent {
 
 // revive starts a slot's agent again, unless it runs.
 func (w *world) revive(slot int) {
-	if !w.current(slot).alive() {
+	w.mu.Lock()
+	stays := w.alone && slot > 0
+	w.mu.Unlock()
+	if !stays && !w.current(slot).alive() {
 		w.startAgent(slot)
 	}
 }
@@ -176,11 +179,10 @@ func (w *world) heal() {
 		w.primary.start()
 	}
 	// What is dead may stay so, as long as somebody is left to settle.
-	alone := w.Gate != order.GateNone && w.chance.IntN(3) == 0
+	w.mu.Lock()
+	w.alone = w.Gate != order.GateNone && w.chance.IntN(3) == 0
+	w.mu.Unlock()
 	for slot := range w.slots {
 		w.revive(slot)
-		if alone {
-			break
-		}
 	}
 }

@@ -80,6 +80,7 @@ type world struct {
 	worker  *worker
 	told    map[event.TxID]bool
 	killAt  map[string]int
+	alone   bool // from here on only the first agent is started again
 	result
 
 	complaints sync.Mutex
