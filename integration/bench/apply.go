@@ -68,7 +68,7 @@ func (b *bench) apply(ctx context.Context) (err error) {
 // backlogOf fills all databases the same and writes the backlog through the agent.
 func (b *bench) backlogOf(ctx context.Context, r *rig.Rig) error {
 	for _, s := range []pgbench{{r.Primary, b.dir}, {r.Backup, b.dir}} {
-		if err := s.fill(ctx, rig.Database, 20); err != nil {
+		if err := s.fill(ctx, 20); err != nil {
 			return err
 		}
 		if _, err := rig.Query(ctx, s.server.DSN(rig.Database), marksSQL); err != nil {

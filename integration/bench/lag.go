@@ -57,7 +57,7 @@ func (b *bench) lagOn(ctx context.Context, kafka string) (l lags, err error) {
 	}
 	defer func() { err = errors.Join(err, r.Close()) }()
 	for _, s := range []pgbench{{r.Primary, b.dir}, {r.Backup, b.dir}} {
-		if err := s.fill(ctx, rig.Database, 20); err != nil {
+		if err := s.fill(ctx, 20); err != nil {
 			return l, err
 		}
 	}

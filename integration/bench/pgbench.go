@@ -28,9 +28,9 @@ type outcome struct {
 	cpu          time.Duration // of pgbench itself
 }
 
-// fill makes pgbench's tables, the same on every server, in a database.
-func (p pgbench) fill(ctx context.Context, database string, scale int) error {
-	_, _, err := p.run(ctx, p.server.Port, database, "-i", "-q", "-s", strconv.Itoa(scale))
+// fill makes pgbench's tables, the same on every server.
+func (p pgbench) fill(ctx context.Context, scale int) error {
+	_, _, err := p.run(ctx, p.server.Port, "-i", "-q", "-s", strconv.Itoa(scale))
 	return err
 }
 
@@ -44,7 +44,7 @@ func (p pgbench) vacuum(ctx context.Context) error {
 // speed runs a workload as fast as it goes.
 func (p pgbench) speed(ctx context.Context, port int, w workload, clients int, limit ...string) (outcome, error) {
 	args := append(p.args(w, clients), limit...)
-	text, cpu, err := p.run(ctx, port, rig.Database, args...)
+	text, cpu, err := p.run(ctx, port, args...)
 	if err != nil {
 		return outcome{}, err
 	}
@@ -59,7 +59,7 @@ func (p pgbench) speed(ctx context.Context, port int, w workload, clients int, l
 func (p pgbench) atRate(ctx context.Context, port int, w workload, rate float64, seconds int) ([]float64, error) {
 	prefix := filepath.Join(p.dir, fmt.Sprintf("rate-%d", time.Now().UnixNano()))
 	args := append(p.args(w, clients), "-T", strconv.Itoa(seconds), "--rate", strconv.FormatFloat(rate, 'f', 1, 64), "--log", "--log-prefix", prefix)
-	if _, _, err := p.run(ctx, port, rig.Database, args...); err != nil {
+	if _, _, err := p.run(ctx, port, args...); err != nil {
 		return nil, err
 	}
 	files, err := filepath.Glob(prefix + ".*")
@@ -93,9 +93,9 @@ func (p pgbench) args(w workload, clients int) []string {
 	return []string{"-n", "-b", script, "-M", w.mode, "-c", strconv.Itoa(clients), "-j", strconv.Itoa(min(threads, clients))}
 }
 
-func (p pgbench) run(ctx context.Context, port int, database string, args ...string) (string, time.Duration, error) {
+func (p pgbench) run(ctx context.Context, port int, args ...string) (string, time.Duration, error) {
 	args = append([]string{"-h", "127.0.0.1", "-p", strconv.Itoa(port), "-U", pgserver.Superuser}, args...)
-	cmd := exec.CommandContext(ctx, filepath.Join(p.server.BinDir(), "pgbench"), append(args, database)...)
+	cmd := exec.CommandContext(ctx, filepath.Join(p.server.BinDir(), "pgbench"), append(args, rig.Database)...)
 	cmd.Dir = p.dir
 	out, err := cmd.CombinedOutput()
 	if err != nil {

@@ -75,7 +75,6 @@ func (r *report) write(path, command string) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
-	//nolint:gosec // a page that everybody may read
 	return os.WriteFile(path, []byte(r.text(command, kept)), 0o644)
 }
 

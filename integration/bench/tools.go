@@ -35,11 +35,8 @@ func answers(ctx context.Context, port int, process *child.Process) error {
 		if err := process.Ended(); err != nil {
 			return false, err
 		}
-		if _, err := rig.Query(ctx, dsn, "SELECT 1"); err != nil {
-			last = err // it may not be up yet
-			return false, nil
-		}
-		return true, nil
+		_, last = rig.Query(ctx, dsn, "SELECT 1") // it may not be up yet
+		return last == nil, nil
 	})
 	if err != nil {
 		return fmt.Errorf("%s does not answer: %w", process.Name(), errors.Join(err, last))

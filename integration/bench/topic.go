@@ -16,7 +16,7 @@ const maxTopicBytes = 235
 
 // topic measures bytes on the topics.
 func (b *bench) topic(ctx context.Context, w *world) error {
-	if err := w.pgbench.fill(ctx, rig.Database, 20); err != nil {
+	if err := w.pgbench.fill(ctx, 20); err != nil {
 		return err
 	}
 	t := table{head: []string{"gate", "mode", "clients", "bytes/tx on ops", "bytes/tx on digests"}}

@@ -24,7 +24,7 @@ func (b *bench) tpcb(ctx context.Context, w *world) error {
 	for _, load := range b.workloads {
 		if load.scale != scale {
 			b.say("filling pgbench's tables at scale %d", load.scale)
-			if err := w.pgbench.fill(ctx, rig.Database, load.scale); err != nil {
+			if err := w.pgbench.fill(ctx, load.scale); err != nil {
 				return err
 			}
 			scale = load.scale

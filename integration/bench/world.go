@@ -141,11 +141,9 @@ pool_mode = session
 default_pool_size = 50
 ignore_startup_parameters = extra_float_digits
 `, rig.Database, w.primary.SocketDir, w.primary.Port, pgserver.Superuser, port)
-	//nolint:gosec // pgbouncer's user has to read it, and there is no secret in it
 	if err := os.WriteFile(ini, []byte(text), 0o644); err != nil {
 		return child.Config{}, err
 	}
-	//nolint:gosec // as above
 	if err := os.Chmod(dir, 0o755); err != nil {
 		return child.Config{}, err
 	}
@@ -191,8 +189,8 @@ func (b *bench) addAgent(ctx context.Context, w *world, gate, kafka string, brok
 // on disk: batch headers, compression and all.
 func (w *world) opsBytes(gate, topic string) (int64, error) {
 	for _, r := range w.rigs {
-		server, real := r.Broker.(*kafkaserver.Server)
-		if !real || r.Gate != gate {
+		server, ok := r.Broker.(*kafkaserver.Server)
+		if !ok || r.Gate != gate {
 			continue
 		}
 		return topicBytes(server.Dir(), rig.Prefix+"."+r.Source+"."+topic)
@@ -207,7 +205,7 @@ func topicBytes(dir, topic string) (int64, error) {
 		return 0, err
 	}
 	if len(files) == 0 {
-		return 0, fmt.Errorf("Kafka has no files of topic %s in %s", topic, dir)
+		return 0, fmt.Errorf("topic %s has no files in Kafka's directory %s", topic, dir)
 	}
 	var sum int64
 	for _, file := range files {
