@@ -6,6 +6,8 @@ BIN      := $(CURDIR)/bin
 PROGRAMS := capture-agent apply-worker verify-worker opmux
 KEEP     ?=
 KAFKA    ?= embedded
+# More for make bench: --short, --only tpcb,lag, --out elsewhere.md
+BENCH    ?=
 # Packages without the end-to-end tests, which run the built programs.
 UNIT      = $(shell $(GO) list ./... | grep -v '/integration')
 FUZZTIME ?= 20s
@@ -14,7 +16,7 @@ SEED     ?= 1
 GOLANGCI ?= $(shell command -v golangci-lint 2>/dev/null || echo $$($(GO) env GOPATH)/bin/golangci-lint)
 GOLANGCI_VERSION := v2.15.0
 
-.PHONY: all build demo test unit integration simulation property kill lint bench fuzz clean
+.PHONY: all build demo test unit integration simulation property kill lint bench microbench fuzz clean
 
 all: build
 
@@ -56,7 +58,12 @@ lint: $(GOLANGCI)
 $(GOLANGCI):
 	$(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION)
 
-bench: ## Go benchmarks of the hot paths
+bench: build ## opmux beside what it is compared with, on this machine alone; writes docs/benchmarks.md. BENCH="--short --only lag --out F"
+	@scripts/setup bench
+	@scripts/kafka fetch >/dev/null
+	$(GO) run ./integration/bench --bin $(BIN) $(if $(findstring --out,$(BENCH)),,--out docs/benchmarks.md) $(BENCH)
+
+microbench: ## Go benchmarks of the hot paths
 	$(GO) test -run '^$$' -bench . -benchmem $(UNIT)
 
 fuzz: ## every fuzz target for FUZZTIME

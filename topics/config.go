@@ -31,6 +31,10 @@ type Config struct {
 	// FetchBytes bounds what one reader fetches at once, compressed; 0: 1 MiB. A
 	// single larger batch is still read.
 	FetchBytes int32
+	// FetchPause is how long a reader lets records gather after it has read some;
+	// 0: it is told of each at once. At rest it never waits. Every fetch costs
+	// broker and reader more than the records of a moment in it.
+	FetchPause time.Duration
 	// Registry is where schemas are registered; nil: single-object encoding.
 	Registry *avro.RegistryConfig
 }

@@ -17,7 +17,8 @@ import (
 // a failure before it takes further records, which would then land behind a gap.
 type line struct {
 	topic  string
-	sticky bool // a failure stays
+	gather time.Duration // how long the first record of a lot waits for others
+	sticky bool          // a failure stays
 	client *kgo.Client
 	stop   context.CancelFunc
 	ended  chan struct{}
@@ -39,7 +40,7 @@ type entry struct {
 	done   func(offset int64, err error)
 }
 
-func newLine(cfg Config, topic string, sticky bool) (*line, error) {
+func newLine(cfg Config, topic string, gather time.Duration, sticky bool) (*line, error) {
 	client, err := cfg.client(
 		kgo.RequiredAcks(kgo.AllISRAcks()),
 		// A lot goes out when Flush says so: kgo's linger (10 ms) is not waited for.
@@ -53,13 +54,15 @@ func newLine(cfg Config, topic string, sticky bool) (*line, error) {
 		kgo.UnknownTopicRetries(20),
 		kgo.StopProducerOnDataLossDetected(),
 		kgo.RecordPartitioner(kgo.StickyKeyPartitioner(nil)),
-		kgo.ProducerBatchCompression(kgo.SnappyCompression()),
+		// Records of one topic say much the same again and again: snappy keeps a
+		// third more of it.
+		kgo.ProducerBatchCompression(kgo.ZstdCompression()),
 	)
 	if err != nil {
 		return nil, err
 	}
 	ctx, stop := context.WithCancel(context.Background())
-	l := &line{topic: topic, sticky: sticky, client: client, stop: stop,
+	l := &line{topic: topic, gather: gather, sticky: sticky, client: client, stop: stop,
 		ended: make(chan struct{}), wake: make(chan struct{}, 1)}
 	go l.run(ctx)
 	return l, nil
@@ -90,6 +93,9 @@ func (l *line) run(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 		case <-l.wake:
+			if l.gather > 0 {
+				_ = sleep(ctx, l.gather) // its end is looked at below
+			}
 		}
 		ended := ctx.Err() != nil
 		lot := l.take(ended)

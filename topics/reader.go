@@ -59,6 +59,8 @@ type Reader struct {
 	client *kgo.Client
 	admin  *kadm.Client
 	buffer []*kgo.Record
+	pause  time.Duration
+	busy   bool // the last poll brought records
 }
 
 // TopicID is Kafka's identity of a topic: a topic made again has another.
@@ -89,7 +91,7 @@ func NewPartitionsReader(ctx context.Context, cfg Config, topic string, from map
 	if err != nil {
 		return nil, err
 	}
-	r := &Reader{topic: topic, at: maps.Clone(from), client: client, admin: kadm.NewClient(client)}
+	r := &Reader{topic: topic, at: maps.Clone(from), client: client, admin: kadm.NewClient(client), pause: cfg.FetchPause}
 	if r.id, err = topicID(ctx, r.admin, topic); err != nil {
 		client.Close()
 		return nil, err
@@ -118,6 +120,9 @@ func (r *Reader) TopicID() TopicID { return r.id }
 // Next returns the next record. It waits while Kafka is away.
 func (r *Reader) Next(ctx context.Context) (Message, error) {
 	for len(r.buffer) == 0 {
+		if err := r.gather(ctx); err != nil {
+			return Message{}, err
+		}
 		fetches := r.client.PollFetches(ctx)
 		if ctx.Err() != nil {
 			return Message{}, ctx.Err()
@@ -126,12 +131,21 @@ func (r *Reader) Next(ctx context.Context) (Message, error) {
 			return Message{}, err
 		}
 		r.buffer = append(r.buffer[:0], fetches.Records()...)
+		r.busy = len(r.buffer) > 0
 	}
 	rec := r.buffer[0]
 	r.buffer[0] = nil
 	r.buffer = r.buffer[1:]
 	r.at[rec.Partition] = rec.Offset + 1
 	return message(rec), nil
+}
+
+// gather lets records gather where there were some just now.
+func (r *Reader) gather(ctx context.Context) error {
+	if r.pause == 0 || !r.busy {
+		return nil
+	}
+	return sleep(ctx, r.pause)
 }
 
 // check turns what a fetch complains of into errors of this package.

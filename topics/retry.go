@@ -24,12 +24,20 @@ func retry(ctx context.Context, f func() error) error {
 		if err == nil || !transient(err) {
 			return err
 		}
-		wait := time.NewTimer(backoff(fails))
-		select {
-		case <-ctx.Done():
-			wait.Stop()
-			return ctx.Err()
-		case <-wait.C:
+		if err := sleep(ctx, backoff(fails)); err != nil {
+			return err
 		}
+	}
+}
+
+// sleep waits, or returns why ctx ended.
+func sleep(ctx context.Context, d time.Duration) error {
+	wait := time.NewTimer(d)
+	defer wait.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-wait.C:
+		return nil
 	}
 }

@@ -64,13 +64,3 @@ func parse(sql string) (*pg.ParseResult, error) {
 	}
 	return tree, nil
 }
-
-// Normalise replaces constants by $n for people and metrics; text that cannot be
-// parsed becomes a word about that.
-func Normalise(sql string) string {
-	s, err := pg.Normalize(sql)
-	if err != nil {
-		return "(unparsable statement)"
-	}
-	return s
-}

@@ -29,6 +29,14 @@ import (
 // retryPause is the time between attempts to reach Kafka or the primary.
 const retryPause = time.Second
 
+// What nobody waits for may gather, so that many transactions share a request:
+// what the agent reads of the stream that it writes itself, and digests, which
+// wait for those of the backup anyway.
+const (
+	followPause = 10 * time.Millisecond
+	digestPause = 20 * time.Millisecond
+)
+
 // agent is a running capture agent.
 type agent struct {
 	cfg      *config.Agent
@@ -41,6 +49,8 @@ type agent struct {
 	listener *session.Listener
 	metrics  *order.Metrics
 	sessions *session.Metrics
+
+	normaliser classify.Normaliser
 
 	ledger atomic.Pointer[order.Ledger]
 	state  atomic.Pointer[string] // why it is not ready, nil when it is
@@ -87,9 +97,11 @@ func (a *agent) connect(ctx context.Context) (err error) {
 	if a.topics, err = a.cfg.Topics(); err != nil {
 		return err
 	}
+	a.topics.FetchPause = followPause
 	if a.producer, err = topics.NewProducer(ctx, a.topics); err != nil {
 		return err
 	}
+	a.producer.Gather(a.topics.Names().Digests(a.cfg.Source), digestPause)
 	if a.settler, err = settle.Open(a.cfg.Catalog.DSN); err != nil {
 		return err
 	}
@@ -221,7 +233,7 @@ func (a *agent) openEpoch(ctx context.Context) error {
 		BufferBytes: int64(a.cfg.Capture.Buffer), RecordBytes: a.producer.MaxRecordBytes(), Level: event.Level(a.cfg.Digest.Level),
 	}, order.Deps{
 		Producer: a.producer, Topics: a.topics, Codec: a.codec, Settler: a.settler, DSN: a.cfg.Catalog.DSN,
-		Normalise: classify.Normalise, Log: a.log, Metrics: a.metrics,
+		Normalise: a.normaliser.Normalise, Log: a.log, Metrics: a.metrics,
 		Status: func() (bool, string) {
 			if err := a.ready(); err != nil {
 				return false, err.Error()

@@ -157,6 +157,11 @@ func (s *Server) DSN(database string) string {
 // Address is "127.0.0.1:port".
 func (s *Server) Address() string { return freeport.Address(s.Port) }
 
+// Socket is the path of the server's Unix socket.
+func (s *Server) Socket() string {
+	return filepath.Join(s.SocketDir, fmt.Sprintf(".s.PGSQL.%d", s.Port))
+}
+
 // BinDir is where the server's programs (psql, pgbench, pg_dump) are.
 func (s *Server) BinDir() string { return s.bin }
 

@@ -1,7 +1,6 @@
 package rig
 
 import (
-	"cmp"
 	"fmt"
 	"os"
 )
@@ -37,12 +36,12 @@ func (r *Rig) writeConfig(p *Program) error {
 	text := fmt.Sprintf(kafkaYAML, r.Broker.Address(), Prefix, p.Admin)
 	switch p.binary {
 	case "capture-agent":
-		text += fmt.Sprintf(agentYAML, Source, p.as, p.Listen, r.ListenKeys, cmp.Or(r.Upstream, r.Primary.Address()), Database, r.UpstreamKeys,
+		text += fmt.Sprintf(agentYAML, r.Source, p.as, p.Listen, r.ListenKeys, r.Upstream, Database, r.UpstreamKeys,
 			r.Primary.DSN(Database), r.Gate, r.GateTimeout, r.Digest, r.OnUnsafe) + r.AgentYAML
 	case "apply-worker":
-		text += fmt.Sprintf(workerYAML, Target, p.as, Source, r.Backup.DSN(Database), r.Parallelism)
+		text += fmt.Sprintf(workerYAML, Target, p.as, r.Source, r.Backup.DSN(Database), r.Parallelism)
 	case "verify-worker":
-		text += fmt.Sprintf(verifierYAML, Source, Target, r.Verify, r.VerifyTimeout)
+		text += fmt.Sprintf(verifierYAML, r.Source, Target, r.Verify, r.VerifyTimeout)
 		if r.Webhook != "" {
 			text += fmt.Sprintf("webhook: {url: %q, on: failure}\n", r.Webhook)
 		}

@@ -39,6 +39,11 @@ type Config struct {
 	Bin string // directory of the built programs
 	Dir string // gets configuration files, logs and the broker's data
 
+	// Use are parts that run already, which several rigs share; they are not
+	// closed with this one. Each of such rigs needs a Source of its own.
+	Use    Parts
+	Source string // default "orders"
+
 	Kafka string // KafkaEmbedded (default) or KafkaReal
 	// Gate ("recorded"), GateTimeout (5s), OnUnsafe ("reject"), Digest and Verify
 	// ("count"), VerifyTimeout (30s) and Parallelism (4) are the programs' own keys.
@@ -54,21 +59,25 @@ type Config struct {
 	// PrimaryTLS makes the primary offer TLS, PrimaryHBA replaces its rules for TCP.
 	PrimaryTLS bool
 	PrimaryHBA []string
+	// Upstream is the agents' way to the primary; default: its TCP address.
+	Upstream string
 	// ListenKeys and UpstreamKeys are further keys (", tls: {…}") of the agents'
 	// listen and upstream; AgentYAML is added to their files.
 	ListenKeys, UpstreamKeys, AgentYAML string
-	// Upstream is the address that the agents take for the primary's, as of a pooler
-	// in front of it; empty: the primary's own.
-	Upstream string
 	// Webhook is where the verifier posts; empty: nowhere.
 	Webhook string
+}
+
+// Parts are what the programs stand between.
+type Parts struct {
+	Primary, Backup *pgserver.Server
+	Broker          Broker
 }
 
 // Rig is what Config describes, running.
 type Rig struct {
 	Config
-	Primary, Backup *pgserver.Server
-	Broker          Broker
+	Parts
 
 	mu       sync.Mutex
 	programs map[string]*Program
@@ -81,6 +90,7 @@ type Broker interface {
 	Kill() error
 	Freeze() error
 	Thaw() error
+	Pid() int
 }
 
 // New starts the servers and the broker, creates the (empty) databases and the
@@ -100,6 +110,7 @@ func (c *Config) defaults() {
 			*s = value
 		}
 	}
+	set(&c.Source, Source)
 	set(&c.Kafka, KafkaEmbedded)
 	set(&c.Gate, "recorded")
 	set(&c.OnUnsafe, "reject")
@@ -120,20 +131,34 @@ func (r *Rig) start(ctx context.Context) error {
 	if err := os.MkdirAll(r.Dir, 0o755); err != nil {
 		return fmt.Errorf("directory of the rig: %w", err)
 	}
+	r.Parts = r.Use
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() (err error) {
+		if r.Primary != nil {
+			return nil
+		}
 		r.Primary, err = startServer(ctx, pgserver.Config{Name: "primary", Settings: r.PrimarySettings, TLS: r.PrimaryTLS, HBA: r.PrimaryHBA})
 		return err
 	})
 	group.Go(func() (err error) {
+		if r.Backup != nil {
+			return nil
+		}
 		r.Backup, err = startServer(ctx, pgserver.Config{Name: "backup", Settings: r.BackupSettings})
 		return err
 	})
 	group.Go(func() (err error) {
+		if r.Broker != nil {
+			return nil
+		}
 		r.Broker, err = r.startBroker(ctx)
 		return err
 	})
-	return group.Wait()
+	err := group.Wait()
+	if r.Upstream == "" && err == nil {
+		r.Upstream = r.Primary.Address()
+	}
+	return err
 }
 
 func startServer(ctx context.Context, cfg pgserver.Config) (*pgserver.Server, error) {
@@ -167,13 +192,14 @@ func (r *Rig) Close() error {
 	for _, p := range programs {
 		errs = append(errs, p.Kill())
 	}
-	if r.Broker != nil {
+	if r.Broker != nil && r.Use.Broker == nil {
 		errs = append(errs, r.Broker.Kill())
 	}
-	for _, s := range []*pgserver.Server{r.Primary, r.Backup} {
-		if s != nil {
-			errs = append(errs, s.Close())
-		}
+	if r.Primary != nil && r.Use.Primary == nil {
+		errs = append(errs, r.Primary.Close())
+	}
+	if r.Backup != nil && r.Use.Backup == nil {
+		errs = append(errs, r.Backup.Close())
 	}
 	return errors.Join(errs...)
 }
@@ -215,6 +241,9 @@ func (b *embedded) Freeze() error { return b.process.Freeze() }
 
 // Thaw lets a frozen broker go on.
 func (b *embedded) Thaw() error { return b.process.Thaw() }
+
+// Pid is the broker's process id.
+func (b *embedded) Pid() int { return b.process.Pid() }
 
 func newEmbedded(r *Rig) (*embedded, error) {
 	port, err := freeport.Pick()
