@@ -5,6 +5,7 @@ import (
 	"errors"
 	"hash/fnv"
 	"math/rand/v2"
+	"sync"
 	"time"
 )
 
@@ -64,7 +65,19 @@ func (p *process) pause(ctx context.Context, d time.Duration) error {
 func (w *world) rng(actor string) *rand.Rand {
 	h := fnv.New64a()
 	_, _ = h.Write([]byte(actor)) // it never fails
-	return rand.New(rand.NewPCG(w.Seed, h.Sum64()))
+	return rand.New(&locked{source: rand.NewPCG(w.Seed, h.Sum64())})
+}
+
+// locked is a source that several goroutines of one actor draw from.
+type locked struct {
+	mu     sync.Mutex
+	source rand.Source
+}
+
+func (l *locked) Uint64() uint64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.source.Uint64()
 }
 
 // between draws a duration; to the nanosecond, so that no two events coincide.
