@@ -101,6 +101,12 @@ func (s *Server) Start(ctx context.Context) error {
 	}
 }
 
+// DataDir is where the broker keeps its records.
+func (s *Server) DataDir() string { return filepath.Join(s.dir, "data") }
+
+// Pid is the broker's process id.
+func (s *Server) Pid() int { return s.process.Pid() }
+
 // Kill ends the broker with SIGKILL.
 func (s *Server) Kill() error {
 	if s.process == nil {

@@ -106,7 +106,7 @@ func newServer(cfg Config) (*Server, error) {
 }
 
 func (s *Server) initialise(ctx context.Context, cfg Config) error {
-	if err := s.own(s.Dir); err != nil {
+	if err := s.Own(s.Dir); err != nil {
 		return err
 	}
 	initdb := exec.CommandContext(ctx, filepath.Join(s.bin, "initdb"), "-D", s.data(), "-U", Superuser,

@@ -25,7 +25,7 @@ func StartStandby(ctx context.Context, of *Server, cfg Config) (*Server, error) 
 }
 
 func (s *Server) copyOf(ctx context.Context, of *Server, cfg Config) error {
-	if err := s.own(s.Dir); err != nil {
+	if err := s.Own(s.Dir); err != nil {
 		return err
 	}
 	base := exec.CommandContext(ctx, filepath.Join(s.bin, "pg_basebackup"), "-D", s.data(), "-h", of.SocketDir, "-p", fmt.Sprint(of.Port),
