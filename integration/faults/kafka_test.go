@@ -81,7 +81,7 @@ func corruptedValue(s *stage) {
 	s.identical()
 	client, _ := s.kafka()
 	s.must(client.ProduceSync(s.ctx, &kgo.Record{Topic: opsTopic, Partition: 0, Key: []byte(rig.Source), Value: []byte("garbage")}).FirstErr())
-	s.says(s.worker("w1"), "offset", "opmux.orders.ops")
+	s.says(s.worker("w1"), "source orders, record at offset", "something else writes to this topic")
 	s.says(s.agent("a1"), "opmux.orders.ops, offset")
 	s.eventually(func() error {
 		_, err := rig.Query(s.ctx, s.agent("a1").DSN(), "INSERT INTO token (id) VALUES ('behind the garbage')")
@@ -115,7 +115,7 @@ func TestTopicCutAndDeleted(t *testing.T) {
 	s.must(err)
 	s.must(deleted.Error())
 	s.must(s.worker("w1").Launch())
-	s.says(s.worker("w1"), "was expected, and the topic has", "opmux snapshot")
+	s.says(s.worker("w1"), "was expected, and the topic has", "take a new snapshot of the target")
 	if found := s.tokens(s.backup(), "cut"); found != "" {
 		t.Errorf("the worker went on behind the gap: %s", found)
 	}

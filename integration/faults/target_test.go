@@ -12,8 +12,8 @@ import (
 // Faults of the target that pass by themselves, under load, and one that does not
 // reach the worker at all.
 func TestTargetFaults(t *testing.T) {
-	s := setUp(t, rig.Config{Gate: "recorded", BackupSettings: []string{"max_connections = 20", "superuser_reserved_connections = 3", "deadlock_timeout = 20s"}})
-	s.query(s.backup(), "ALTER DATABASE app SET statement_timeout = '1ms'; ALTER DATABASE app SET lock_timeout = '1ms'; ALTER ROLE postgres SET deadlock_timeout = '50ms'")
+	s := setUp(t, rig.Config{Gate: "recorded", BackupSettings: []string{"max_connections = 20", "superuser_reserved_connections = 3"}})
+	s.query(s.backup(), "ALTER DATABASE app SET statement_timeout = '1ms'; ALTER DATABASE app SET lock_timeout = '1ms'; ALTER ROLE postgres SET deadlock_timeout = '3s'")
 	s.must(s.agent("a1").Start(s.ctx))
 	s.must(s.worker("w1").Start(s.ctx))
 	l := s.load(3, s.agent("a1").DSN())
@@ -34,6 +34,7 @@ func TestTargetFaults(t *testing.T) {
 
 	noConnections(s)
 	l.more(30)
+	s.query(s.Backup.DSN("postgres"), "ALTER DATABASE app RESET ALL")
 	l.check()
 }
 
@@ -67,7 +68,9 @@ func lockedRow(s *stage) {
 	s.exec(conn, "ROLLBACK")
 }
 
-// deadlock: the worker is the victim, and tries again.
+// deadlock: the worker is the victim, and tries again. A server looks for a deadlock
+// once in each wait, when deadlock_timeout is over: the worker's is over
+// when both wait.
 func deadlock(s *stage) {
 	s.t.Helper()
 	s.throughAgent("INSERT INTO token (id) VALUES ('first'), ('second')")
