@@ -20,6 +20,7 @@ const brokerPause = 30 * time.Second
 // Broker killed and frozen under load, an agent that thaws in an old epoch, and at
 // last a record that nobody can read.
 func TestKafkaAway(t *testing.T) {
+	t.Parallel()
 	s := up(t, rig.Config{GateTimeout: 2 * time.Second})
 	l := s.load(3, s.agent("a1").DSN())
 	l.more(50)
@@ -99,6 +100,7 @@ func corruptedValue(s *stage) {
 // What retention cut off, and a topic that was deleted and made again: stop and say
 // so. A snapshot is the way out of the first.
 func TestTopicCutAndDeleted(t *testing.T) {
+	t.Parallel()
 	s := up(t, rig.Config{GateTimeout: 2 * time.Second})
 	s.throughAgent("INSERT INTO token (id) VALUES ('applied')")
 	s.identical()
