@@ -18,24 +18,30 @@ import (
 // the same errors come from a limit on the size of the files that one process
 // writes.
 type disk struct {
-	s       *stage
+	t       *testing.T
 	dir     string
 	mounted bool
 }
 
-func (s *stage) disk(dir string, megabytes int) *disk {
-	s.t.Helper()
-	s.must(os.MkdirAll(dir, 0o777))
-	d := &disk{s: s, dir: dir}
+func newDisk(t *testing.T, dir string, megabytes int) *disk {
+	t.Helper()
+	if err := os.MkdirAll(dir, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	d := &disk{t: t, dir: dir}
 	err := syscall.Mount("tmpfs", dir, "tmpfs", 0, fmt.Sprintf("size=%dm,mode=777", megabytes))
 	switch {
 	case err == nil:
 		d.mounted = true
-		s.t.Cleanup(func() { s.must(syscall.Unmount(dir, syscall.MNT_DETACH)) })
+		t.Cleanup(func() {
+			if err := syscall.Unmount(dir, syscall.MNT_DETACH); err != nil {
+				t.Error(err)
+			}
+		})
 	case errors.Is(err, syscall.EPERM):
-		s.t.Log("a file system cannot be mounted here: the size of files is limited instead")
+		t.Log("a file system cannot be mounted here: the size of files is limited instead")
 	default:
-		s.t.Fatal(err)
+		t.Fatal(err)
 	}
 	return d
 }
@@ -44,13 +50,15 @@ func (d *disk) filler() string { return filepath.Join(d.dir, "filler") }
 
 // fill leaves nothing on the disk for the process and those that it starts.
 func (d *disk) fill(pid int) {
-	d.s.t.Helper()
+	d.t.Helper()
 	if !d.mounted {
 		d.limit(pid, "0")
 		return
 	}
 	f, err := os.Create(d.filler())
-	d.s.must(err)
+	if err != nil {
+		d.t.Fatal(err)
+	}
 	defer f.Close()
 	block := make([]byte, 1<<16)
 	for size := len(block); size > 0; {
@@ -62,26 +70,28 @@ func (d *disk) fill(pid int) {
 
 // free ends what fill began.
 func (d *disk) free(pid int) {
-	d.s.t.Helper()
+	d.t.Helper()
 	if !d.mounted {
 		d.limit(pid, "unlimited")
 		return
 	}
-	d.s.must(os.Remove(d.filler()))
+	if err := os.Remove(d.filler()); err != nil {
+		d.t.Fatal(err)
+	}
 }
 
 func (d *disk) limit(pid int, bytes string) {
-	d.s.t.Helper()
-	out, err := exec.CommandContext(d.s.ctx, "prlimit", "--pid", fmt.Sprint(pid), "--fsize="+bytes).CombinedOutput()
+	d.t.Helper()
+	out, err := exec.CommandContext(d.t.Context(), "prlimit", "--pid", fmt.Sprint(pid), "--fsize="+bytes).CombinedOutput()
 	if err != nil {
-		d.s.t.Fatalf("prlimit: %v\n%s", err, out)
+		d.t.Fatalf("prlimit: %v\n%s", err, out)
 	}
 }
 
 // The target's disk is full: the worker tries again until there is room.
 func TestTargetDiskFull(t *testing.T) {
 	s := up(t, rig.Config{Gate: "recorded"})
-	d := s.disk(filepath.Join(s.Backup.Dir, "small"), 8)
+	d := newDisk(t, filepath.Join(s.Backup.Dir, "small"), 8)
 	s.must(os.Chmod(d.dir, 0o777))
 	space := filepath.Join(d.dir, "space")
 	s.must(os.Mkdir(space, 0o700))
@@ -103,14 +113,16 @@ func TestTargetDiskFull(t *testing.T) {
 
 // Apache Kafka's disk is full, and then a byte of what it holds is another one.
 func TestBrokerDisk(t *testing.T) {
-	s := up(t, rig.Config{Kafka: rig.KafkaReal, GateTimeout: 2 * time.Second})
+	dir := t.TempDir()
+	d := newDisk(t, filepath.Join(dir, "kafka", "data"), 64)
+	s := up(t, rig.Config{Kafka: rig.KafkaReal, GateTimeout: 2 * time.Second, Dir: dir})
 	broker, ok := s.Broker.(*kafkaserver.Server)
 	if !ok {
 		t.Fatalf("the broker is a %T", s.Broker)
 	}
 	l := s.load(2, s.agent("a1").DSN())
 	l.more(50)
-	brokerFull(s, broker, l)
+	brokerFull(s, broker, d, l)
 	l.more(50)
 	l.check()
 	flippedByte(s, broker)
@@ -118,16 +130,8 @@ func TestBrokerDisk(t *testing.T) {
 
 // brokerFull: Kafka gives its log directory up and ends; writes are refused until it
 // is started again with room.
-func brokerFull(s *stage, broker *kafkaserver.Server, l *load) {
+func brokerFull(s *stage, broker *kafkaserver.Server, d *disk, l *load) {
 	s.t.Helper()
-	s.must(broker.Stop())
-	data := broker.DataDir()
-	kept := data + ".kept"
-	s.must(os.Rename(data, kept))
-	d := s.disk(data, 64)
-	s.must(os.CopyFS(data, os.DirFS(kept)))
-	s.must(broker.Start(s.ctx))
-	l.more(20)
 	d.fill(broker.Pid())
 	l.fails()
 	s.eventually(func() error {

@@ -45,7 +45,10 @@ func setUp(t *testing.T, cfg rig.Config) *stage {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), testTimeout)
 	t.Cleanup(cancel)
-	cfg.Bin, cfg.Dir = testkit.Build(t), t.TempDir()
+	cfg.Bin = testkit.Build(t)
+	if cfg.Dir == "" {
+		cfg.Dir = t.TempDir()
+	}
 	r, err := rig.New(ctx, cfg)
 	if err != nil {
 		t.Fatal(err)
