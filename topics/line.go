@@ -51,6 +51,9 @@ func newLine(cfg Config, topic string, sticky bool) (*line, error) {
 		// No retry limit and no delivery timeout, as by kgo's defaults. A topic
 		// that does not exist is the exception.
 		kgo.UnknownTopicRetries(20),
+		// A broker that is killed closes connections that have not been answered
+		// yet, which kgo would take for a refusal.
+		kgo.AlwaysRetryEOF(),
 		kgo.StopProducerOnDataLossDetected(),
 		kgo.RecordPartitioner(kgo.StickyKeyPartitioner(nil)),
 		kgo.ProducerBatchCompression(kgo.SnappyCompression()),
