@@ -105,17 +105,21 @@ type Fence struct {
 	Instance [16]byte
 	// Clean closes the writer's epoch: everything it ticketed is recorded.
 	Clean bool
-	// Gate is the gate mode of the epoch ("none", "recorded").
+	// Gate is the gate mode of the epoch ("none", "recorded"), or "failover": an
+	// operator accepts Primary, on a new timeline, as the stream's from here on.
 	Gate string
 	// Ended lists the epochs that this FENCE ends.
 	Ended []EpochRef
-	// Suspect lists ended epochs under gate none whose tail may be lost.
+	// Suspect lists ended epochs whose tail may be lost: to the stream under gate
+	// none, to the primary after a failover or a crash.
 	Suspect []EpochRef
 	// LowestReader is the lowest ReaderVersion that understands what follows.
 	LowestReader int32
-	Primary      Primary
-	// Recovery is the end of the crash recovery that the primary's start went
-	// through, as a WAL position; 0 where it is not known (SQL-SAFETY, settling).
+	// Primary is zero in the epochs of operators who only settle.
+	Primary Primary
+	// RecoveryLSN is the end of the crash recovery that the primary's start went
+	// through, as a WAL position; 0 where it is not known. In an acceptance it is
+	// where the former timeline ended.
 	RecoveryLSN uint64
 }
 

@@ -162,3 +162,40 @@ func TestCloseEndsEveryRecord(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A broker that ends while a producer comes to it for the first time is away, which
+// passes, and has refused nothing.
+func TestBrokerThatHangsUpOnANewProducerIsTriedAgain(t *testing.T) {
+	cluster, err := kfake.NewCluster(kfake.NumBrokers(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(cluster.Close)
+	cfg := topics.Config{Brokers: cluster.ListenAddrs()}
+	if _, err := topics.Create(t.Context(), cfg, orders); err != nil {
+		t.Fatal(err)
+	}
+	var asked atomic.Int64
+	cluster.ControlKey(int16(kmsg.InitProducerID), func(kmsg.Request) (kmsg.Response, error, bool) {
+		cluster.KeepControl()
+		if asked.Add(1) > 3 {
+			return nil, nil, false
+		}
+		return nil, errors.New("hangs up"), true
+	})
+	p, err := topics.NewProducer(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { p.Close() })
+	done := make(chan error, 1)
+	p.Produce(cfg.Names().Ops("orders"), nil, []byte("x"), nil, func(_ int64, err error) { done <- err })
+	select {
+	case err := <-done:
+		if err != nil || asked.Load() <= 3 {
+			t.Errorf("after %d questions: %v", asked.Load(), err)
+		}
+	case <-time.After(30 * time.Second):
+		t.Error("the record was not acknowledged")
+	}
+}

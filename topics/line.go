@@ -52,6 +52,9 @@ func newLine(cfg Config, topic string, gather time.Duration, sticky bool) (*line
 		// No retry limit and no delivery timeout, as by kgo's defaults. A topic
 		// that does not exist is the exception.
 		kgo.UnknownTopicRetries(20),
+		// A broker that is killed closes connections that have not been answered
+		// yet, which kgo would take for a refusal.
+		kgo.AlwaysRetryEOF(),
 		kgo.StopProducerOnDataLossDetected(),
 		kgo.RecordPartitioner(kgo.StickyKeyPartitioner(nil)),
 		// Records of one topic say much the same again and again: snappy keeps a

@@ -15,6 +15,10 @@ const (
 	GateRecorded = "recorded"
 )
 
+// GateFailover stands for a gate in the FENCE by which an operator accepts a
+// primary on a new timeline.
+const GateFailover = "failover"
+
 // Config is what one agent's ledger is told.
 type Config struct {
 	// Source and Agent name the stream and its writer; Agent is unique and lasting.

@@ -56,6 +56,14 @@ func (e *SecondAgentError) Error() string {
 type PrimaryChangedError struct{ Have, Want event.Primary }
 
 func (e *PrimaryChangedError) Error() string {
+	switch {
+	case succeeds(e.Want, e.Have):
+		return fmt.Sprintf("the primary was failed over: it is on timeline %d, and the stream was recorded on timeline %d, so backups may be ahead of it. `opmux failover show --config <agent.yaml>` says what it has lost, `opmux failover accept --config <agent.yaml>` goes on with it",
+			e.Have.Timeline, e.Want.Timeline)
+	case succeeds(e.Have, e.Want):
+		return fmt.Sprintf("this is a former primary: it is on timeline %d, and the stream goes on with a failed-over primary on timeline %d; connect to that one (upstream.address, catalog.dsn), or rebuild this one as its standby",
+			e.Have.Timeline, e.Want.Timeline)
+	}
 	return fmt.Sprintf("the stream was recorded on system %s, timeline %d, database %q, and the primary is system %s, timeline %d, database %q: backups may be ahead of it or differ; connect to the former primary, or begin a new stream (another kafka.prefix) with `opmux topics create` and `opmux snapshot`",
 		e.Want.SystemID, e.Want.Timeline, e.Want.Database, e.Have.SystemID, e.Have.Timeline, e.Have.Database)
 }

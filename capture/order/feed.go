@@ -18,6 +18,7 @@ type Feed interface {
 // Reader reads one topic in order; *topics.Reader is one.
 type Reader interface {
 	Next(ctx context.Context) (topics.Message, error)
+	Start(ctx context.Context) (int64, error)
 	End(ctx context.Context) (int64, error)
 	Close() error
 }

@@ -128,10 +128,16 @@ func (l *Ledger) readRecord(offset int64, rec *event.Record) error {
 	if err != nil {
 		return err
 	}
-	if l.opened && offset == l.line.epoch {
+	if !l.opened {
+		return nil // checkStream looks at what is there before
+	}
+	if f, ok := rec.Body.(*event.Fence); ok && succeeds(l.primary, f.Primary) {
+		l.end(&PrimaryChangedError{Have: l.primary, Want: f.Primary})
+	}
+	if offset == l.line.epoch {
 		l.settling.wake() // its FENCE has ended the agent's former epochs
 	}
-	if !l.opened || offset <= l.line.epoch {
+	if offset <= l.line.epoch {
 		return nil // from before this epoch: nobody waits for it
 	}
 	switch b := rec.Body.(type) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"go.uber.org/zap"
 
@@ -29,6 +30,7 @@ type Producer interface {
 type Settler interface {
 	Identify(ctx context.Context) (settle.Identity, error)
 	Settle(ctx context.Context, i settle.Intent) (settle.Verdict, error)
+	loser
 }
 
 // Deps are the parts that a ledger works with. They outlive it.
@@ -100,7 +102,11 @@ func (l *Ledger) open(ctx context.Context) error {
 	if err := l.checkStream(ctx); err != nil {
 		return err
 	}
-	if err := l.fence(ctx, id); err != nil {
+	lost, err := l.lostInCrash(ctx, id)
+	if err != nil {
+		return err
+	}
+	if err := l.fence(ctx, lost); err != nil {
 		return err
 	}
 	if l.cfg.Gate == GateNone { // no other agent lives: what they were is remembered here
@@ -118,12 +124,8 @@ func (l *Ledger) open(ctx context.Context) error {
 // checkStream refuses a primary that is not the one of the stream so far.
 func (l *Ledger) checkStream(ctx context.Context) error {
 	v := l.follow.view
-	if newest, known := v.newestEpoch(); known && v.primary == nil {
-		fence, err := l.fenceAt(ctx, newest)
-		if err != nil {
-			return err
-		}
-		v.primary = &fence.Primary
+	if err := v.findPrimary(ctx, l.deps.Feed, l.opsTopic(), l.deps.Codec); err != nil {
+		return err
 	}
 	if v.primary != nil && !samePrimary(*v.primary, l.primary) {
 		return &PrimaryChangedError{Have: l.primary, Want: *v.primary}
@@ -217,11 +219,12 @@ func (l *Ledger) inherit(v *view, h topics.Heartbeat) {
 
 // fence opens the epoch: it ends the agent's former ones, under gate none those of
 // every agent, since the lock says that none lives. Those of gate none that were
-// not closed may have lost their tail (I1).
-func (l *Ledger) fence(ctx context.Context, id settle.Identity) error {
+// not closed may have lost their tail (I1), and the primary has lost that of those
+// in lost.
+func (l *Ledger) fence(ctx context.Context, lost []event.EpochRef) error {
 	v := l.follow.view
-	l.recovery = max(id.RecoveryLSN, v.recoveries[id.Started])
 	f := l.newFence(l.cfg.Gate)
+	f.Suspect = lost
 	for _, e := range v.epochs {
 		own := e.Agent == l.cfg.Agent
 		if e.clean || e.ended && !own || !own && l.cfg.Gate != GateNone {
@@ -232,8 +235,10 @@ func (l *Ledger) fence(ctx context.Context, id settle.Identity) error {
 			return err
 		}
 		f.Ended = append(f.Ended, e.EpochRef)
-		if gate == GateNone {
+		if gate == GateNone && !slices.Contains(f.Suspect, e.EpochRef) {
 			f.Suspect = append(f.Suspect, e.EpochRef)
+			l.log.Error("an epoch under gate none was not closed: its last transactions may be lost, the source is suspect",
+				zap.String("agent", e.Agent), zap.Int64("epoch", e.Epoch))
 		}
 	}
 	sortEpochs(f.Ended)
@@ -243,8 +248,6 @@ func (l *Ledger) fence(ctx context.Context, id settle.Identity) error {
 	}
 	for _, ref := range f.Suspect {
 		v.suspect[ref] = true
-		l.log.Error("an epoch under gate none was not closed: its last transactions may be lost, the source is suspect",
-			zap.String("agent", ref.Agent), zap.Int64("epoch", ref.Epoch))
 	}
 	return nil
 }

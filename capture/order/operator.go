@@ -60,34 +60,36 @@ func settleOpen(ctx context.Context, producer Producer, cfg topics.Config, codec
 	if !ok {
 		return fmt.Errorf("a transaction was expected at offset %d of source %s, and a %s is there", i.Offset, source, rec.Body.Kind())
 	}
-	fence, err := readRecordAt(ctx, kafka{cfg}, cfg.Names().Ops(source), codec, i.Epoch)
+	l, err := operatorLedger(producer, cfg, codec, source, levelOf(tx))
 	if err != nil {
 		return err
 	}
-	primary := event.Primary{}
-	if f, ok := fence.Body.(*event.Fence); ok {
-		primary = f.Primary
-	}
-	return operatorEpoch(ctx, producer, cfg, codec, source, primary, levelOf(tx), func(l *Ledger) {
+	return operatorEpoch(ctx, l, l.newFence(GateRecorded), func() {
 		l.outcomes.put(concluded{Outcome: event.Outcome{Ref: i.Ref, Committed: committed, Time: time.Now().UnixMicro(), By: byOperator}, tx: tx, offset: i.Offset})
 	})
 }
 
-// operatorEpoch opens an epoch, lets write put outcomes into it, and closes it.
-func operatorEpoch(ctx context.Context, producer Producer, cfg topics.Config, codec *avro.Codec, source string, primary event.Primary, level event.Level, write func(*Ledger)) error {
+// operatorLedger makes the ledger of an operator's short epoch. Its FENCEs name no
+// primary: what an operator says does not depend on one.
+func operatorLedger(producer Producer, cfg topics.Config, codec *avro.Codec, source string, level event.Level) (*Ledger, error) {
 	c, err := Config{Source: source, Agent: operatorPrefix + uuid.NewString(), Gate: GateRecorded, Level: level}.withDefaults()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	l := newLedger(c, Deps{Producer: producer, Topics: cfg, Codec: codec}, func(value []byte, done func(int64, error)) {
 		producer.Produce(cfg.Names().Ops(source), []byte(source), value, nil, done)
 	})
-	l.primary, l.started = primary, primary.Started
-	if err := l.writeFence(ctx, l.newFence(c.Gate)); err != nil {
+	l.quiet = true
+	return l, nil
+}
+
+// operatorEpoch opens an epoch by a FENCE, lets write put outcomes into it, and
+// closes it.
+func operatorEpoch(ctx context.Context, l *Ledger, opening *event.Fence, write func()) error {
+	if err := l.writeFence(ctx, opening); err != nil {
 		return err
 	}
-	l.quiet = true
-	write(l)
+	write()
 	return l.Close(ctx)
 }
 

@@ -46,6 +46,11 @@ func OpenIntents(ctx context.Context, cfg topics.Config, codec *avro.Codec, sour
 	if err != nil {
 		return nil, err
 	}
+	return &Scan{End: v.pos, Oldest: v.scanFrom(), Open: openIntents(v, beats, source)}, nil
+}
+
+// openIntents lists a view's open intents with what agents say of them.
+func openIntents(v *view, beats map[string]topics.Heartbeat, source string) []OpenIntent {
 	doubts := map[int64]string{}
 	for _, h := range beats {
 		if !agentOf(h, source) {
@@ -55,13 +60,13 @@ func OpenIntents(ctx context.Context, cfg topics.Config, codec *avro.Codec, sour
 			doubts[d.Offset] = d.Reason
 		}
 	}
-	s := &Scan{End: v.pos, Oldest: v.scanFrom()}
+	var list []OpenIntent
 	for _, i := range v.opened() {
 		e := v.epochs[event.EpochRef{Agent: i.Agent, Epoch: i.Epoch}]
-		s.Open = append(s.Open, OpenIntent{Ref: i.Ref, Offset: i.offset, Tx: i.id, XID: i.tx.XID,
+		list = append(list, OpenIntent{Ref: i.Ref, Offset: i.offset, Tx: i.id, XID: i.tx.XID,
 			Time: time.UnixMicro(i.time).UTC(), Ended: e != nil && e.ended, InDoubt: doubts[i.offset]})
 	}
-	return s, nil
+	return list
 }
 
 // scan reads a source's topic to its end as of the call.
@@ -100,6 +105,35 @@ func scan(ctx context.Context, feed Feed, topic string, codec *avro.Codec, sourc
 		}
 	}
 	return v, nil
+}
+
+// findPrimary finds which primary the stream is recorded on where no FENCE in the
+// view says so: in those of the epochs that are known, the newest first.
+func (v *view) findPrimary(ctx context.Context, feed Feed, topic string, codec *avro.Codec) error {
+	for _, ref := range v.newestEpochs() {
+		if v.primary != nil {
+			return nil
+		}
+		f, err := fenceAt(ctx, feed, topic, codec, ref)
+		if err != nil {
+			return err
+		}
+		v.follows(f.Primary)
+	}
+	return nil
+}
+
+// fenceAt reads the FENCE that opened an epoch.
+func fenceAt(ctx context.Context, feed Feed, topic string, codec *avro.Codec, ref event.EpochRef) (*event.Fence, error) {
+	rec, err := readRecordAt(ctx, feed, topic, codec, ref.Epoch)
+	if err != nil {
+		return nil, err
+	}
+	fence, ok := rec.Body.(*event.Fence)
+	if !ok || rec.Agent != ref.Agent {
+		return nil, fmt.Errorf("the FENCE of agent %q was expected at offset %d, and a %s of agent %q is there", ref.Agent, ref.Epoch, rec.Body.Kind(), rec.Agent)
+	}
+	return fence, nil
 }
 
 // readRecordAt reads one record of an ops topic.

@@ -2,7 +2,6 @@ package order
 
 import (
 	"context"
-	"fmt"
 	"sync"
 	"time"
 
@@ -155,7 +154,7 @@ func (l *Ledger) due(now time.Time) []question {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var list []question
-	recoveries := f.view.recoveredAfter()
+	recoveries, ends := f.view.recoveredAfter(), f.view.timelineEnds()
 	for ref, t := range s.unknown {
 		if _, known := f.view.resolved[ref]; known {
 			delete(s.unknown, ref) // another agent, or an operator, was first
@@ -164,7 +163,7 @@ func (l *Ledger) due(now time.Time) []question {
 		}
 		if s.attempt(ref, t.place(), t.tx.Postgres.XID, now, 0) {
 			list = append(list, question{ref: ref, offset: t.place(), ticket: t,
-				intent: settle.Intent{Tx: t.tx.Postgres, Primary: l.primary, Recoveries: recoveries}})
+				intent: settle.Intent{Tx: t.tx.Postgres, Primary: l.primary, Recoveries: recoveries, Ends: ends}})
 		}
 	}
 	for _, i := range f.view.abandoned() {
@@ -174,7 +173,7 @@ func (l *Ledger) due(now time.Time) []question {
 			delay = 0
 		}
 		if s.unknown[i.Ref] == nil && s.attempt(i.Ref, i.offset, i.tx.XID, now, delay) {
-			q := question{ref: i.Ref, offset: i.offset, intent: settle.Intent{Tx: i.tx, Recoveries: recoveries}}
+			q := question{ref: i.Ref, offset: i.offset, intent: settle.Intent{Tx: i.tx, Recoveries: recoveries, Ends: ends}}
 			if e := f.view.epochs[ref]; e.fence != nil {
 				q.intent.Primary = e.fence.Primary
 			}
@@ -255,20 +254,15 @@ func (l *Ledger) ask(ctx context.Context, q question) (settle.Verdict, error) {
 
 // fenceAt reads the FENCE that opened an epoch.
 func (l *Ledger) fenceAt(ctx context.Context, ref event.EpochRef) (*event.Fence, error) {
-	rec, err := l.recordAt(ctx, ref.Epoch)
-	if err != nil {
-		return nil, err
-	}
-	fence, ok := rec.Body.(*event.Fence)
-	if !ok || rec.Agent != ref.Agent {
-		return nil, fmt.Errorf("the FENCE of agent %q was expected at offset %d, and a %s of agent %q is there", ref.Agent, ref.Epoch, rec.Body.Kind(), rec.Agent)
-	}
-	return fence, nil
+	return fenceAt(ctx, l.deps.Feed, l.opsTopic(), l.deps.Codec, ref)
 }
+
+// opsTopic names the source's ops topic.
+func (l *Ledger) opsTopic() string { return l.deps.Topics.Names().Ops(l.cfg.Source) }
 
 // recordAt reads one record of the ops topic.
 func (l *Ledger) recordAt(ctx context.Context, offset int64) (*event.Record, error) {
-	return readRecordAt(ctx, l.deps.Feed, l.deps.Topics.Names().Ops(l.cfg.Source), l.deps.Codec, offset)
+	return readRecordAt(ctx, l.deps.Feed, l.opsTopic(), l.deps.Codec, offset)
 }
 
 // settled writes down how an intent ended.

@@ -21,12 +21,19 @@ type view struct {
 	epochs     map[event.EpochRef]*epoch
 	newest     map[string]int64 // agent → its newest epoch
 	open       map[event.Ref]*intent
-	recoveries map[int64]uint64 // start of the primary → end of its recovery
+	recoveries map[start]uint64 // end of the recovery
+	ends       map[int32]uint64 // accepted timeline → where the one before it ended
 	suspect    map[event.EpochRef]bool
-	primary    *event.Primary // of the newest FENCE
+	primary    *event.Primary // of the newest FENCE on the newest timeline
 
 	resolved map[event.Ref]bool
 	order    []event.Ref // of resolved, the oldest first
+}
+
+// start is one start of a server as the primary of a timeline.
+type start struct {
+	timeline int32
+	at       int64
 }
 
 // epoch is what is known of an epoch with records at or above the view's start.
@@ -52,7 +59,7 @@ type intent struct {
 func newView(from int64) *view {
 	return &view{pos: from,
 		epochs: map[event.EpochRef]*epoch{}, newest: map[string]int64{},
-		open: map[event.Ref]*intent{}, recoveries: map[int64]uint64{}, suspect: map[event.EpochRef]bool{},
+		open: map[event.Ref]*intent{}, recoveries: map[start]uint64{}, ends: map[int32]uint64{}, suspect: map[event.EpochRef]bool{},
 		resolved: map[event.Ref]bool{}}
 }
 
@@ -136,10 +143,13 @@ func (v *view) fence(offset int64, r *event.Record, f *event.Fence) {
 	if opening(r) {
 		ref.Epoch = offset
 		v.epochOf(ref).fence = f
-		p := f.Primary
-		v.recoveries[p.Started] = max(v.recoveries[p.Started], f.RecoveryLSN)
+		if at := startOf(f.Primary); f.Gate == GateFailover {
+			v.ends[at.timeline] = f.RecoveryLSN
+		} else {
+			v.recoveries[at] = max(v.recoveries[at], f.RecoveryLSN)
+		}
 	}
-	v.primary = &f.Primary
+	v.follows(f.Primary)
 	for _, e := range f.Ended {
 		v.end(e)
 	}
@@ -151,6 +161,18 @@ func (v *view) fence(offset int64, r *event.Record, f *event.Fence) {
 		e.ended, e.clean = true, true
 		v.prune(e)
 	}
+}
+
+func startOf(p event.Primary) start { return start{timeline: p.Timeline, at: p.Started} }
+
+// follows takes a FENCE's primary for the stream's. An agent that was cut off
+// during a failover may still write FENCEs of the former timeline: they don't lead
+// back to it.
+func (v *view) follows(p event.Primary) {
+	if p.Make == "" || v.primary != nil && v.primary.SystemID == p.SystemID && v.primary.Timeline > p.Timeline {
+		return
+	}
+	v.primary = &p
 }
 
 // end ends an epoch by a FENCE's word.
@@ -216,22 +238,30 @@ func (v *view) opened() []*intent {
 // recoveredAfter returns the ends of recovery that the stream tells of.
 func (v *view) recoveredAfter() []settle.Recovery {
 	list := make([]settle.Recovery, 0, len(v.recoveries))
-	for started, lsn := range v.recoveries {
-		list = append(list, settle.Recovery{Started: started, LSN: lsn})
+	for at, lsn := range v.recoveries {
+		list = append(list, settle.Recovery{Timeline: at.timeline, Started: at.at, LSN: lsn})
 	}
 	slices.SortFunc(list, func(a, b settle.Recovery) int { return cmp.Compare(a.Started, b.Started) })
 	return list
 }
 
-// newestEpoch returns the newest epoch that is known; false where none is.
-func (v *view) newestEpoch() (event.EpochRef, bool) {
-	best, found := event.EpochRef{}, false
-	for agent, epoch := range v.newest {
-		if !found || epoch > best.Epoch {
-			best, found = event.EpochRef{Agent: agent, Epoch: epoch}, true
-		}
+// timelineEnds returns the acceptances of new timelines that the stream tells of.
+func (v *view) timelineEnds() []settle.TimelineEnd {
+	list := make([]settle.TimelineEnd, 0, len(v.ends))
+	for next, lsn := range v.ends {
+		list = append(list, settle.TimelineEnd{Next: next, LSN: lsn})
 	}
-	return best, found
+	return list
+}
+
+// newestEpochs returns each agent's newest epoch, the newest first.
+func (v *view) newestEpochs() []event.EpochRef {
+	list := make([]event.EpochRef, 0, len(v.newest))
+	for agent, epoch := range v.newest {
+		list = append(list, event.EpochRef{Agent: agent, Epoch: epoch})
+	}
+	slices.SortFunc(list, func(a, b event.EpochRef) int { return cmp.Compare(b.Epoch, a.Epoch) })
+	return list
 }
 
 // unended returns the epochs that no record has ended, but own agent's.

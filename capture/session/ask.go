@@ -21,15 +21,20 @@ const (
 	ownConstraints = "opmux_constraints"
 	ownXID         = "opmux_xid"
 	ownLockDDL     = "opmux_lock_ddl"
+	ownDurable     = "opmux_durable"
 )
 
 const (
 	constraintsSQL = "SET CONSTRAINTS ALL IMMEDIATE"
 	xidSQL         = "SELECT pg_catalog.pg_current_xact_id()"
+	// Higher levels than local stay what they are.
+	durableSQL = "SELECT pg_catalog.set_config('synchronous_commit', CASE WHEN pg_catalog.current_setting('synchronous_commit') " +
+		"OPERATOR(pg_catalog.=) 'off' THEN 'local' ELSE pg_catalog.current_setting('synchronous_commit') END, true)"
 )
 
 var ownSQL = map[string]string{
 	ownBegin: "BEGIN", ownCommit: "COMMIT", ownRollback: "ROLLBACK", ownProbe: probeSQL, ownConstraints: constraintsSQL, ownXID: xidSQL, ownLockDDL: catalog.LockDDL(),
+	ownDurable: durableSQL,
 }
 
 // runOwn puts one of the agent's statements on its way by Bind and Execute; e is
@@ -158,6 +163,23 @@ func (s *Session) drawXID(tx *txn, extended bool) (bool, error) {
 		}
 	}
 	err := s.question(xidSQL, ownXID, e, extended)
+	return failed, err
+}
+
+// durable has the transaction's commit flushed before it is answered, where the
+// session has turned that off, or may have: a crash of the primary would lose what
+// the client was told of, and the targets would have it alone (I6). True: that
+// failed, and the client has been told.
+func (s *Session) durable(extended bool) (bool, error) {
+	s.mu.Lock()
+	durable := s.context != nil && !s.context.async
+	s.mu.Unlock()
+	if durable {
+		return false, nil
+	}
+	failed := false
+	e := &entry{kind: answerQuery, silent: true, onFail: func() { failed = true }}
+	err := s.question(durableSQL, ownDurable, e, extended)
 	return failed, err
 }
 

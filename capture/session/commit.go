@@ -67,6 +67,9 @@ func (s *Session) hold(ctx context.Context, tx *txn, extended bool) (held, error
 	if failed, err := s.drawXID(tx, extended); failed || err != nil {
 		return held{told: failed}, err
 	}
+	if failed, err := s.durable(extended); failed || err != nil {
+		return held{told: failed}, err
+	}
 	body, err := s.transaction(ctx, tx, extended)
 	if err != nil {
 		return held{refusal: refusedByGate(err)}, nil

@@ -21,7 +21,7 @@ var contextSettings = []string{
 }
 
 // probeColumns precede the settings in the probe's row.
-const probeColumns = 8
+const probeColumns = 9
 
 // probeSQL asks for everything that the agent must know of the session and its
 // transaction, in one row. Operators and functions are qualified, since the
@@ -31,7 +31,7 @@ var probeSQL = func() string {
 	b.WriteString(`SELECT pg_catalog.pg_current_xact_id_if_assigned(), pg_catalog.pg_backend_pid(), ` +
 		`pg_catalog.int8(EXTRACT(epoch FROM pg_catalog.now()) OPERATOR(pg_catalog.*) 1000000), ` +
 		`CASE WHEN pg_catalog.pg_is_in_recovery() THEN 0 ELSE pg_catalog.pg_wal_lsn_diff(pg_catalog.pg_current_wal_insert_lsn(), '0/0') END, ` +
-		`pg_catalog.current_setting('transaction_isolation'), current_user, ` +
+		`pg_catalog.current_setting('synchronous_commit'), pg_catalog.current_setting('transaction_isolation'), current_user, ` +
 		`pg_catalog.array_to_json(pg_catalog.current_schemas(true)), pg_catalog.array_to_json(pg_catalog.current_schemas(false))`)
 	for _, name := range contextSettings {
 		fmt.Fprintf(&b, ", pg_catalog.current_setting('%s')", name)
@@ -60,6 +60,7 @@ type probe struct {
 // shared between transactions and never altered.
 type sessionContext struct {
 	raw      string // for comparison
+	async    bool   // synchronous_commit is off, which changes no statement's meaning
 	user     string
 	schemas  []string // current_schemas(true): the order in which names resolve
 	settings []event.Setting
@@ -90,7 +91,8 @@ func parseProbe(row []pgwire.DataRowValue, known *sessionContext) (*probe, error
 	if len(row) != probeColumns+len(contextSettings) {
 		return nil, fmt.Errorf("probe returned %d columns, expected %d", len(row), probeColumns+len(contextSettings))
 	}
-	p := &probe{isolation: string(row[4].Value)}
+	p := &probe{isolation: string(row[5].Value)}
+	async := string(row[4].Value) == "off"
 	var err error
 	if !row[0].Null {
 		if p.xid, err = strconv.ParseUint(string(row[0].Value), 10, 64); err != nil {
@@ -109,25 +111,28 @@ func parseProbe(row []pgwire.DataRowValue, known *sessionContext) (*probe, error
 		return nil, fmt.Errorf("probe: WAL position: %w", err)
 	}
 	var raw strings.Builder
-	for _, v := range row[5:] {
+	for _, v := range row[6:] {
 		raw.Write(v.Value)
 		raw.WriteByte(0)
 	}
-	if known != nil && known.raw == raw.String() {
+	if known != nil && known.raw == raw.String() && known.async == async {
 		p.context = known
 		return p, nil
 	}
-	p.context, err = newContext(row, raw.String())
-	return p, err
+	if p.context, err = newContext(row, raw.String()); err != nil {
+		return nil, err
+	}
+	p.context.async = async
+	return p, nil
 }
 
 func newContext(row []pgwire.DataRowValue, raw string) (*sessionContext, error) {
-	c := &sessionContext{raw: raw, user: string(row[5].Value)}
+	c := &sessionContext{raw: raw, user: string(row[6].Value)}
 	var err error
-	if c.schemas, err = jsonStrings(row[6].Value); err != nil {
+	if c.schemas, err = jsonStrings(row[7].Value); err != nil {
 		return nil, fmt.Errorf("probe: schemas: %w", err)
 	}
-	path, err := jsonStrings(row[7].Value)
+	path, err := jsonStrings(row[8].Value)
 	if err != nil {
 		return nil, fmt.Errorf("probe: search path: %w", err)
 	}

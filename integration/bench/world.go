@@ -193,14 +193,14 @@ func (w *world) opsBytes(gate, topic string) (int64, error) {
 		if !ok || r.Gate != gate {
 			continue
 		}
-		return topicBytes(server.Dir(), rig.Prefix+"."+r.Source+"."+topic)
+		return topicBytes(server.DataDir(), rig.Prefix+"."+r.Source+"."+topic)
 	}
 	return 0, fmt.Errorf("no agent with gate %s on Apache Kafka", gate)
 }
 
 // topicBytes adds up a topic's segments.
 func topicBytes(dir, topic string) (int64, error) {
-	files, err := filepath.Glob(filepath.Join(dir, "data", topic+"-[0-9]*", "*.log"))
+	files, err := filepath.Glob(filepath.Join(dir, topic+"-[0-9]*", "*.log"))
 	if err != nil {
 		return 0, err
 	}

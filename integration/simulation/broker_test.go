@@ -152,6 +152,9 @@ func (r *reader) Next(ctx context.Context) (topics.Message, error) {
 	return m, nil
 }
 
+// Start returns the offset of the first record: retention removes none here.
+func (r *reader) Start(ctx context.Context) (int64, error) { return 0, r.arrive(ctx) }
+
 // End returns the offset behind the last record.
 func (r *reader) End(ctx context.Context) (int64, error) {
 	if err := r.arrive(ctx); err != nil {

@@ -45,6 +45,22 @@ func (s *settler) Settle(ctx context.Context, i settle.Intent) (settle.Verdict, 
 	return settle.Judge(ctx, conn{s, id.Started}, id, i)
 }
 
+// Lost tells which of some committed transactions the server does not have.
+func (s *settler) Lost(ctx context.Context, of []event.PostgresTx, end uint64) ([]bool, error) {
+	p := s.p.w.primary
+	if err := p.ping(ctx, s.p, s.rng); err != nil {
+		return nil, err
+	}
+	p.w.mu.Lock()
+	defer p.w.mu.Unlock()
+	lost := make([]bool, len(of))
+	for i, tx := range of {
+		known := p.txs[tx.XID]
+		lost[i] = tx.ProbeLSN > end || tx.XID != 0 && (known == nil || known.state != txCommitted)
+	}
+	return lost, nil
+}
+
 // conn is the connection to one start of the server.
 type conn struct {
 	*settler

@@ -101,11 +101,11 @@ func (s *Server) Start(ctx context.Context) error {
 	}
 }
 
+// DataDir is where the broker keeps its records.
+func (s *Server) DataDir() string { return filepath.Join(s.dir, "data") }
+
 // Pid is the broker's process id.
 func (s *Server) Pid() int { return s.process.Pid() }
-
-// Dir has the broker's files; data/<topic>-<partition> in it are a partition's.
-func (s *Server) Dir() string { return s.dir }
 
 // Kill ends the broker with SIGKILL.
 func (s *Server) Kill() error {

@@ -84,7 +84,7 @@ func (c *primaryCheck) durability(ctx context.Context) error {
 	for _, s := range []struct{ name, bad, what string }{
 		{"fsync", "off", "a crash of the primary's host may lose or damage what it confirmed"},
 		{"full_page_writes", "off", "a crash of the primary's host may damage pages"},
-		{"synchronous_commit", "off", "a crash of the primary may lose commits that it confirmed, which backups then have alone"},
+		{"synchronous_commit", "off", "commits that are recorded are flushed all the same; what commits by itself, outside of transactions, may be lost in a crash of the primary"},
 	} {
 		settings, err := sessionSettings(ctx, c.conn, s.name)
 		if err != nil {

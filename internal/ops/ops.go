@@ -44,7 +44,7 @@ type call struct {
 func commands() []command {
 	return []command{
 		brokerCommand(), topicsCreateCommand(), checkCommand(), waitCommand(), statusCommand(), tailCommand(),
-		indoubtListCommand(), indoubtSettleCommand(), snapshotCommand(), replayCommand(), verdictsCommand(), demoCommand(),
+		indoubtListCommand(), indoubtSettleCommand(), failoverShowCommand(), failoverAcceptCommand(), snapshotCommand(), replayCommand(), verdictsCommand(), demoCommand(),
 	}
 }
 

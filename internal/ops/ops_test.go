@@ -236,6 +236,7 @@ func TestSuspectUntilFilledAgain(t *testing.T) {
 	b := newBench(t).withTopics()
 	epoch := b.fence("a1")
 	b.intent("a1", "INSERT INTO t VALUES (1)")
+	beside := b.fence("a2") // of another agent, while the epoch goes on
 	within := b.append("a1", &event.Outcomes{})
 	b.fence("a1")
 	after := b.append("a1", &event.Outcomes{})
@@ -245,7 +246,7 @@ func TestSuspectUntilFilledAgain(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for origin, want := range map[int64]bool{0: true, within: true, within + 1: false, after: false, after + 1: false} {
+	for origin, want := range map[int64]bool{0: true, beside: true, within: true, within + 1: false, after: false, after + 1: false} {
 		if err := apply.Reset(t.Context(), b.pg.DSN(b.target), "orders", at.id, origin); err != nil {
 			t.Fatal(err)
 		}

@@ -156,19 +156,9 @@ func (k *kafka) endSilent(ctx context.Context, producer *topics.Producer, source
 			return nil
 		}
 	}
-	var primary event.Primary
-	err = k.each(ctx, source, ref.Epoch, ref.Epoch+1, func(_ topics.Message, rec *event.Record) error {
-		if f, ok := rec.Body.(*event.Fence); ok {
-			primary = f.Primary // agents take the newest FENCE's for the stream's
-		}
-		return nil
-	})
-	if err != nil {
-		return err
-	}
 	id := uuid.New()
 	fence := &event.Record{Agent: "operator-" + id.String(), Body: &event.Fence{
-		Instance: id, Gate: order.GateRecorded, Ended: []event.EpochRef{ref}, LowestReader: event.ReaderVersion, Primary: primary,
+		Instance: id, Gate: order.GateRecorded, Ended: []event.EpochRef{ref}, LowestReader: event.ReaderVersion,
 	}}
 	opening, epoch, err := k.produce(ctx, producer, source, fence)
 	if err != nil {
@@ -176,7 +166,7 @@ func (k *kafka) endSilent(ctx context.Context, producer *topics.Producer, source
 	}
 	_, _, err = k.produce(ctx, producer, source, &event.Record{
 		Agent: fence.Agent, Epoch: epoch, N: 1, Prev: avro.Hash(opening),
-		Body: &event.Fence{Instance: id, Clean: true, Gate: order.GateRecorded, LowestReader: event.ReaderVersion, Primary: primary},
+		Body: &event.Fence{Instance: id, Clean: true, Gate: order.GateRecorded, LowestReader: event.ReaderVersion},
 	})
 	if err != nil {
 		return fmt.Errorf("closing the operator's epoch: %w", err)

@@ -38,7 +38,7 @@ func printStatus(w io.Writer, s *report) {
 		fmt.Fprintln(w, "          → opmux snapshot fills a target anew")
 	}
 	for _, e := range s.Suspect {
-		fmt.Fprintf(w, "SUSPECT   source %s: the last commits of agent %s, epoch %d may be missing on targets\n          → compare, or opmux snapshot into a new target\n", e.Source, e.Agent, e.Epoch)
+		fmt.Fprintf(w, "SUSPECT   source %s: the last commits of agent %s, epoch %d may be missing on targets, or be on them alone\n          → compare, or opmux snapshot into a new target\n", e.Source, e.Agent, e.Epoch)
 	}
 	for _, d := range s.InDoubt {
 		fmt.Fprintf(w, "IN DOUBT  source %s, offset %d (%s/%d/%d): %s\n          → opmux indoubt list\n", d.Source, d.Offset, d.Agent, d.Epoch, d.N, d.Reason)

@@ -48,8 +48,8 @@ func (r *statusReader) origins(ctx context.Context) map[string]apply.Position {
 
 // filledSince tells whether a target was filled after an epoch had ended: then it
 // has what the primary had, whether the topic has it or not. Agents answer the
-// Mark of a snapshot, and one under gate none is alone, so the first record of an
-// agent from there on tells whether the epoch was over.
+// Mark of a snapshot, so the first record of the epoch's agent from there on tells
+// whether the epoch was over, or a FENCE that makes it suspect only then.
 func (r *statusReader) filledSince(ctx context.Context, s suspectEpoch, origins map[string]apply.Position) bool {
 	p, ok := origins[s.Source]
 	if !ok || p.Origin <= s.Epoch {
@@ -61,11 +61,15 @@ func (r *statusReader) filledSince(ctx context.Context, s suspectEpoch, origins 
 	}
 	over := true
 	err = r.each(ctx, s.Source, p.Origin, b.end, func(_ topics.Message, rec *event.Record) error {
-		if rec.Agent == operator {
-			return nil
+		if f, ok := rec.Body.(*event.Fence); ok && slices.Contains(f.Suspect, event.EpochRef{Agent: s.Agent, Epoch: s.Epoch}) {
+			over = false
+			return errStop
+		}
+		if rec.Agent != s.Agent {
+			return nil // under gate recorded others work beside it
 		}
 		opens := rec.N == 0
-		over = opens || rec.Agent != s.Agent || rec.Epoch != s.Epoch
+		over = opens || rec.Epoch != s.Epoch
 		return errStop
 	})
 	return err == nil && over

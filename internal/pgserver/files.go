@@ -38,7 +38,8 @@ func removeAbandoned() {
 	}
 }
 
-func (s *Server) own(path string) error {
+// Own gives a file or directory to the server's user.
+func (s *Server) Own(path string) error {
 	if s.cred == nil {
 		return nil
 	}
@@ -73,7 +74,7 @@ func (s *Server) write(name string, content []byte) error {
 	if err := os.WriteFile(path, content, 0o600); err != nil {
 		return fmt.Errorf("server configuration: %w", err)
 	}
-	return s.own(path)
+	return s.Own(path)
 }
 
 // CAFile is the certificate that signs the server's, which is its own.

@@ -69,6 +69,18 @@ func Start(ctx context.Context, cfg Config) (*Server, error) {
 }
 
 func prepare(ctx context.Context, cfg Config) (*Server, error) {
+	s, err := newServer(cfg)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.initialise(ctx, cfg); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return s, nil
+}
+
+// newServer gives a server its port and its directory, which is empty.
+func newServer(cfg Config) (*Server, error) {
 	bin, err := BinDir()
 	if err != nil {
 		return nil, err
@@ -90,15 +102,11 @@ func prepare(ctx context.Context, cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("directory for PostgreSQL: %w", err)
 	}
-	s := &Server{Port: port, SocketDir: dir, Dir: dir, bin: bin, cred: cred}
-	if err := s.initialise(ctx, cfg); err != nil {
-		return nil, errors.Join(err, s.Close())
-	}
-	return s, nil
+	return &Server{Port: port, SocketDir: dir, Dir: dir, bin: bin, cred: cred}, nil
 }
 
 func (s *Server) initialise(ctx context.Context, cfg Config) error {
-	if err := s.own(s.Dir); err != nil {
+	if err := s.Own(s.Dir); err != nil {
 		return err
 	}
 	initdb := exec.CommandContext(ctx, filepath.Join(s.bin, "initdb"), "-D", s.data(), "-U", Superuser,

@@ -51,3 +51,6 @@ func (r *Rig) writeConfig(p *Program) error {
 	}
 	return nil
 }
+
+// Configure writes a program's file anew, for a rig whose servers have changed.
+func (p *Program) Configure() error { return p.rig.writeConfig(p) }

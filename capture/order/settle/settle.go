@@ -15,10 +15,18 @@ import (
 )
 
 // Recovery says that the server's start at Started (microseconds since the Unix
-// epoch) found its log intact up to LSN.
+// epoch), as the primary of a timeline, found its log intact up to LSN.
 type Recovery struct {
-	Started int64
-	LSN     uint64
+	Timeline int32
+	Started  int64
+	LSN      uint64
+}
+
+// TimelineEnd says where the stream's timeline ended when timeline Next took its
+// place, as an operator has accepted.
+type TimelineEnd struct {
+	Next int32
+	LSN  uint64
 }
 
 // Intent is a transaction whose end is asked for.
@@ -26,8 +34,9 @@ type Intent struct {
 	Tx event.PostgresTx
 	// Primary is the server that it ran on, as its epoch's FENCE names it.
 	Primary event.Primary
-	// Recoveries are those that the stream tells of.
+	// Recoveries and Ends are those that the stream tells of.
 	Recoveries []Recovery
+	Ends       []TimelineEnd
 }
 
 // State is how a transaction stands.
@@ -60,6 +69,7 @@ func doubt(format string, args ...any) Verdict {
 const (
 	byStatus   = "xid status"
 	byRecovery = "end of recovery"
+	byTimeline = "end of timeline"
 )
 
 // Settle makes one attempt at finding out how a transaction ended; it does not
@@ -104,7 +114,10 @@ func Judge(ctx context.Context, server Primary, id Identity, i Intent) (Verdict,
 	if id.SystemID != p.SystemID {
 		return doubt("it ran on system %s, and the primary is system %s", p.SystemID, id.SystemID), nil
 	}
-	if id.Timeline != p.Timeline {
+	if id.Timeline > p.Timeline {
+		return afterFailover(ctx, server, id, i)
+	}
+	if id.Timeline < p.Timeline {
 		return doubt("it ran on timeline %d, and the primary is on timeline %d", p.Timeline, id.Timeline), nil
 	}
 	if i.Tx.BackendStart < id.Started {
@@ -139,7 +152,7 @@ func afterRestart(ctx context.Context, server Primary, id Identity, i Intent) (V
 		// Every checkpoint since lies at or behind the end of the first recovery.
 		return Verdict{State: Aborted, By: byRecovery}, nil
 	}
-	end := firstRecovery(i, Recovery{Started: id.Started, LSN: id.RecoveryLSN})
+	end := firstRecovery(i, Recovery{Timeline: id.Timeline, Started: id.Started, LSN: id.RecoveryLSN})
 	switch {
 	case end == 0:
 		return doubt("the server has started anew since, and no agent saw where its recovery ended"), nil
@@ -159,7 +172,7 @@ func firstRecovery(i Intent, present Recovery) uint64 {
 	first := present
 	for _, r := range i.Recoveries {
 		switch {
-		case r.Started <= i.Tx.BackendStart || r.Started > first.Started:
+		case r.Timeline != present.Timeline || r.Started <= i.Tx.BackendStart || r.Started > first.Started:
 		case r.Started < first.Started:
 			first = r
 		case first.LSN == 0: // the same start, seen in time by another agent

@@ -220,11 +220,11 @@ func TestI2_SettleAfterAMissedRecovery(t *testing.T) {
 	if after := identify(t, s); after.RecoveryLSN != 0 || after.CheckpointLSN <= seen.RecoveryLSN || after.Started != seen.Started {
 		t.Fatalf("identity at once %+v, later %+v", seen, after)
 	}
-	told := []settle.Recovery{{Started: seen.Started, LSN: seen.RecoveryLSN}}
+	told := []settle.Recovery{{Timeline: seen.Timeline, Started: seen.Started, LSN: seen.RecoveryLSN}}
 	mustBe(t, s, settle.Intent{Tx: lost, Primary: before.Primary}, settle.InDoubt, "")
 	mustBe(t, s, settle.Intent{Tx: lost, Primary: before.Primary, Recoveries: told}, settle.Aborted, "end of recovery")
 	mustBe(t, s, settle.Intent{Tx: kept, Primary: before.Primary, Recoveries: told}, settle.Committed, "xid status")
-	missed := append([]settle.Recovery{{Started: seen.Started - 1}}, told...) // a start between whose recovery nobody saw
+	missed := append([]settle.Recovery{{Timeline: seen.Timeline, Started: seen.Started - 1}}, told...) // a start between whose recovery nobody saw
 	mustBe(t, s, settle.Intent{Tx: kept, Primary: before.Primary, Recoveries: missed}, settle.InDoubt, "")
 }
 
