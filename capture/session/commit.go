@@ -208,13 +208,13 @@ func (s *Session) commitSimple(ctx context.Context, p part, e *entry) (bool, err
 	if refused {
 		return false, s.rollbackWrapped(ctx, false)
 	}
-	var tag string
-	e.onTag, e.onError = func(t string) { tag = t }, isFatal
+	var end ending
+	end.watch(e)
 	crashpoint.At(crashpoint.CommitBefore)
 	if err := s.send(pgwire.Query, pgwire.AppendQuery(nil, p.sql), e); err != nil {
 		return false, s.lost(ticket, err)
 	}
-	return true, s.committed(ctx, ticket, &tag, p.plan.Chain)
+	return true, s.committed(ctx, ticket, &end, p.plan.Chain)
 }
 
 // holdCommit holds the open transaction; true: it must not commit, and the
@@ -223,7 +223,14 @@ func (s *Session) holdCommit(ctx context.Context, extended bool) (*order.Ticket,
 	s.mu.Lock()
 	tx, status := s.tx, s.status
 	s.mu.Unlock()
-	if tx == nil || (!extended && status != pgwire.StatusBlock) {
+	if tx == nil {
+		return nil, false, nil
+	}
+	if !extended && status == pgwire.StatusIdle && tx.writes() {
+		// To go on would forward a COMMIT of what nobody recorded (I1).
+		return nil, false, violation("the server says that no transaction is open, and what ran in one has not ended")
+	}
+	if !extended && status != pgwire.StatusBlock {
 		return nil, false, nil
 	}
 	h, err := s.hold(ctx, tx, extended)
@@ -238,12 +245,29 @@ func (s *Session) holdCommit(ctx context.Context, extended bool) (*order.Ticket,
 	return h.ticket, h.told || h.refusal != nil, nil
 }
 
+// ending is how the server answered a COMMIT.
+type ending struct {
+	tag    string
+	failed bool // an error, or it was skipped behind one
+}
+
+func (end *ending) watch(e *entry) {
+	e.onTag, e.onFail, e.onError = func(t string) { end.tag = t }, func() { end.failed = true }, isFatal
+}
+
+// definite tells whether the answer says how the transaction ended. One that says
+// neither is not the protocol's, and must not be taken for an abort (I1).
+func (end *ending) definite() bool { return end.failed || end.tag == "COMMIT" || end.tag == "ROLLBACK" }
+
 // committed waits for a COMMIT's answer and tells the ledger how it ended.
-func (s *Session) committed(ctx context.Context, ticket *order.Ticket, tag *string, chain bool) error {
+func (s *Session) committed(ctx context.Context, ticket *order.Ticket, end *ending, chain bool) error {
 	if err := s.drainAt(crashpoint.CommitSent); err != nil {
 		return s.lost(ticket, err)
 	}
-	ok := *tag == "COMMIT"
+	if ticket != nil && !end.definite() {
+		return s.lost(ticket, violation("COMMIT was answered by %q", end.tag))
+	}
+	ok := end.tag == "COMMIT"
 	if ticket != nil {
 		crashpoint.At(crashpoint.CommitAfter)
 		if ok {
@@ -272,6 +296,7 @@ func (s *Session) lost(ticket *order.Ticket, err error) error {
 	}
 	ticket.Unknown()
 	s.mu.Lock()
+	s.tx.end()
 	s.tx = nil
 	s.mu.Unlock()
 	if dieErr := s.die(&refusal{code: stateUnknown,
@@ -292,16 +317,17 @@ func (s *Session) commitWrapped(ctx context.Context, extended bool) error {
 	if refused {
 		return s.rollbackWrapped(ctx, extended)
 	}
-	var tag string
-	e := &entry{silent: true, onTag: func(t string) { tag = t }, onError: isFatal}
+	var end ending
+	e := &entry{silent: true}
+	end.watch(e)
 	crashpoint.At(crashpoint.CommitBefore)
 	if err := s.endOwn("COMMIT", ownCommit, e, extended); err != nil {
 		return s.lost(ticket, err)
 	}
-	if err := s.committed(ctx, ticket, &tag, false); err != nil {
+	if err := s.committed(ctx, ticket, &end, false); err != nil {
 		return err
 	}
-	if tag == "COMMIT" {
+	if end.tag == "COMMIT" {
 		if err := s.releaseHeld(); err != nil {
 			return err
 		}

@@ -29,6 +29,7 @@ type Listener struct {
 	shapes *shapes
 
 	handshakes *semaphore.Weighted
+	share      *share
 	mu         sync.Mutex
 	live       map[*Session]struct{}
 	draining   bool
@@ -38,6 +39,7 @@ type Listener struct {
 // NewListener returns a Listener for sessions of that configuration.
 func NewListener(cfg Config, deps Deps, limits Limits) *Listener {
 	return &Listener{cfg: &cfg, deps: &deps, limits: limits, shapes: newShapes(),
+		share:      newShare(cfg.OpenBytes, &deps.Metrics.open),
 		handshakes: semaphore.NewWeighted(int64(limits.Handshakes)), live: map[*Session]struct{}{}}
 }
 

@@ -35,6 +35,7 @@ type Session struct {
 	up             *pgwire.Writer // to the server, used by the front alone
 	ledger         ledger
 	stopping       func() bool // the agent is stopping
+	share          *share
 	who            identity
 	database       string
 	user           string
@@ -155,6 +156,7 @@ func (s *Session) close() {
 func (s *Session) abandon() {
 	s.mu.Lock()
 	tx := s.tx
+	tx.end()
 	s.tx = nil
 	s.mu.Unlock()
 	if tx == nil {

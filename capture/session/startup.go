@@ -80,7 +80,7 @@ func (l *Listener) newSession(h *hello, server Conn, ledger ledger) *Session {
 	s := &Session{cfg: l.cfg, deps: l.deps, shapes: l.shapes, log: l.deps.Log.With(zap.String("client", h.conn.RemoteAddr().String())),
 		client: h.conn, server: server, cr: h.reader, sr: pgwire.NewReader(server, bufferSize),
 		up: pgwire.NewWriter(server, bufferSize), down: pgwire.NewWriter(h.conn, bufferSize),
-		ledger: ledger, database: h.database, user: h.user, stopping: l.stopping, status: pgwire.StatusIdle,
+		ledger: ledger, database: h.database, user: h.user, stopping: l.stopping, share: l.share, status: pgwire.StatusIdle,
 		statements: map[string]*statement{}, portals: map[string]*portal{}, prepared: map[string]bool{}}
 	s.empty = sync.NewCond(&s.mu)
 	// What the client sent in one packet with its start-up comes first.
