@@ -254,9 +254,9 @@ func (s *Session) tellError(e *entry, m pgwire.Message, fields []pgwire.Field) e
 // readyAnswer deals with ReadyForQuery.
 func (s *Session) readyAnswer(e *entry, m pgwire.Message) error {
 	s.mu.Lock()
-	failed := s.failed
+	was, failed := s.status, s.failed
 	s.mu.Unlock()
-	if err := e.endsWell(m.Body(), failed); err != nil {
+	if err := e.endsWell(m.Body(), was, failed); err != nil {
 		return err
 	}
 	status := m.Body()[0]

@@ -12,6 +12,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kfake"
 	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
 	"go.uber.org/zap/zaptest"
 
 	"github.com/opmux/opmux/capture/catalog"
@@ -73,6 +74,8 @@ type setting struct {
 	timeout  time.Duration
 	drain    time.Duration
 	pg       *testkit.PG
+	limits   session.Limits // zero: 100 each
+	logs     zapcore.Core   // gets the log too
 	// beside is a rig whose database and topics this one shares: another agent.
 	beside *rig
 }
@@ -119,7 +122,12 @@ func (r *rig) serve(ctx context.Context, cancel context.CancelFunc, want setting
 	if want.session != nil {
 		want.session(&cfg)
 	}
-	log := zaptest.NewLogger(t, zaptest.WrapOptions())
+	log := zaptest.NewLogger(t, zaptest.WrapOptions(zap.WrapCore(func(c zapcore.Core) zapcore.Core {
+		if want.logs == nil {
+			return c
+		}
+		return zapcore.NewTee(c, want.logs)
+	})))
 	var err error
 	if r.cat, err = catalog.Open(ctx, catalog.Config{DSN: r.pg.DSN(r.db), Log: log}); err != nil {
 		t.Fatal(err)
@@ -151,7 +159,8 @@ func (r *rig) serve(ctx context.Context, cancel context.CancelFunc, want setting
 	}
 	l := session.NewListener(cfg, session.Deps{Upstream: want.upstream,
 		Classifier: classify.New(classify.Config{Catalog: r.cat}), Catalog: r.cat, Ledger: func() *order.Ledger { return r.ledger },
-		Log: log, Metrics: session.NewMetrics(nil)}, session.Limits{Sessions: 100, Handshakes: 100, Drain: cmp.Or(want.drain, time.Second)})
+		Log: log, Metrics: session.NewMetrics(nil)}, session.Limits{Sessions: cmp.Or(want.limits.Sessions, 100),
+		Handshakes: cmp.Or(want.limits.Handshakes, 100), Drain: cmp.Or(want.drain, time.Second)})
 	listening, stop := context.WithCancel(ctx)
 	r.stop = stop
 	var wait sync.WaitGroup
