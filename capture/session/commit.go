@@ -110,12 +110,12 @@ func (s *Session) recorded(ctx context.Context, tx *txn, ticket *order.Ticket, e
 // has moved, and names what differs. The transaction holds its locks, so what
 // still holds here held when it ran.
 func (s *Session) catalogMoved(ctx context.Context, tx *txn, version int64, extended bool) string {
+	if tx.manyPlans && (version == 0 || tx.unkept != version) {
+		return "it has more different statements than can be checked again"
+	}
 	for p := range tx.plans {
 		if (p.CatalogVersion == version && version != 0) || p.Kind == classify.DDL {
 			continue
-		}
-		if tx.manyPlans {
-			return "it has more different statements than can be checked again"
 		}
 		var q catalog.Querier
 		if s.looksItself(tx) {
@@ -138,7 +138,7 @@ func (s *Session) beforeOwnDDL(ctx context.Context, extended bool) (*refusal, er
 	s.mu.Lock()
 	tx := s.tx
 	s.mu.Unlock()
-	if tx == nil || len(tx.plans) == 0 {
+	if tx == nil || (len(tx.plans) == 0 && !tx.manyPlans) {
 		return nil, nil
 	}
 	if err := s.drain(); err != nil {
@@ -151,8 +151,7 @@ func (s *Session) beforeOwnDDL(ctx context.Context, extended bool) (*refusal, er
 	if what := s.catalogMoved(ctx, tx, version, extended); what != "" {
 		return moved(what), nil
 	}
-	clear(tx.plans)
-	tx.manyPlans = false
+	s.locked(tx.forgetPlans)
 	return nil, nil
 }
 

@@ -91,7 +91,7 @@ func (s *Session) dispatch(ctx context.Context, typ byte) error {
 		if err := s.up.Flush(); err != nil {
 			return upstreamError(err)
 		}
-		return errEnded
+		return errTerminated
 	}
 	if s.synced && s.settled() {
 		// The client has waited for the end of its last pipeline: what it left is

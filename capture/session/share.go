@@ -1,6 +1,10 @@
 package session
 
-import "sync/atomic"
+import (
+	"sync/atomic"
+
+	"github.com/opmux/opmux/capture/classify"
+)
 
 // share is what all sessions of a listener hold of their open transactions (I7).
 type share struct {
@@ -16,6 +20,11 @@ const (
 	crowdedChunk = 16 << 10
 	// itemBytes is what a step of a transaction takes beside its operations.
 	itemBytes = 96
+	// maxPlans and maxPlanBytes bound the plans that are kept of one transaction;
+	// a plan has its statement's text, and planBytes beside it.
+	maxPlans     = 1000
+	maxPlanBytes = 4 << 20
+	planBytes    = 1 << 10
 )
 
 func newShare(most int, held *atomic.Int64) *share {
@@ -51,13 +60,49 @@ func (t *txn) count(n int) {
 	t.share.held.Add(int64(n))
 }
 
+// keepPlan remembers a plan for as long as the transaction is open, or that there
+// were more than are kept.
+func (t *txn) keepPlan(p *classify.Plan) {
+	size, most := planBytes+len(p.SQL), maxPlanBytes
+	if t.share.held.Load() > t.share.most {
+		most = crowdedChunk
+	}
+	if len(t.plans) < maxPlans && t.planBytes+size <= most {
+		t.plans[p] = struct{}{}
+		t.holdPlans(size)
+		return
+	}
+	if p.Kind == classify.DDL {
+		return // it is what moved the catalogue
+	}
+	if !t.manyPlans || p.CatalogVersion < t.unkept {
+		t.unkept = p.CatalogVersion
+	}
+	t.manyPlans = true
+}
+
+// forgetPlans forgets the plans that were checked.
+func (t *txn) forgetPlans() {
+	clear(t.plans)
+	t.holdPlans(-t.planBytes)
+	t.manyPlans = false
+}
+
+func (t *txn) holdPlans(n int) {
+	if t.ended {
+		return
+	}
+	t.planBytes += n
+	t.share.held.Add(int64(n))
+}
+
 // end takes the transaction out of what is held. It may be called again.
 func (t *txn) end() {
 	if t == nil || t.ended {
 		return
 	}
 	t.ended = true
-	t.share.held.Add(-int64(t.bytes + t.kept))
+	t.share.held.Add(-int64(t.bytes + t.kept + t.planBytes))
 }
 
 // keep notes n bytes of rows or data that are not made operations yet.

@@ -28,8 +28,12 @@ type txn struct {
 	depends int64
 	// plans are those that must still hold when the transaction commits; manyPlans
 	// says that there were more than are kept.
-	plans          map[*classify.Plan]struct{}
-	manyPlans      bool
+	plans     map[*classify.Plan]struct{}
+	manyPlans bool
+	// unkept is the lowest catalogue version of the plans that are not kept,
+	// planBytes what those in plans take.
+	unkept         int64
+	planBytes      int
 	catalogVersion int64
 	// sequences may have been drawn from; they stay drawn after a rollback.
 	sequences  map[classify.SequenceRef]struct{}
@@ -107,15 +111,10 @@ func (t *txn) note(p *classify.Plan) {
 		t.sequences[ref] = struct{}{}
 	}
 	t.catalogVersion = max(t.catalogVersion, p.CatalogVersion)
-	if len(t.plans) == maxPlans {
-		t.manyPlans = true
-		return
+	if _, known := t.plans[p]; !known {
+		t.keepPlan(p)
 	}
-	t.plans[p] = struct{}{}
 }
-
-// maxPlans bounds the plans that are kept of one transaction (I7).
-const maxPlans = 1000
 
 // enter puts the context in which the next operation runs on the log.
 func (t *txn) enter(c *sessionContext) {

@@ -123,6 +123,7 @@ func (w *world) write(template *event.Transaction, count int) (err error) {
 }
 
 func commit(ctx context.Context, ledger *order.Ledger, tx *event.Transaction) error {
+	tx.DependsOn = ledger.High()
 	ticket, err := ledger.Ticket(tx)
 	if err != nil {
 		return err
@@ -140,7 +141,6 @@ func commit(ctx context.Context, ledger *order.Ledger, tx *event.Transaction) er
 func numbered(template *event.Transaction, n int) *event.Transaction {
 	tx := *template
 	tx.ID[8], tx.ID[9], tx.ID[10], tx.ID[11], tx.ID[12] = byte(n>>32), byte(n>>24), byte(n>>16), byte(n>>8), byte(n)
-	tx.DependsOn = 0
 	tx.Postgres.XID += uint64(n)
 	tx.Operations = append([]event.Operation(nil), template.Operations...)
 	for i, value := range []int{n, n % counters} {
