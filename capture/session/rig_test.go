@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
@@ -58,6 +59,7 @@ type rig struct {
 	db      string
 	address string
 	topics  topics.Config
+	metrics *prometheus.Registry
 	codec   *avro.Codec
 	ledger  *order.Ledger
 	cat     *catalog.Catalog
@@ -91,7 +93,7 @@ func newRig(t testing.TB, change func(*session.Config), setup ...string) *rig {
 // rigWith is newRig with more to change.
 func rigWith(t testing.TB, want setting, setup ...string) *rig {
 	t.Helper()
-	r := &rig{t: t, pg: want.pg, codec: avro.New(), stopped: make(chan struct{})}
+	r := &rig{t: t, pg: want.pg, codec: avro.New(), metrics: prometheus.NewRegistry(), stopped: make(chan struct{})}
 	ctx, cancel := context.WithCancel(context.Background())
 	switch {
 	case want.beside != nil:
@@ -159,7 +161,7 @@ func (r *rig) serve(ctx context.Context, cancel context.CancelFunc, want setting
 	}
 	l := session.NewListener(cfg, session.Deps{Upstream: want.upstream,
 		Classifier: classify.New(classify.Config{Catalog: r.cat}), Catalog: r.cat, Ledger: func() *order.Ledger { return r.ledger },
-		Log: log, Metrics: session.NewMetrics(nil)}, session.Limits{Sessions: cmp.Or(want.limits.Sessions, 100),
+		Log: log, Metrics: session.NewMetrics(r.metrics)}, session.Limits{Sessions: cmp.Or(want.limits.Sessions, 100),
 		Handshakes: cmp.Or(want.limits.Handshakes, 100), Drain: cmp.Or(want.drain, time.Second)})
 	listening, stop := context.WithCancel(ctx)
 	r.stop = stop

@@ -28,7 +28,7 @@ func TestI7SizesOfAllKinds(t *testing.T) {
 		w.read(fmt.Sprintf("SELECT repeat('x', %d)", s.rowBytes), s.rowBytes)
 	})
 	w.stage("result of a write", func() {
-		rows := s.resultBytes / 4 / 1000
+		rows := s.resultBytes / 6 / 1000
 		w.read(fmt.Sprintf("INSERT INTO big SELECT g, repeat(md5(g::text), 31) FROM generate_series(1, %d) g RETURNING v", rows), rows*31*32)
 		w.follows(s.timeout)
 	})
