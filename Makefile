@@ -16,7 +16,7 @@ SEED     ?= 1
 GOLANGCI ?= $(shell command -v golangci-lint 2>/dev/null || echo $$($(GO) env GOPATH)/bin/golangci-lint)
 GOLANGCI_VERSION := v2.15.0
 
-.PHONY: all build demo test unit integration simulation property kill lint bench microbench fuzz clean
+.PHONY: all build demo test unit integration simulation property kill memory lint bench microbench fuzz clean
 
 all: build
 
@@ -51,6 +51,10 @@ property: build ## only the random schemas and workloads, which make test runs t
 kill: build ## every part killed and frozen for OPMUX_KILL_ROUNDS (1000) rounds; OPMUX_KILL_SEED, OPMUX_KILL_DIR, see docs/reliability.md
 	@scripts/setup all
 	OPMUX_BIN=$(BIN) OPMUX_KILL_ROUNDS=$${OPMUX_KILL_ROUNDS:-1000} $(GO) test -count=1 -timeout 6h -v -run 'TestKilled$$' ./integration/kill
+
+memory: build ## the long form of the memory tests (1 GB, a million statements, a day of backlog): most of an hour
+	@scripts/setup all
+	OPMUX_MEMORY=long OPMUX_BIN=$(BIN) $(GO) test -count=1 -timeout 120m -v ./integration/memory
 
 lint: $(GOLANGCI)
 	$(GOLANGCI) run ./...

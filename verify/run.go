@@ -69,7 +69,7 @@ func New(cfg Config, deps Deps) (*Verifier, error) {
 		return nil, fmt.Errorf("timeout: expected more than 0, got %s", cfg.Timeout)
 	}
 	if cfg.Memory <= 0 {
-		cfg.Memory = 256 << 20
+		cfg.Memory = 64 << 20
 	}
 	m, err := newMetrics(deps.Metrics)
 	if err != nil {

@@ -158,6 +158,9 @@ func (s *Session) drawXID(tx *txn, extended bool) (bool, error) {
 	failed := false
 	e := &entry{kind: answerQuery, silent: true, onFail: func() { failed = true }}
 	e.onRow = func(values []pgwire.DataRowValue) {
+		if len(values) == 0 {
+			return
+		}
 		if xid, err := strconv.ParseUint(string(values[0].Value), 10, 64); err == nil && tx.probe != nil {
 			tx.probe.xid = xid
 		}

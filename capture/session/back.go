@@ -46,6 +46,9 @@ func (s *Session) answer(ctx context.Context, typ byte) error {
 	if e == nil {
 		return s.unasked(typ)
 	}
+	if err := e.expect(typ); err != nil {
+		return err
+	}
 	if e.exec != nil && typ == pgwire.DataRow {
 		e.exec.returned++
 	}
@@ -250,10 +253,13 @@ func (s *Session) tellError(e *entry, m pgwire.Message, fields []pgwire.Field) e
 
 // readyAnswer deals with ReadyForQuery.
 func (s *Session) readyAnswer(e *entry, m pgwire.Message) error {
-	status := byte(pgwire.StatusIdle)
-	if body := m.Body(); len(body) == 1 {
-		status = body[0]
+	s.mu.Lock()
+	was, failed := s.status, s.failed
+	s.mu.Unlock()
+	if err := e.endsWell(m.Body(), was, failed); err != nil {
+		return err
 	}
+	status := m.Body()[0]
 	if e.passReady || (!e.silent && !e.hold && !e.holdReady) {
 		if err := s.toClient(m.Type, m.Body()); err != nil {
 			return err
@@ -289,7 +295,10 @@ func (s *Session) rowAnswer(ctx context.Context, e *entry, m pgwire.Message) err
 	if x == nil {
 		return s.pass(e, m)
 	}
-	keep := pgwire.Columns(m.Body()) - x.plan.Hidden
+	keep, err := x.hiddenAt(pgwire.Columns(m.Body()))
+	if err != nil {
+		return err
+	}
 	body, values, err := pgwire.SplitDataRow(m.Body(), keep, nil, nil)
 	if err != nil {
 		return upstreamError(err)

@@ -149,3 +149,63 @@ func TestI2LargeTransactionRefusedHalfWay(t *testing.T) {
 		t.Fatalf("%d operations are published", len(ops))
 	}
 }
+
+// openBytes is what sessions hold of open transactions, as the metric says.
+func (r *rig) openBytes() int64 {
+	r.t.Helper()
+	families, err := r.metrics.Gather()
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	for _, f := range families {
+		if f.GetName() == "opmux_capture_open_bytes" {
+			return int64(f.GetMetric()[0].GetGauge().GetValue())
+		}
+	}
+	r.t.Fatal("opmux_capture_open_bytes is missing")
+	return 0
+}
+
+// TestI7OpenTransactionsShareABound: many transactions, each below what one may
+// hold, hold no more than all may, and nothing is held once they have ended.
+func TestI7OpenTransactionsShareABound(t *testing.T) {
+	const open, sessions = 256 << 10, 12
+	r := newRig(t, func(c *session.Config) { c.ChunkBytes, c.OpenBytes = 512<<10, open }, `CREATE TABLE big (id int PRIMARY KEY, w text)`)
+	var clients []*rawClient
+	for i := range sessions {
+		c := r.client()
+		c.query(`BEGIN`).ready()
+		for j := range 30 {
+			c.query(fmt.Sprintf(`INSERT INTO big VALUES (%d, '%s')`, i*100+j, strings.Repeat("x", 8000))).says(`INSERT 0 1`)
+		}
+		for range 500 {
+			c.query(`SAVEPOINT a; RELEASE a`).ready()
+		}
+		clients = append(clients, c)
+		if held := r.openBytes(); held > open+int64(i+1)*(40<<10) {
+			t.Fatalf("%d sessions hold %d bytes", i+1, held)
+		}
+	}
+	if r.openBytes() <= 0 {
+		t.Fatal("open transactions hold nothing: the test measures nothing")
+	}
+	for i, c := range clients {
+		switch i % 3 {
+		case 0:
+			c.query(`COMMIT`).says(`COMMIT`)
+		case 1:
+			c.query(`ROLLBACK`).says(`ROLLBACK`)
+		default:
+			c.close()
+		}
+	}
+	testkit.Eventually(t, 10*time.Second, func() error {
+		if held := r.openBytes(); held != 0 {
+			return fmt.Errorf("%d bytes are held by transactions that have ended", held)
+		}
+		return nil
+	})
+	if ops := r.committed(); len(ops) != sessions/3*30 {
+		t.Errorf("%d operations are published, expected %d", len(ops), sessions/3*30)
+	}
+}

@@ -113,12 +113,12 @@ func (s *Session) recorded(ctx context.Context, tx *txn, ticket *order.Ticket, e
 // has moved, and names what differs. The transaction holds its locks, so what
 // still holds here held when it ran.
 func (s *Session) catalogMoved(ctx context.Context, tx *txn, version int64, extended bool) string {
+	if tx.manyPlans && (version == 0 || tx.unkept != version) {
+		return "it has more different statements than can be checked again"
+	}
 	for p := range tx.plans {
 		if (p.CatalogVersion == version && version != 0) || p.Kind == classify.DDL {
 			continue
-		}
-		if tx.manyPlans {
-			return "it has more different statements than can be checked again"
 		}
 		var q catalog.Querier
 		if s.looksItself(tx) {
@@ -141,7 +141,7 @@ func (s *Session) beforeOwnDDL(ctx context.Context, extended bool) (*refusal, er
 	s.mu.Lock()
 	tx := s.tx
 	s.mu.Unlock()
-	if tx == nil || len(tx.plans) == 0 {
+	if tx == nil || (len(tx.plans) == 0 && !tx.manyPlans) {
 		return nil, nil
 	}
 	if err := s.drain(); err != nil {
@@ -154,8 +154,7 @@ func (s *Session) beforeOwnDDL(ctx context.Context, extended bool) (*refusal, er
 	if what := s.catalogMoved(ctx, tx, version, extended); what != "" {
 		return moved(what), nil
 	}
-	clear(tx.plans)
-	tx.manyPlans = false
+	s.locked(tx.forgetPlans)
 	return nil, nil
 }
 
@@ -211,13 +210,13 @@ func (s *Session) commitSimple(ctx context.Context, p part, e *entry) (bool, err
 	if refused {
 		return false, s.rollbackWrapped(ctx, false)
 	}
-	var tag string
-	e.onTag, e.onError = func(t string) { tag = t }, isFatal
+	var end ending
+	end.watch(e)
 	crashpoint.At(crashpoint.CommitBefore)
 	if err := s.send(pgwire.Query, pgwire.AppendQuery(nil, p.sql), e); err != nil {
 		return false, s.lost(ticket, err)
 	}
-	return true, s.committed(ctx, ticket, &tag, p.plan.Chain)
+	return true, s.committed(ctx, ticket, &end, p.plan.Chain)
 }
 
 // holdCommit holds the open transaction; true: it must not commit, and the
@@ -226,7 +225,14 @@ func (s *Session) holdCommit(ctx context.Context, extended bool) (*order.Ticket,
 	s.mu.Lock()
 	tx, status := s.tx, s.status
 	s.mu.Unlock()
-	if tx == nil || (!extended && status != pgwire.StatusBlock) {
+	if tx == nil {
+		return nil, false, nil
+	}
+	if !extended && status == pgwire.StatusIdle && tx.writes() {
+		// To go on would forward a COMMIT of what nobody recorded (I1).
+		return nil, false, violation("the server says that no transaction is open, and what ran in one has not ended")
+	}
+	if !extended && status != pgwire.StatusBlock {
 		return nil, false, nil
 	}
 	h, err := s.hold(ctx, tx, extended)
@@ -241,12 +247,29 @@ func (s *Session) holdCommit(ctx context.Context, extended bool) (*order.Ticket,
 	return h.ticket, h.told || h.refusal != nil, nil
 }
 
+// ending is how the server answered a COMMIT.
+type ending struct {
+	tag    string
+	failed bool // an error, or it was skipped behind one
+}
+
+func (end *ending) watch(e *entry) {
+	e.onTag, e.onFail, e.onError = func(t string) { end.tag = t }, func() { end.failed = true }, isFatal
+}
+
+// definite tells whether the answer says how the transaction ended. One that says
+// neither is not the protocol's, and must not be taken for an abort (I1).
+func (end *ending) definite() bool { return end.failed || end.tag == "COMMIT" || end.tag == "ROLLBACK" }
+
 // committed waits for a COMMIT's answer and tells the ledger how it ended.
-func (s *Session) committed(ctx context.Context, ticket *order.Ticket, tag *string, chain bool) error {
+func (s *Session) committed(ctx context.Context, ticket *order.Ticket, end *ending, chain bool) error {
 	if err := s.drainAt(crashpoint.CommitSent); err != nil {
 		return s.lost(ticket, err)
 	}
-	ok := *tag == "COMMIT"
+	if ticket != nil && !end.definite() {
+		return s.lost(ticket, violation("COMMIT was answered by %q", end.tag))
+	}
+	ok := end.tag == "COMMIT"
 	if ticket != nil {
 		crashpoint.At(crashpoint.CommitAfter)
 		if ok {
@@ -275,6 +298,7 @@ func (s *Session) lost(ticket *order.Ticket, err error) error {
 	}
 	ticket.Unknown()
 	s.mu.Lock()
+	s.tx.end()
 	s.tx = nil
 	s.mu.Unlock()
 	if dieErr := s.die(&refusal{code: stateUnknown,
@@ -295,16 +319,17 @@ func (s *Session) commitWrapped(ctx context.Context, extended bool) error {
 	if refused {
 		return s.rollbackWrapped(ctx, extended)
 	}
-	var tag string
-	e := &entry{silent: true, onTag: func(t string) { tag = t }, onError: isFatal}
+	var end ending
+	e := &entry{silent: true}
+	end.watch(e)
 	crashpoint.At(crashpoint.CommitBefore)
 	if err := s.endOwn("COMMIT", ownCommit, e, extended); err != nil {
 		return s.lost(ticket, err)
 	}
-	if err := s.committed(ctx, ticket, &tag, false); err != nil {
+	if err := s.committed(ctx, ticket, &end, false); err != nil {
 		return err
 	}
-	if tag == "COMMIT" {
+	if end.tag == "COMMIT" {
 		if err := s.releaseHeld(); err != nil {
 			return err
 		}

@@ -30,6 +30,9 @@ type Config struct {
 	MaxMessage int
 	// ChunkBytes is how much of a transaction is held before it is written out as a chunk.
 	ChunkBytes int
+	// OpenBytes is how much all open transactions together may hold before chunks
+	// become small (I7); 0: 32 MiB.
+	OpenBytes int
 	// ClientTLS, when set, is offered to clients that ask for TLS.
 	ClientTLS *tls.Config
 	// RequireTLS refuses clients that don't ask for it.

@@ -78,8 +78,9 @@ func (s *Session) commitExtended(ctx context.Context, m pgwire.Message, plan *cl
 		return s.failCommit()
 	}
 	defer ticket.Unknown() // should a panic come between: the first end counts
-	var tag string
-	e := &entry{kind: answerExecute, onTag: func(t string) { tag = t }, onError: isFatal}
+	var end ending
+	e := &entry{kind: answerExecute}
+	end.watch(e)
 	if s.wrapped {
 		e.warning = noTransaction
 	}
@@ -87,10 +88,10 @@ func (s *Session) commitExtended(ctx context.Context, m pgwire.Message, plan *cl
 	if err := s.sendRaw(m, e); err != nil {
 		return s.lost(ticket, err)
 	}
-	if err := s.committed(ctx, ticket, &tag, false); err != nil {
+	if err := s.committed(ctx, ticket, &end, false); err != nil {
 		return err
 	}
-	s.blockEnded(tag != "", plan.Chain)
+	s.blockEnded(end.tag != "", plan.Chain)
 	return nil
 }
 

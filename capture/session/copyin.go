@@ -101,7 +101,8 @@ func (s *Session) keepCopyData(ctx context.Context, x *execution, data []byte) {
 			return
 		}
 	}
-	if x.data = append(x.data, data...); len(x.data) >= s.cfg.ChunkBytes {
+	x.data = append(x.data, data...)
+	if x.keep(len(data)); len(x.data) >= s.piece() {
 		s.makePart(ctx, x, true)
 	}
 }

@@ -9,6 +9,9 @@ func (s *Session) describeAnswer(e *entry, m pgwire.Message) error {
 	if e.plan != nil {
 		hidden, clientColumns = e.plan.Hidden, e.plan.ClientColumns
 	}
+	if e.exec != nil {
+		e.exec.columns = pgwire.Columns(m.Body())
+	}
 	if e.describes != nil {
 		s.mu.Lock()
 		e.describes.columns = pgwire.Columns(m.Body()) - hidden

@@ -20,10 +20,11 @@ type execution struct {
 	item *logItem
 	// rows are hidden columns that have not been made operations yet.
 	rows     [][]event.Value
-	rowBytes int
+	kept     int // bytes of rows and data
 	parts    int // operations were made of that many parts
 	hash     digest.Rows
 	hashed   bool
+	columns  int // of the row description, hidden ones included; 0: not seen
 	tag      string
 	affected int64
 	returned int64 // rows
@@ -56,10 +57,12 @@ func (s *Session) addRow(ctx context.Context, x *execution, values []pgwire.Data
 		x.hashed = true
 	}
 	x.rows = append(x.rows, row)
+	n := 0
 	for _, v := range row {
-		x.rowBytes += 16 + len(v.Text)
+		n += 16 + len(v.Text)
 	}
-	if x.rowBytes < s.cfg.ChunkBytes || x.plan.Whole { // whole: bounded by the statement's own text
+	x.keep(n)
+	if x.kept < s.piece() || x.plan.Whole { // whole: bounded by the statement's own text
 		return
 	}
 	s.makePart(ctx, x, true)
@@ -105,7 +108,7 @@ func (s *Session) finish(ctx context.Context, x *execution, tag string) {
 // makePart turns what an execution holds into operations at its place. Callers hold s.mu.
 func (s *Session) makePart(ctx context.Context, x *execution, more bool) {
 	if x.lost() {
-		x.rows, x.rowBytes, x.data = nil, 0, nil
+		x.made()
 		return
 	}
 	x.tx.place(x)
@@ -115,11 +118,11 @@ func (s *Session) makePart(ctx context.Context, x *execution, more bool) {
 		return
 	}
 	x.item.ops = append(x.item.ops, ops...)
-	x.tx.bytes += sizeOf(ops)
+	x.tx.count(sizeOf(ops))
 	if !more {
 		x.item.exec = nil
 	}
-	if x.tx.bytes >= s.cfg.ChunkBytes {
+	if x.tx.bytes >= s.piece() {
 		s.spill(ctx, x.tx)
 	}
 }
@@ -146,7 +149,7 @@ func (s *Session) operationsWith(x *execution, more bool, marks []event.Sequence
 	}
 	ops, err := x.plan.Operations(e)
 	x.parts++
-	x.rows, x.rowBytes, x.data = nil, 0, nil
+	x.made()
 	if err != nil {
 		return nil, err
 	}
@@ -191,7 +194,7 @@ func (s *Session) learn(ctx context.Context, tx *txn, p *probe) {
 			return
 		}
 	}
-	if tx.bytes >= s.cfg.ChunkBytes {
+	if tx.bytes >= s.piece() {
 		s.spill(ctx, tx)
 	}
 }
@@ -218,7 +221,7 @@ func (s *Session) settleItem(item *logItem, ops []event.Operation, err error) {
 		return
 	}
 	item.exec, item.ops = nil, append(item.ops, ops...)
-	tx.bytes += sizeOf(ops)
+	tx.count(sizeOf(ops))
 }
 
 // resolveLate asks the session for the sequences of executions that waited for it.

@@ -91,7 +91,7 @@ func (s *Session) dispatch(ctx context.Context, typ byte) error {
 		if err := s.up.Flush(); err != nil {
 			return upstreamError(err)
 		}
-		return errEnded
+		return errTerminated
 	}
 	if s.synced && s.settled() {
 		// The client has waited for the end of its last pipeline: what it left is
@@ -213,7 +213,7 @@ func (s *Session) currentTx() (*txn, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.tx == nil {
-		tx, err := newTxn()
+		tx, err := newTxn(s.share)
 		if err != nil {
 			return nil, err
 		}
@@ -228,6 +228,7 @@ func (s *Session) currentTx() (*txn, error) {
 func (s *Session) endTx(ctx context.Context, committed bool) {
 	s.mu.Lock()
 	tx := s.tx
+	tx.end()
 	s.tx = nil
 	clear(s.portals)
 	if s.contextChanged {

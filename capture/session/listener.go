@@ -2,10 +2,10 @@ package session
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -14,8 +14,8 @@ import (
 
 // Limits bound what a listener serves at once (I7).
 type Limits struct {
-	// Sessions and Handshakes bound sessions, and connections that have not
-	// authenticated yet.
+	// Sessions and Handshakes bound sessions, and connections that authenticate.
+	// Twice as many may be open beside the sessions: the others wait for their turn.
 	Sessions, Handshakes int
 	// Drain is how long a stopping listener waits for open transactions.
 	Drain time.Duration
@@ -28,16 +28,19 @@ type Listener struct {
 	limits Limits
 	shapes *shapes
 
-	handshakes *semaphore.Weighted
-	mu         sync.Mutex
-	live       map[*Session]struct{}
-	draining   bool
-	wait       sync.WaitGroup
+	handshakes  *semaphore.Weighted
+	share       *share
+	mu          sync.Mutex
+	live        map[*Session]struct{}
+	draining    bool
+	wait        sync.WaitGroup
+	connections atomic.Int64
 }
 
 // NewListener returns a Listener for sessions of that configuration.
 func NewListener(cfg Config, deps Deps, limits Limits) *Listener {
 	return &Listener{cfg: &cfg, deps: &deps, limits: limits, shapes: newShapes(),
+		share:      newShare(cfg.OpenBytes, &deps.Metrics.open),
 		handshakes: semaphore.NewWeighted(int64(limits.Handshakes)), live: map[*Session]struct{}{}}
 }
 
@@ -50,23 +53,17 @@ func (l *Listener) Run(ctx context.Context, ln net.Listener) error {
 	stop := context.AfterFunc(ctx, func() { _ = ln.Close() })
 	defer stop()
 	for {
-		conn, err := ln.Accept()
-		if ctx.Err() != nil {
-			if conn != nil {
-				_ = conn.Close()
-			}
-			break
-		}
+		conn, err := l.accepting(ctx, ln)
 		if err != nil {
-			var temporary net.Error
-			if errors.As(err, &temporary) && temporary.Timeout() {
-				continue
-			}
 			return fmt.Errorf("accepting clients on %s: %w", ln.Addr(), err)
+		}
+		if conn == nil {
+			break
 		}
 		l.wait.Add(1)
 		go func() {
 			defer l.wait.Done()
+			defer l.connections.Add(-1)
 			l.serve(sessions, conn)
 		}()
 	}
@@ -106,8 +103,7 @@ func (l *Listener) serve(ctx context.Context, conn net.Conn) {
 		return err
 	})
 	if err != nil {
-		l.deps.Metrics.failedStarts.Inc()
-		log.Debug("client did not become a session", zap.Error(err))
+		l.notStarted(log, err)
 	}
 	if s == nil {
 		_ = conn.Close()

@@ -1,6 +1,8 @@
 package session
 
 import (
+	"sync/atomic"
+
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/opmux/opmux/event"
@@ -8,6 +10,7 @@ import (
 
 // Metrics are those of all sessions of an agent.
 type Metrics struct {
+	open         atomic.Int64 // bytes
 	sessions     prometheus.Gauge
 	failedStarts prometheus.Counter
 	panics       prometheus.Counter
@@ -33,6 +36,8 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 			Help: "Rolled back transactions whose sequence values could not be published."}),
 	}
 	if reg != nil {
+		reg.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "opmux_capture_open_bytes",
+			Help: "Memory of what open transactions hold, all sessions together."}, func() float64 { return float64(m.open.Load()) }))
 		reg.MustRegister(m.sessions, m.failedStarts, m.panics, m.refusals, m.operations, m.lostMarks)
 	}
 	return m

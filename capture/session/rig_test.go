@@ -10,8 +10,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
 	"go.uber.org/zap/zaptest"
 
 	"github.com/opmux/opmux/capture/catalog"
@@ -57,6 +59,7 @@ type rig struct {
 	db      string
 	address string
 	topics  topics.Config
+	metrics *prometheus.Registry
 	codec   *avro.Codec
 	ledger  *order.Ledger
 	cat     *catalog.Catalog
@@ -73,6 +76,8 @@ type setting struct {
 	timeout  time.Duration
 	drain    time.Duration
 	pg       *testkit.PG
+	limits   session.Limits // zero: 100 each
+	logs     zapcore.Core   // gets the log too
 	// beside is a rig whose database and topics this one shares: another agent.
 	beside *rig
 }
@@ -88,7 +93,7 @@ func newRig(t testing.TB, change func(*session.Config), setup ...string) *rig {
 // rigWith is newRig with more to change.
 func rigWith(t testing.TB, want setting, setup ...string) *rig {
 	t.Helper()
-	r := &rig{t: t, pg: want.pg, codec: avro.New(), stopped: make(chan struct{})}
+	r := &rig{t: t, pg: want.pg, codec: avro.New(), metrics: prometheus.NewRegistry(), stopped: make(chan struct{})}
 	ctx, cancel := context.WithCancel(context.Background())
 	switch {
 	case want.beside != nil:
@@ -119,7 +124,12 @@ func (r *rig) serve(ctx context.Context, cancel context.CancelFunc, want setting
 	if want.session != nil {
 		want.session(&cfg)
 	}
-	log := zaptest.NewLogger(t, zaptest.WrapOptions())
+	log := zaptest.NewLogger(t, zaptest.WrapOptions(zap.WrapCore(func(c zapcore.Core) zapcore.Core {
+		if want.logs == nil {
+			return c
+		}
+		return zapcore.NewTee(c, want.logs)
+	})))
 	var err error
 	if r.cat, err = catalog.Open(ctx, catalog.Config{DSN: r.pg.DSN(r.db), Log: log}); err != nil {
 		t.Fatal(err)
@@ -151,7 +161,8 @@ func (r *rig) serve(ctx context.Context, cancel context.CancelFunc, want setting
 	}
 	l := session.NewListener(cfg, session.Deps{Upstream: want.upstream,
 		Classifier: classify.New(classify.Config{Catalog: r.cat}), Catalog: r.cat, Ledger: func() *order.Ledger { return r.ledger },
-		Log: log, Metrics: session.NewMetrics(nil)}, session.Limits{Sessions: 100, Handshakes: 100, Drain: cmp.Or(want.drain, time.Second)})
+		Log: log, Metrics: session.NewMetrics(r.metrics)}, session.Limits{Sessions: cmp.Or(want.limits.Sessions, 100),
+		Handshakes: cmp.Or(want.limits.Handshakes, 100), Drain: cmp.Or(want.drain, time.Second)})
 	listening, stop := context.WithCancel(ctx)
 	r.stop = stop
 	var wait sync.WaitGroup

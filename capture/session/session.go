@@ -35,6 +35,7 @@ type Session struct {
 	up             *pgwire.Writer // to the server, used by the front alone
 	ledger         ledger
 	stopping       func() bool // the agent is stopping
+	share          *share
 	who            identity
 	database       string
 	user           string
@@ -87,8 +88,16 @@ type Session struct {
 	closed sync.Once
 }
 
-// errEnded is the end of a session that needs no report.
-var errEnded = errors.New("session ended")
+// errEnded is the end of a session that needs no report; errTerminated is one that
+// the client asked for.
+var (
+	errEnded      = errors.New("session ended")
+	errTerminated = fmt.Errorf("terminated by the client: %w", errEnded)
+)
+
+// lastWords is how long a client that has said Terminate may take to be told what
+// it had asked for before.
+const lastWords = 5 * time.Second
 
 // serve relays until one side ends.
 func (s *Session) serve(ctx context.Context) error {
@@ -108,6 +117,9 @@ func (s *Session) serve(ctx context.Context) error {
 	stop := context.AfterFunc(ctx, s.close)
 	defer stop()
 	err := guard(s.deps.Metrics, "front", func() error { return s.front(ctx) })
+	if errors.Is(err, errTerminated) {
+		s.listen(backDone)
+	}
 	s.close()
 	<-backDone
 	s.abandon()
@@ -121,6 +133,15 @@ func (s *Session) serve(ctx context.Context) error {
 		return nil
 	}
 	return err
+}
+
+// listen waits for the end of the server's stream, which comes behind the answers
+// to what the client sent before Terminate.
+func (s *Session) listen(backDone <-chan struct{}) {
+	deadline := time.Now().Add(lastWords)
+	if errors.Join(s.server.SetReadDeadline(deadline), s.client.SetWriteDeadline(deadline)) == nil {
+		<-backDone
+	}
 }
 
 // guard turns a panic into an error, so that it ends one session only.
@@ -155,6 +176,7 @@ func (s *Session) close() {
 func (s *Session) abandon() {
 	s.mu.Lock()
 	tx := s.tx
+	tx.end()
 	s.tx = nil
 	s.mu.Unlock()
 	if tx == nil {
@@ -210,6 +232,9 @@ func (s *Session) refuse(r *refusal) error {
 // die ends the session with a FATAL error.
 func (s *Session) die(r *refusal) error {
 	r.severity = "FATAL"
+	if r.code != stateShutdown {
+		s.log.Info("the agent ends a session", zap.String("user", s.user), zap.String("sqlstate", r.code), zap.String("reason", r.message))
+	}
 	if err := s.refuse(r); err != nil {
 		return err
 	}

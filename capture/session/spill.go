@@ -24,7 +24,7 @@ const heldBack = 64
 func (s *Session) spill(ctx context.Context, t *txn) {
 	n := t.writable()
 	if n == 0 {
-		if t.bytes > heldBack*s.cfg.ChunkBytes {
+		if t.bytes > s.withheld() {
 			t.fail(errHeldBack)
 		}
 		return
@@ -35,13 +35,14 @@ func (s *Session) spill(ctx context.Context, t *txn) {
 		if item.context != nil {
 			t.context = item.context
 		}
-		t.bytes -= sizeOf(item.ops)
+		t.count(-item.size())
 	}
 	t.log = append([]*logItem(nil), t.log[n:]...)
 	if last := out[n-1]; last.exec != nil {
 		// Its further parts follow in the next chunk.
 		last.ops, last.context, last.savepoint, last.cut = nil, nil, "", true
 		t.log = append([]*logItem{last}, t.log...)
+		t.count(last.size())
 	}
 	t.chunks++
 	t.spilled = true
@@ -99,7 +100,7 @@ func (t *txn) fail(err error) {
 	for _, item := range t.log {
 		item.ops = nil
 	}
-	t.bytes = 0
+	t.count(len(t.log)*itemBytes - t.bytes)
 }
 
 // appendChunk gives s.mu up while it waits.

@@ -31,13 +31,17 @@ type hello struct {
 // be served. A nil session without an error: there is none to serve (a cancel
 // request, an uncaptured session that has been relayed to its end).
 func (l *Listener) accept(ctx context.Context, conn net.Conn) (*Session, error) {
-	if err := l.handshakes.Acquire(ctx, 1); err != nil {
-		return nil, err
+	deadline := time.Now().Add(l.cfg.AuthTimeout)
+	turn, cancelTurn := context.WithDeadline(ctx, deadline)
+	err := l.handshakes.Acquire(turn, 1)
+	cancelTurn()
+	if err != nil {
+		return nil, fmt.Errorf("waiting for other clients to authenticate (listen.max_handshakes): %w", err)
 	}
 	var once sync.Once
 	release := func() { once.Do(func() { l.handshakes.Release(1) }) }
 	defer release()
-	if err := conn.SetDeadline(time.Now().Add(l.cfg.AuthTimeout)); err != nil {
+	if err := conn.SetDeadline(deadline); err != nil {
 		return nil, err
 	}
 	h, err := l.greet(ctx, conn)
@@ -80,7 +84,7 @@ func (l *Listener) newSession(h *hello, server Conn, ledger ledger) *Session {
 	s := &Session{cfg: l.cfg, deps: l.deps, shapes: l.shapes, log: l.deps.Log.With(zap.String("client", h.conn.RemoteAddr().String())),
 		client: h.conn, server: server, cr: h.reader, sr: pgwire.NewReader(server, bufferSize),
 		up: pgwire.NewWriter(server, bufferSize), down: pgwire.NewWriter(h.conn, bufferSize),
-		ledger: ledger, database: h.database, user: h.user, stopping: l.stopping, status: pgwire.StatusIdle,
+		ledger: ledger, database: h.database, user: h.user, stopping: l.stopping, share: l.share, status: pgwire.StatusIdle,
 		statements: map[string]*statement{}, portals: map[string]*portal{}, prepared: map[string]bool{}}
 	s.empty = sync.NewCond(&s.mu)
 	// What the client sent in one packet with its start-up comes first.

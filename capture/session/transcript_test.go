@@ -143,6 +143,9 @@ func noteOf(m pgwire.Message) string {
 func describeColumns(body []byte) string {
 	var b strings.Builder
 	n := pgwire.Columns(body)
+	if n == 0 {
+		return ""
+	}
 	body = body[2:]
 	for range n {
 		end := strings.IndexByte(string(body), 0)

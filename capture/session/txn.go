@@ -15,7 +15,11 @@ type txn struct {
 	log []*logItem
 	// stack are the client's savepoints, the outermost first.
 	stack []string
-	bytes int // of the operations in log
+	// bytes are held by the log, kept by executions that have not made operations
+	// of it yet; both count in share until the transaction has ended.
+	bytes, kept int
+	share       *share
+	ended       bool
 	// first is the context of the first write, context the one at the log's
 	// beginning: another one once a part was written out.
 	first, context *sessionContext
@@ -24,8 +28,12 @@ type txn struct {
 	depends int64
 	// plans are those that must still hold when the transaction commits; manyPlans
 	// says that there were more than are kept.
-	plans          map[*classify.Plan]struct{}
-	manyPlans      bool
+	plans     map[*classify.Plan]struct{}
+	manyPlans bool
+	// unkept is the lowest catalogue version of the plans that are not kept,
+	// planBytes what those in plans take.
+	unkept         int64
+	planBytes      int
 	catalogVersion int64
 	// sequences may have been drawn from; they stay drawn after a rollback.
 	sequences  map[classify.SequenceRef]struct{}
@@ -58,12 +66,12 @@ type logItem struct {
 	cut bool
 }
 
-func newTxn() (*txn, error) {
+func newTxn(of *share) (*txn, error) {
 	id, err := uuid.NewV7()
 	if err != nil {
 		return nil, err
 	}
-	return &txn{id: event.TxID(id), plans: map[*classify.Plan]struct{}{}, sequences: map[classify.SequenceRef]struct{}{}}, nil
+	return &txn{id: event.TxID(id), share: of, plans: map[*classify.Plan]struct{}{}, sequences: map[classify.SequenceRef]struct{}{}}, nil
 }
 
 // writes tells whether anything of the transaction is to be published.
@@ -103,15 +111,10 @@ func (t *txn) note(p *classify.Plan) {
 		t.sequences[ref] = struct{}{}
 	}
 	t.catalogVersion = max(t.catalogVersion, p.CatalogVersion)
-	if len(t.plans) == maxPlans {
-		t.manyPlans = true
-		return
+	if _, known := t.plans[p]; !known {
+		t.keepPlan(p)
 	}
-	t.plans[p] = struct{}{}
 }
-
-// maxPlans bounds the plans that are kept of one transaction (I7).
-const maxPlans = 1000
 
 // enter puts the context in which the next operation runs on the log.
 func (t *txn) enter(c *sessionContext) {
@@ -135,7 +138,7 @@ func (t *txn) enter(c *sessionContext) {
 		item.ops = []event.Operation{{Kind: event.OpSet, Class: event.ClassText,
 			Reason: "session context", Settings: changed, Digest: event.Digest{SQLState: "00000", Affected: -1}}}
 	}
-	t.log = append(t.log, item)
+	t.add(item)
 }
 
 // place gives an execution its place on the log, at the first word of its answer:
@@ -143,21 +146,22 @@ func (t *txn) enter(c *sessionContext) {
 func (t *txn) place(x *execution) {
 	if x.item == nil {
 		x.item = &logItem{exec: x}
-		t.log = append(t.log, x.item)
+		t.add(x.item)
 	}
 }
 
 func (t *txn) savepoint(name string) {
 	t.stack = append(t.stack, name)
-	t.log = append(t.log, &logItem{savepoint: name})
+	t.add(&logItem{savepoint: name})
 }
 
 // drop forgets what was rolled back, with the executions that have not ended (I2).
 func (t *txn) drop(items []*logItem) {
 	for _, item := range items {
-		t.bytes -= sizeOf(item.ops)
+		t.count(-item.size())
 		if item.exec != nil {
 			item.exec.dropped = true
+			item.exec.made()
 		}
 	}
 }
@@ -194,17 +198,29 @@ func (t *txn) release(name string) {
 		if t.log[i].savepoint != name {
 			continue
 		}
-		for j := i; j < len(t.log); j++ {
-			t.log[j].savepoint = ""
-		}
+		t.forgetSavepoints(i)
 		return
 	}
-	for j := range t.log {
-		t.log[j].savepoint = ""
-	}
+	t.forgetSavepoints(0)
 	if t.spilled {
 		t.step(savepointOp(event.OpRelease, name))
 	}
+}
+
+// forgetSavepoints takes the savepoints from an item on off the log, with the items
+// that were nothing else: a transaction may set and release any number of them.
+func (t *txn) forgetSavepoints(from int) {
+	left := t.log[:from]
+	for _, item := range t.log[from:] {
+		item.savepoint = ""
+		if item.idle() {
+			t.count(-item.size())
+			continue
+		}
+		left = append(left, item)
+	}
+	clear(t.log[len(left):])
+	t.log = left
 }
 
 // unwind drops the savepoints above the latest one of that name, keep of which stay
@@ -220,9 +236,7 @@ func (t *txn) unwind(name string, keep int) {
 
 // step puts one of the agent's own operations on the log.
 func (t *txn) step(op event.Operation) {
-	ops := []event.Operation{op}
-	t.log = append(t.log, &logItem{ops: ops})
-	t.bytes += sizeOf(ops)
+	t.add(&logItem{ops: []event.Operation{op}})
 }
 
 func savepointOp(kind event.OpKind, name string) event.Operation {

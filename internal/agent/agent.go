@@ -215,7 +215,7 @@ func (a *agent) buildListener() error {
 	a.listener = session.NewListener(session.Config{
 		Database: a.cfg.Upstream.Database, PassOthers: a.cfg.Capture.OtherDatabases == "pass",
 		Flag: a.cfg.OnUnsafe == "flag", Level: event.Level(a.cfg.Digest.Level), None: a.cfg.Gate.Mode == order.GateNone,
-		MaxMessage: int(a.cfg.Capture.MaxMessage), ChunkBytes: int(a.cfg.Capture.Chunk),
+		MaxMessage: int(a.cfg.Capture.MaxMessage), ChunkBytes: int(a.cfg.Capture.Chunk), OpenBytes: int(a.cfg.Capture.Open),
 		ClientTLS: clientTLS, RequireTLS: a.cfg.Listen.TLS != nil && a.cfg.Listen.TLS.Require,
 		AuthTimeout: a.cfg.Listen.HandshakeTimeout,
 	}, session.Deps{

@@ -43,6 +43,7 @@ func (d *document) checkAgent(a *Agent) error {
 	r.catalog(a)
 	r.oneOf("capture.other_databases", a.Capture.OtherDatabases, "refuse", "pass")
 	r.size("capture.buffer", a.Capture.Buffer, 1<<20, 16<<30)
+	r.size("capture.open", a.Capture.Open, 1<<20, 16<<30)
 	r.size("capture.chunk", a.Capture.Chunk, 16<<10, 512<<20)
 	r.size("capture.max_message", a.Capture.MaxMessage, 64<<10, 1<<30)
 	r.planned("gate.mode", a.Gate.Mode, []string{"none", "recorded"}, "applied", "verified")

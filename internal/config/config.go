@@ -65,7 +65,7 @@ func (d *document) agent() (*Agent, error) {
 		Kafka:    kafkaDefaults(),
 		Listen:   Listen{Protocol: "postgres", MaxSessions: 1000, MaxHandshakes: 100, HandshakeTimeout: 30 * time.Second, DrainTimeout: 30 * time.Second},
 		Upstream: Upstream{TLS: UpstreamTLS{Mode: "disable"}},
-		Capture:  Capture{OtherDatabases: "refuse", Buffer: 64 << 20, Chunk: 512 << 10, MaxMessage: 16 << 20},
+		Capture:  Capture{OtherDatabases: "refuse", Buffer: 64 << 20, Chunk: 512 << 10, Open: 32 << 20, MaxMessage: 16 << 20},
 		Gate:     Gate{Mode: "recorded", Timeout: 5 * time.Second, OnTimeout: "fail"},
 		Digest:   Digest{Level: "count"},
 		OnUnsafe: "reject",
@@ -86,7 +86,7 @@ func (d *document) worker() (*Worker, error) {
 		Kafka:       kafkaDefaults(),
 		Parallelism: 4,
 		OnError:     "stop",
-		Memory:      256 << 20,
+		Memory:      64 << 20,
 		Log:         logDefaults(),
 	}
 	if err := d.decode(w); err != nil {
@@ -104,7 +104,7 @@ func (d *document) verifier() (*Verifier, error) {
 		Kafka:   kafkaDefaults(),
 		Level:   "count",
 		Timeout: 30 * time.Second,
-		Memory:  256 << 20,
+		Memory:  64 << 20,
 		Log:     logDefaults(),
 	}
 	if err := d.decode(v); err != nil {

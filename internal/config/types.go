@@ -131,6 +131,7 @@ type Capture struct {
 	OtherDatabases string `yaml:"other_databases"` // refuse, pass
 	Buffer         Size   `yaml:"buffer"`          // unacknowledged records, all sessions
 	Chunk          Size   `yaml:"chunk"`           // a transaction above it is cut
+	Open           Size   `yaml:"open"`            // what open transactions hold, all sessions
 	MaxMessage     Size   `yaml:"max_message"`     // a larger message of a client's is refused
 }
 
@@ -208,6 +209,15 @@ type Webhook struct {
 
 // AdminAddress, LogSettings and KafkaSettings give internal/process what every
 // program's configuration has.
+
+// Holds is how many bytes the configuration lets the program hold.
+func (a *Agent) Holds() int64 { return int64(a.Capture.Buffer + a.Capture.Open) }
+
+// Holds is how many bytes the configuration lets the program hold.
+func (w *Worker) Holds() int64 { return int64(w.Memory) }
+
+// Holds is how many bytes the configuration lets the program hold.
+func (v *Verifier) Holds() int64 { return int64(v.Memory) }
 
 // AdminAddress is the address of the admin server, "" for none.
 func (a *Agent) AdminAddress() string { return a.Admin.Address }

@@ -31,6 +31,10 @@ func parse(file string) (*document, error) {
 	if err != nil {
 		return nil, err
 	}
+	return parseText(file, data)
+}
+
+func parseText(file string, data []byte) (*document, error) {
 	var tree yaml.Node
 	if err := yaml.Unmarshal(mark(data), &tree); err != nil {
 		return nil, &Error{File: file, Message: "not valid YAML: " + strings.TrimPrefix(err.Error(), "yaml: ")}

@@ -28,6 +28,7 @@ import (
 type Config interface {
 	AdminAddress() string
 	LogSettings() config.Log
+	Holds() int64
 }
 
 // Runtime is what a running program is given.
@@ -93,6 +94,7 @@ func (p Program[C]) main(ctx context.Context, args []string, stderr io.Writer) e
 		return exit.AsUsage(err)
 	}
 	defer func() { _ = log.Sync() }() // standard error cannot be synced everywhere
+	limitMemory(cfg.Holds())
 	rt := &Runtime{Log: log, Metrics: registry()}
 	if cfg.AdminAddress() != "" {
 		if rt.admin, err = admin.New(cfg.AdminAddress(), rt.Metrics); err != nil {

@@ -16,6 +16,7 @@ import (
 type fake struct{ admin string }
 
 func (f fake) AdminAddress() string    { return f.admin }
+func (f fake) Holds() int64            { return 64 << 20 }
 func (f fake) LogSettings() config.Log { return config.Log{Level: "info", Format: "console"} }
 
 func program(run func(ctx context.Context, rt *Runtime) error) Program[fake] {

@@ -73,6 +73,37 @@ func BenchmarkDecodeTransactionGoavro(b *testing.B) {
 	}
 }
 
+// FuzzDecodeDigest: digests and verdicts that are damaged are refused or survive.
+func FuzzDecodeDigest(f *testing.F) {
+	c := New()
+	for _, d := range sampleDigests() {
+		value, err := c.EncodeDigest(d)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(value)
+	}
+	for _, v := range sampleVerdicts() {
+		value, err := c.EncodeVerdict(v)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(value)
+	}
+	f.Fuzz(func(t *testing.T, value []byte) {
+		if d, err := c.DecodeDigest(value); err == nil {
+			if _, err := c.EncodeDigest(d); err != nil {
+				t.Errorf("a digest decodes and does not encode: %v", err)
+			}
+		}
+		if v, err := c.DecodeVerdict(value); err == nil {
+			if _, err := c.EncodeVerdict(v); err != nil {
+				t.Errorf("a verdict decodes and does not encode: %v", err)
+			}
+		}
+	})
+}
+
 func FuzzDecodeRecord(f *testing.F) {
 	c := New()
 	for _, r := range samples() {
