@@ -42,6 +42,9 @@ func benchmarkBacklog(b *testing.B, prepared bool, agents int) {
 			bound(prepared, "UPDATE branches SET bbalance = bbalance + $1 WHERE bid = $2", delta, 1),
 			bound(prepared, "INSERT INTO history (tid, bid, aid, delta, mtime) VALUES ($1, $2, $3, $4, '2026-01-01')", tid, 1, aid, delta),
 		)
+		for i := range tx.Operations {
+			tx.Operations[i].Digest = event.Digest{SQLState: "00000", Affected: 1}
+		}
 		tx.DependsOn, tx.Intent = depends, true
 		a.later(tx)
 		a.later(&event.Outcomes{List: []event.Outcome{{Ref: event.Ref{Agent: a.name, Epoch: a.epoch, N: a.n}, Committed: true}}})

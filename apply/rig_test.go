@@ -12,6 +12,7 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest"
 
+	"github.com/opmux/opmux/capture/classify"
 	"github.com/opmux/opmux/event"
 	"github.com/opmux/opmux/internal/testkit"
 	"github.com/opmux/opmux/schema/avro"
@@ -208,7 +209,7 @@ func (r *rig) worker(change ...func(*Config)) *Worker {
 	for _, c := range change {
 		c(&cfg)
 	}
-	w, err := New(cfg, Deps{Topics: r.kafka, Codec: r.codec, Log: r.log, Normalise: func(s string) string { return s }})
+	w, err := New(cfg, Deps{Topics: r.kafka, Codec: r.codec, Log: r.log, Normalise: func(s string) string { return s }, Shape: classify.Shape})
 	if err != nil {
 		r.t.Fatal(err)
 	}

@@ -46,6 +46,7 @@ type attempt struct {
 	declared []position.Diverged
 	// misfitting are tables whose operations did something else than on the primary.
 	misfitting []position.Diverged
+	sets       *sets // nil: operations run one by one
 }
 
 func (l *Lane) attempt(ctx context.Context, job *Job) ([]Result, error) {
@@ -62,7 +63,9 @@ func (l *Lane) attempt(ctx context.Context, job *Job) ([]Result, error) {
 	}
 	l.settings.reset()
 	a.pipe = newPipe(ctx, l.conn)
+	a.sets = a.newSets()
 	err := a.run()
+	l.inSets = a.sets != nil && a.sets.used
 	if err == nil {
 		l.diverging = a.declared
 		if a.once {
@@ -140,6 +143,9 @@ func (a *attempt) move() error {
 
 // commit ends the target transaction.
 func (a *attempt) commit() error {
+	if err := a.sets.flush(); err != nil {
+		return err
+	}
 	if a.cfg.Shared.has(anyTable) {
 		if err := a.pipe.drain(); err != nil { // misfits are known then
 			return err

@@ -14,7 +14,7 @@ import (
 // Config bounds what a scheduler holds (I7) and hands out. The zero value of a
 // field stands for its default.
 type Config struct {
-	GroupTransactions int   // of one target transaction; 200
+	GroupTransactions int   // of one target transaction; 2,000
 	GroupBytes        int64 // of one target transaction's records in memory; 8 MiB
 	Window            int   // records between the position and the reader; 200,000
 	WindowBytes       int64 // of transactions that are not applied; 64 MiB
@@ -23,7 +23,7 @@ type Config struct {
 }
 
 func (c Config) withDefaults() Config {
-	setDefault(&c.GroupTransactions, 200)
+	setDefault(&c.GroupTransactions, 2_000)
 	setDefault(&c.GroupBytes, 8<<20)
 	setDefault(&c.Window, 200_000)
 	setDefault(&c.WindowBytes, 64<<20)

@@ -28,7 +28,7 @@ func Shape(sql string, params int, lifted *shape.Lifted) (*shape.Statement, erro
 			return nil, err
 		}
 	}
-	b := shaper{grammar: template.Version}
+	b := shaper{grammar: template.Version, uses: map[int]int{}}
 	var s *shape.Statement
 	switch n := template.Stmts[0].Stmt.Node.(type) {
 	case *pg.Node_InsertStmt:
@@ -43,7 +43,7 @@ func Shape(sql string, params int, lifted *shape.Lifted) (*shape.Statement, erro
 	if err != nil {
 		return nil, err
 	}
-	s.Reads = b.reads
+	s.Reads, s.Uses = b.reads, b.uses
 	return s, nil
 }
 
@@ -101,6 +101,7 @@ type shaper struct {
 	grammar int32
 	name    string // by which columns of the table are qualified
 	reads   []string
+	uses    map[int]int
 }
 
 // relation begins a shape with its table.
@@ -337,6 +338,7 @@ func (b *shaper) local(n *pg.Node) error {
 	case *pg.Node_AConst:
 		return nil
 	case *pg.Node_ParamRef:
+		b.uses[int(v.ParamRef.Number)]++
 		n.Node = pg.MakeColumnRefNode([]*pg.Node{
 			pg.MakeStrNode(shape.Source), pg.MakeStrNode(shape.Column(int(v.ParamRef.Number))),
 		}, -1).Node

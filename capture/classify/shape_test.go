@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/opmux/opmux/internal/shape"
 )
@@ -80,7 +81,7 @@ func FuzzLift(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, sql, number, text string) {
 		var first, second shape.Lifted
-		if !first.Lift(sql, 9) {
+		if !utf8.ValidString(text) || strings.ContainsRune(text, 0) || !first.Lift(sql, 9) {
 			return
 		}
 		if _, err := Shape(sql, 9, &first); err != nil {

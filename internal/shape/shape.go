@@ -33,6 +33,8 @@ type Statement struct {
 	Where []Item
 	// Reads are the columns that values name.
 	Reads []string
+	// Uses says how often each parameter is named.
+	Uses map[int]int
 }
 
 // Item is one part of a statement.
