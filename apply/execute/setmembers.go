@@ -58,9 +58,9 @@ func (s *sets) ofStatement(op *event.Operation) (*setShape, []*member, error) {
 		}
 		oids[i] = oid
 	}
-	sh, ok := s.shapes.byKey[string(s.keyOf(op.Text, op.Params, oids, nil))]
+	sh := s.shapes.byKey[string(s.keyOf(op.Text, op.Params, oids, nil))]
 	var literals []shape.Literal
-	if !ok {
+	if sh == nil || sh.seen < worthShape {
 		lifted := &s.shapes.lifted
 		if !lifted.Lift(op.Text, len(op.Params)) {
 			return nil, nil, nil

@@ -17,11 +17,13 @@ func (s *setShape) compose() {
 	}
 }
 
+// Arrays are in sub-selects so that the planner does not see how long they are: it
+// would rather read the whole table than look up some thousand rows by their key.
 func (s *setShape) statementOver(sums bool) string {
 	var names, arrays []string
 	add := func(name string) {
 		names = append(names, name)
-		arrays = append(arrays, "pg_catalog.unnest("+placeholder(len(names))+")")
+		arrays = append(arrays, "pg_catalog.unnest((SELECT "+placeholder(len(names))+"))")
 	}
 	for i := range s.types {
 		name := shape.Column(i + 1)
