@@ -285,6 +285,12 @@ func (r *rig) query(sql string) string {
 // digests returns the worker's digest records by offset of the transaction.
 func (r *rig) digests() map[int64]*event.DigestRecord {
 	r.t.Helper()
+	return r.digestsOf("standby")
+}
+
+// digestsOf returns those of a target.
+func (r *rig) digestsOf(target string) map[int64]*event.DigestRecord {
+	r.t.Helper()
 	list, err := topics.ReadAll(r.t.Context(), r.kafka, "opmux.orders.digests")
 	if err != nil {
 		r.t.Fatal(err)
@@ -295,7 +301,7 @@ func (r *rig) digests() map[int64]*event.DigestRecord {
 		if err != nil {
 			r.t.Fatal(err)
 		}
-		if have := all[d.Offset]; have == nil || have.Skipped != "" {
+		if have := all[d.Offset]; d.Target == target && (have == nil || have.Skipped != "") {
 			all[d.Offset] = d
 		}
 	}

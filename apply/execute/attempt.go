@@ -196,7 +196,7 @@ func (l *Lane) normalise(text string) string {
 // transaction sends the i-th transaction of the group.
 func (a *attempt) transaction(i int) error {
 	tx := a.job.Transactions[i]
-	a.results = append(a.results, Result{Tx: tx, Operations: map[event.OpKind]int{}})
+	a.results = append(a.results, Result{Tx: tx, Operations: map[event.OpKind]int{}, InSets: map[event.OpKind]int{}})
 	ops, err := a.cfg.Open(a.ctx, tx)
 	if err != nil {
 		return err

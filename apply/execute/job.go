@@ -55,7 +55,7 @@ type Result struct {
 	// Operations counts what was executed, by kind.
 	Operations map[event.OpKind]int
 	// InSets counts those of them that were executed together with others.
-	InSets int
+	InSets map[event.OpKind]int
 }
 
 // Marks are sequence marks by sequence, the furthest one each.

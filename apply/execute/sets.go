@@ -73,7 +73,7 @@ func (s *sets) take(r *replay, op *event.Operation) (bool, error) {
 		s.join(sh, m)
 	}
 	r.current.affected = op.Digest.Affected // or the set fails
-	r.result.InSets++
+	r.result.InSets[op.Kind]++
 	s.used = true
 	if s.rows >= maxSetRows || s.bytes >= maxSetBytes {
 		return true, s.flush()
