@@ -10,8 +10,11 @@ import (
 // ofImages returns the shape of row images and their rows. What one of them is for
 // the target is a statement with parameters like those of a client.
 func (s *sets) ofImages(images *event.RowImages) (*setShape, []*member, error) {
-	if images.Action == event.ActionUpsert || len(images.Returning) > 0 || len(images.Rows) == 0 || len(images.Rows) > maxSetImages || checkImages(images) != nil {
+	if images.Action == event.ActionUpsert || len(images.Returning) > 0 || len(images.Rows) == 0 || len(images.Rows) > maxSetImages {
 		return nil, nil, nil
+	}
+	if bad := checkImages(images); bad != nil {
+		return nil, nil, nil // sent on its own, it fails by that
 	}
 	op := event.Operation{Text: imageSQL(images)}
 	if op.Text == "" {

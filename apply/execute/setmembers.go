@@ -106,7 +106,8 @@ func typeOfLiteral(c shape.Class) uint32 {
 // keyOf is the key of a shape: the settings under which texts are read, the types
 // and forms of parameters, the classes of literals, and the text without them.
 func (s *sets) keyOf(text string, params []event.Param, oids []uint32, literals []shape.Literal) []byte {
-	b := append(s.key[:0], s.settings.id...)
+	b := s.key[:0]
+	b = append(b, s.settings.id...)
 	b = append(b, 0)
 	for i := range params {
 		b = binary.BigEndian.AppendUint32(b, oids[i])
@@ -121,8 +122,9 @@ func (s *sets) keyOf(text string, params []event.Param, oids []uint32, literals 
 		b = append(b, byte(l.Class))
 	}
 	b = append(b, 0)
-	s.key = append(b, text...)
-	return s.key
+	b = append(b, text...)
+	s.key = b
+	return b
 }
 
 // shape returns the shape of a lifted statement, looked up once it is worth that.
@@ -146,12 +148,12 @@ func (s *sets) shape(op *event.Operation, oids []uint32, lifted *shape.Lifted) (
 	if sh.seen != worthShape {
 		return sh, nil
 	}
-	var err error
-	sh.Statement, err = s.cfg.Shape(op.Text, len(op.Params), lifted)
-	if err != nil {
-		sh.why = err.Error()
+	statement, why := s.cfg.Shape(op.Text, len(op.Params), lifted)
+	if why != nil {
+		sh.why = why.Error()
 		return sh, nil
 	}
+	sh.Statement = statement
 	return sh, s.learn(sh)
 }
 
@@ -243,11 +245,12 @@ func (s *setShape) addable(values [][]byte) bool {
 // value is the canonical form of a key, "" where it has none.
 func (k *setKey) value(s *setShape, values [][]byte) string {
 	var buf [64]byte
-	out, ok := buf[:0], true
+	out := buf[:0]
 	for i, at := range k.params {
 		if values[at] == nil {
 			return ""
 		}
+		var ok bool
 		if out, ok = canonical(out, k.families[i], s.binaryOf(at), values[at]); !ok {
 			return ""
 		}
