@@ -68,7 +68,7 @@ func (b *bucket) join(m *member) bool {
 // foreign key names.
 func (b *bucket) commutes(s *setShape, m *member) bool {
 	if b.table.oid != s.table.oid {
-		return !b.related(s)
+		return !s.awaits(b.setShape)
 	}
 	if b.Action == event.ActionInsert && s.Action == event.ActionInsert {
 		// Both went in on the primary, and nothing between them took a value away.

@@ -92,17 +92,17 @@ SELECT 'table', t.oid::text, '',
 		OR EXISTS (SELECT FROM pg_catalog.pg_index i WHERE i.indrelid = t.oid AND (i.indexprs IS NOT NULL OR i.indpred IS NOT NULL)))::text
 	FROM t, odd
 UNION ALL (SELECT 'column', a.attnum::text, a.attname, a.atttypid::text || ' ' || a.atttypmod::text,
-	concat(CASE WHEN y.typtype IN ('b', 'e') THEN 'b' END, CASE WHEN a.attgenerated <> '' OR a.attidentity <> '' THEN 's' END,
+	pg_catalog.concat(CASE WHEN y.typtype IN ('b', 'e') THEN 'b' END, CASE WHEN a.attgenerated <> '' OR a.attidentity <> '' THEN 's' END,
 		CASE WHEN a.attgenerated = '' AND pg_catalog.pg_get_expr(d.adbin, d.adrelid) LIKE '%(%' THEN 'f' END)
 	FROM t JOIN pg_catalog.pg_attribute a ON a.attrelid = t.oid AND a.attnum > 0 AND NOT a.attisdropped
 		JOIN pg_catalog.pg_type y ON y.oid = a.atttypid
 		LEFT JOIN pg_catalog.pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum ORDER BY a.attnum)
 UNION ALL (SELECT 'index', i.indexrelid::text,
-	pg_catalog.array_to_string(ARRAY(SELECT u.k FROM unnest(i.indkey::int2[]) WITH ORDINALITY u (k, o) WHERE u.o <= i.indnkeyatts ORDER BY u.o), ' '),
+	pg_catalog.array_to_string(ARRAY(SELECT u.k FROM pg_catalog.unnest(i.indkey::int2[]) WITH ORDINALITY u (k, o) WHERE u.o <= i.indnkeyatts ORDER BY u.o), ' '),
 	(i.indisunique OR i.indisexclusion)::text,
-	concat(CASE WHEN i.indisunique AND i.indimmediate AND i.indisvalid AND i.indisready AND i.indexprs IS NULL AND i.indpred IS NULL
-		AND NOT EXISTS (SELECT FROM unnest(i.indclass::oid[]) u (c) JOIN pg_catalog.pg_opclass o ON o.oid = u.c WHERE o.oid >= 16384 OR NOT o.opcdefault)
-		AND NOT EXISTS (SELECT FROM unnest(i.indcollation::oid[]) u (c) JOIN pg_catalog.pg_collation l ON l.oid = u.c WHERE NOT l.collisdeterministic)
+	pg_catalog.concat(CASE WHEN i.indisunique AND i.indimmediate AND i.indisvalid AND i.indisready AND i.indexprs IS NULL AND i.indpred IS NULL
+		AND NOT EXISTS (SELECT FROM pg_catalog.unnest(i.indclass::oid[]) u (c) JOIN pg_catalog.pg_opclass o ON o.oid = u.c WHERE o.oid >= 16384 OR NOT o.opcdefault)
+		AND NOT EXISTS (SELECT FROM pg_catalog.unnest(i.indcollation::oid[]) u (c) JOIN pg_catalog.pg_collation l ON l.oid = u.c WHERE NOT l.collisdeterministic)
 		THEN 'k' END, CASE WHEN i.indexprs IS NOT NULL OR i.indpred IS NOT NULL THEN 'p' END)
 	FROM t JOIN pg_catalog.pg_index i ON i.indrelid = t.oid ORDER BY i.indisprimary DESC, i.indexrelid)
 UNION ALL SELECT 'parent', k.confrelid::text, pg_catalog.array_to_string(k.conkey, ' '), '', ''

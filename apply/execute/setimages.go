@@ -14,7 +14,7 @@ func (s *sets) ofImages(images *event.RowImages) (*setShape, []*member, error) {
 		return nil, nil, nil
 	}
 	if bad := checkImages(images); bad != nil {
-		return nil, nil, nil // sent on its own, it fails by that
+		return nil, nil, nil //nolint:nilerr // sent on its own, it fails by that
 	}
 	op := event.Operation{Text: imageSQL(images)}
 	if op.Text == "" {

@@ -151,7 +151,7 @@ func (s *sets) shape(op *event.Operation, oids []uint32, lifted *shape.Lifted) (
 	statement, why := s.cfg.Shape(op.Text, len(op.Params), lifted)
 	if why != nil {
 		sh.why = why.Error()
-		return sh, nil
+		return sh, nil //nolint:nilerr // a statement without a shape is no failure
 	}
 	sh.Statement = statement
 	return sh, s.learn(sh)
@@ -183,7 +183,7 @@ func (s *sets) learn(sh *setShape) error {
 }
 
 const arraysSQL = `SELECT CASE WHEN t.oid < 16384 AND t.typtype = 'b' AND t.typcategory <> 'A' AND t.typdelim = ',' THEN t.typarray ELSE 0 END
-FROM unnest(pg_catalog.string_to_array($1, ' ')::pg_catalog.oid[]) WITH ORDINALITY u (oid, n) LEFT JOIN pg_catalog.pg_type t ON t.oid = u.oid ORDER BY u.n`
+FROM pg_catalog.unnest(pg_catalog.string_to_array($1, ' ')::pg_catalog.oid[]) WITH ORDINALITY u (oid, n) LEFT JOIN pg_catalog.pg_type t ON t.oid = u.oid ORDER BY u.n`
 
 // arrayTypes returns the types of arrays of types, 0 where there are none.
 func (s *sets) arrayTypes(types []uint32) ([]uint32, error) {

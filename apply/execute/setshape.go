@@ -220,8 +220,12 @@ func (s *setShape) refers(table string) bool {
 	return false
 }
 
-// related says that foreign keys may order operations of two shapes of different
-// tables. An UPDATE of a set leaves what foreign keys name as it is.
-func (s *setShape) related(o *setShape) bool {
-	return o.Action != event.ActionUpdate && s.refers(o.table.oid) || s.Action != event.ActionUpdate && o.refers(s.table.oid)
+// awaits says that foreign keys may want an operation of one table behind one of
+// another that came before it. An UPDATE of a set leaves what foreign keys name as it
+// is. A row may always be inserted before one that refers to its table: that one's
+// own parent was there before, or this is it and the check is deferred; and a parent
+// that was deleted in between is in a bucket that the new one does not pass.
+func (s *setShape) awaits(before *setShape) bool {
+	return s.Action == event.ActionDelete && before.refers(s.table.oid) ||
+		before.Action != event.ActionUpdate && s.refers(before.table.oid)
 }
