@@ -75,7 +75,8 @@ func compareSets(t *testing.T, seed uint64) float64 {
 			t.Errorf("%s differs:\nin sets    %s\none by one %s", table, got, want)
 		}
 	}
-	if got, want := p.answers("together"), p.answers("apart"); got != want {
+	// Where a stream stops, digests of what came before may not be out yet.
+	if got, want := p.answers("together"), p.answers("apart"); got != want && errTogether == nil {
 		t.Errorf("digests differ:\nin sets    %s\none by one %s", got, want)
 	}
 	var m dto.Metric
