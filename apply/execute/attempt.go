@@ -143,7 +143,7 @@ func (a *attempt) move() error {
 
 // commit ends the target transaction.
 func (a *attempt) commit() error {
-	if err := a.sets.flush(); err != nil {
+	if err := a.sets.settled(); err != nil {
 		return err
 	}
 	if a.cfg.Shared.has(anyTable) {

@@ -128,6 +128,15 @@ func (s *sets) flush() error {
 	return nil
 }
 
+// settled sends what was gathered and waits until all counts are known: the server
+// does not know that a set which misses a row must not be committed.
+func (s *sets) settled() error {
+	if err := s.flush(); err != nil || s == nil || !s.used {
+		return err
+	}
+	return s.pipe.drain()
+}
+
 func (s *sets) sendBucket(b *bucket) error {
 	if b.ops < minSetRows {
 		return s.sendApart(b)
