@@ -13,13 +13,16 @@ import (
 // BenchmarkBacklog applies a backlog of TPC-B's transactions, as pgbench sends
 // them with prepared statements and in its simple mode.
 func BenchmarkBacklog(b *testing.B) {
-	for _, mode := range []string{"prepared", "simple"} {
-		b.Run(mode, func(b *testing.B) { benchmarkBacklog(b, mode == "prepared", 1) })
+	for _, sets := range []string{"", ", one by one"} {
+		noSets := func(c *Config) { c.NoSets = sets != "" }
+		for _, mode := range []string{"prepared", "simple"} {
+			b.Run(mode+sets, func(b *testing.B) { benchmarkBacklog(b, mode == "prepared", 1, noSets) })
+		}
+		b.Run("two agents"+sets, func(b *testing.B) { benchmarkBacklog(b, true, 2, noSets) })
 	}
-	b.Run("two agents", func(b *testing.B) { benchmarkBacklog(b, true, 2) })
 }
 
-func benchmarkBacklog(b *testing.B, prepared bool, agents int) {
+func benchmarkBacklog(b *testing.B, prepared bool, agents int, change func(*Config)) {
 	r := newRigOn(b, testkit.SharedPostgres(b))
 	r.pg.Exec(b, r.db,
 		"CREATE TABLE accounts (aid int PRIMARY KEY, bid int, abalance int, filler char(84))",
@@ -42,12 +45,15 @@ func benchmarkBacklog(b *testing.B, prepared bool, agents int) {
 			bound(prepared, "UPDATE branches SET bbalance = bbalance + $1 WHERE bid = $2", delta, 1),
 			bound(prepared, "INSERT INTO history (tid, bid, aid, delta, mtime) VALUES ($1, $2, $3, $4, '2026-01-01')", tid, 1, aid, delta),
 		)
+		for i := range tx.Operations {
+			tx.Operations[i].Digest = event.Digest{SQLState: "00000", Affected: 1}
+		}
 		tx.DependsOn, tx.Intent = depends, true
 		a.later(tx)
 		a.later(&event.Outcomes{List: []event.Outcome{{Ref: event.Ref{Agent: a.name, Epoch: a.epoch, N: a.n}, Committed: true}}})
 	}
 	end := r.end()
-	w := r.worker()
+	w := r.worker(change)
 	b.ResetTimer()
 	if err := w.RunUntil(b.Context(), map[string]int64{"orders": end}); err != nil {
 		b.Fatal(err)

@@ -116,7 +116,9 @@ func (f *finisher) conclude(ctx context.Context, t finishing) (*event.DigestReco
 	if t.result != nil && t.result.Unknown == "" {
 		t.result.Digests.Fill(record)
 		for kind, n := range t.result.Operations {
-			f.metrics.operations.WithLabelValues(f.source, string(kind)).Add(float64(n))
+			set := t.result.InSets[kind]
+			f.metrics.operations.WithLabelValues(f.source, string(kind), "single").Add(float64(n - set))
+			f.metrics.operations.WithLabelValues(f.source, string(kind), "set").Add(float64(set))
 		}
 		return publishable(record), t.result.Marks, nil
 	}

@@ -10,7 +10,7 @@ import (
 // metrics are a worker's metrics, by source.
 type metrics struct {
 	transactions    *prometheus.CounterVec // by outcome: applied, skipped, aborted
-	operations      *prometheus.CounterVec // by kind
+	operations      *prometheus.CounterVec // by kind and way: single, set
 	groups          *prometheus.CounterVec
 	groupSize       *prometheus.HistogramVec
 	retries         *prometheus.CounterVec // by reason
@@ -30,7 +30,7 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 	}
 	m := &metrics{
 		transactions: counter("transactions_total", "Transactions that are finished, by outcome.", "outcome"),
-		operations:   counter("operations_total", "Operations executed on the target, by kind.", "kind"),
+		operations:   counter("operations_total", "Operations executed on the target, by kind, one by one or together with others.", "kind", "way"),
 		groups:       counter("groups_total", "Target transactions, each of one or more transactions."),
 		groupSize: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "opmux_apply_group_transactions", Help: "Transactions of one target transaction.",

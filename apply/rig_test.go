@@ -12,6 +12,7 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest"
 
+	"github.com/opmux/opmux/capture/classify"
 	"github.com/opmux/opmux/event"
 	"github.com/opmux/opmux/internal/testkit"
 	"github.com/opmux/opmux/schema/avro"
@@ -208,7 +209,7 @@ func (r *rig) worker(change ...func(*Config)) *Worker {
 	for _, c := range change {
 		c(&cfg)
 	}
-	w, err := New(cfg, Deps{Topics: r.kafka, Codec: r.codec, Log: r.log, Normalise: func(s string) string { return s }})
+	w, err := New(cfg, Deps{Topics: r.kafka, Codec: r.codec, Log: r.log, Normalise: func(s string) string { return s }, Shape: classify.Shape})
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -284,6 +285,12 @@ func (r *rig) query(sql string) string {
 // digests returns the worker's digest records by offset of the transaction.
 func (r *rig) digests() map[int64]*event.DigestRecord {
 	r.t.Helper()
+	return r.digestsOf("standby")
+}
+
+// digestsOf returns those of a target.
+func (r *rig) digestsOf(target string) map[int64]*event.DigestRecord {
+	r.t.Helper()
 	list, err := topics.ReadAll(r.t.Context(), r.kafka, "opmux.orders.digests")
 	if err != nil {
 		r.t.Fatal(err)
@@ -294,7 +301,7 @@ func (r *rig) digests() map[int64]*event.DigestRecord {
 		if err != nil {
 			r.t.Fatal(err)
 		}
-		if have := all[d.Offset]; have == nil || have.Skipped != "" {
+		if have := all[d.Offset]; d.Target == target && (have == nil || have.Skipped != "") {
 			all[d.Offset] = d
 		}
 	}

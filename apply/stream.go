@@ -118,7 +118,7 @@ func (st *stream) lane(ctx context.Context, number int) error {
 	lane := execute.NewLane(execute.Config{
 		Source: st.source, DSN: st.cfg.DSN, Lane: number, Fence: st.held.Fence,
 		Open: st.operations, Shared: st.shared, Normalise: st.deps.Normalise, Log: st.log,
-		Trouble: st.trouble,
+		Trouble: st.trouble, Shape: st.shape(),
 	})
 	defer func() { _ = lane.Close() }() // it never fails
 	for {
@@ -134,6 +134,13 @@ func (st *stream) lane(ctx context.Context, number int) error {
 			return err
 		}
 	}
+}
+
+func (st *stream) shape() execute.ShapeFunc {
+	if st.cfg.NoSets {
+		return nil
+	}
+	return st.deps.Shape
 }
 
 func (st *stream) execute(ctx context.Context, lane *execute.Lane, group *schedule.Group, base position.Position) ([]execute.Result, error) {

@@ -35,8 +35,10 @@ type Config struct {
 	// Memory bounds the records that are held per source and wait to be applied,
 	// in bytes; 0: 64 MiB.
 	Memory int64
-	// Group bounds the transactions of one target transaction; 0: 200.
+	// Group bounds the transactions of one target transaction; 0: 200, with sets 2,000.
 	Group int
+	// NoSets runs operations one by one.
+	NoSets bool
 }
 
 // Rewriter changes operations between being read and being executed: the door
@@ -56,7 +58,9 @@ type Deps struct {
 	// Normalise takes the constants out of a statement; nil leaves statements out
 	// of messages.
 	Normalise func(sql string) string
-	Rewriter  Rewriter // nil: operations are executed as they are
+	// Shape says what a statement does to one row; nil: operations run one by one.
+	Shape    execute.ShapeFunc
+	Rewriter Rewriter // nil: operations are executed as they are
 }
 
 // Worker applies the sources that its consumer group gives it to one target.
@@ -70,6 +74,10 @@ type Worker struct {
 	producer *topics.Producer // of a run
 	kafka    atomic.Pointer[topics.Producer]
 }
+
+// groupOfSets is how many transactions one of the target's has with sets: the more,
+// the longer the sets.
+const groupOfSets = 2_000
 
 // New checks a configuration and returns a worker for it.
 func New(cfg Config, deps Deps) (*Worker, error) {
@@ -86,6 +94,9 @@ func New(cfg Config, deps Deps) (*Worker, error) {
 		return nil, err
 	}
 	cfg.Parallelism = max(cfg.Parallelism, 1)
+	if cfg.Group == 0 && !cfg.NoSets {
+		cfg.Group = groupOfSets
+	}
 	lasting := cfg.Name
 	if cfg.Name == "" {
 		cfg.Name = "worker"

@@ -46,6 +46,7 @@ type attempt struct {
 	declared []position.Diverged
 	// misfitting are tables whose operations did something else than on the primary.
 	misfitting []position.Diverged
+	sets       *sets // nil: operations run one by one
 }
 
 func (l *Lane) attempt(ctx context.Context, job *Job) ([]Result, error) {
@@ -62,7 +63,9 @@ func (l *Lane) attempt(ctx context.Context, job *Job) ([]Result, error) {
 	}
 	l.settings.reset()
 	a.pipe = newPipe(ctx, l.conn)
+	a.sets = a.newSets()
 	err := a.run()
+	l.inSets = a.sets != nil && a.sets.used
 	if err == nil {
 		l.diverging = a.declared
 		if a.once {
@@ -140,6 +143,9 @@ func (a *attempt) move() error {
 
 // commit ends the target transaction.
 func (a *attempt) commit() error {
+	if err := a.sets.settled(); err != nil {
+		return err
+	}
 	if a.cfg.Shared.has(anyTable) {
 		if err := a.pipe.drain(); err != nil { // misfits are known then
 			return err
@@ -190,7 +196,7 @@ func (l *Lane) normalise(text string) string {
 // transaction sends the i-th transaction of the group.
 func (a *attempt) transaction(i int) error {
 	tx := a.job.Transactions[i]
-	a.results = append(a.results, Result{Tx: tx, Operations: map[event.OpKind]int{}})
+	a.results = append(a.results, Result{Tx: tx, Operations: map[event.OpKind]int{}, InSets: map[event.OpKind]int{}})
 	ops, err := a.cfg.Open(a.ctx, tx)
 	if err != nil {
 		return err
@@ -227,7 +233,7 @@ type operation struct {
 }
 
 func (r *replay) run() error {
-	if err := r.shapes(); err != nil {
+	if err := r.checkColumns(); err != nil {
 		return err
 	}
 	for {

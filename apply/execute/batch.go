@@ -179,30 +179,17 @@ func (b *batch) params(i, n int) [][]byte {
 	return params
 }
 
-// textArray is a text[] in binary form: the number of dimensions, whether there
-// are NULLs, the elements' type, length and lower bound, and each element with its
-// length before it, which is -1 for NULL.
+// textArray is a text[] in binary form.
 func textArray(rows []event.RowImage, at place) []byte {
-	size, nulls := 20, uint32(0)
+	size, nulls := 20, false
 	for i := range rows {
 		v := at.of(&rows[i])
 		size += 4 + len(v.Text)
-		if v.Null {
-			nulls = 1
-		}
+		nulls = nulls || v.Null
 	}
-	out := make([]byte, 0, size)
-	for _, head := range []uint32{1, nulls, oidText, uint32(len(rows)), 1} {
-		out = binary.BigEndian.AppendUint32(out, head)
-	}
+	out := appendHead(make([]byte, 0, size), nulls, oidText, len(rows))
 	for i := range rows {
-		v := at.of(&rows[i])
-		if v.Null {
-			out = binary.BigEndian.AppendUint32(out, ^uint32(0))
-			continue
-		}
-		out = binary.BigEndian.AppendUint32(out, uint32(len(v.Text)))
-		out = append(out, v.Text...)
+		out = appendBinary(out, param(*at.of(&rows[i])))
 	}
 	return out
 }

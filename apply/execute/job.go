@@ -11,7 +11,8 @@ import (
 
 // Operations yields a transaction's operations in order, those of chunks first.
 type Operations interface {
-	// Next returns nil at the end. What it returns is valid until the next call.
+	// Next returns nil at the end. The bytes that it returns are not written to
+	// afterwards; the operation itself is valid until the next call.
 	Next(ctx context.Context) (*event.Operation, error)
 	Close() error
 }
@@ -28,6 +29,8 @@ type Job struct {
 	// diverge are tables to be declared diverged before anything is executed.
 	diverge []position.Diverged
 	apart   apart
+	// single says that operations run one by one, since sets of them have failed.
+	single bool
 }
 
 // position returns what is stored once the first n transactions are committed.
@@ -51,6 +54,8 @@ type Result struct {
 	Marks Marks
 	// Operations counts what was executed, by kind.
 	Operations map[event.OpKind]int
+	// InSets counts those of them that were executed together with others.
+	InSets map[event.OpKind]int
 }
 
 // Marks are sequence marks by sequence, the furthest one each.

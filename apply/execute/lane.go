@@ -23,6 +23,8 @@ type Config struct {
 	Shared *Shared
 	// Normalise takes the constants out of a statement, for messages.
 	Normalise func(sql string) string
+	// Shape says what a statement does to one row; nil: operations run one by one.
+	Shape ShapeFunc
 	// Trouble is told of every transient error, and of nil once it is over.
 	Trouble func(reason Reason, err error)
 	Log     *zap.Logger
@@ -46,6 +48,11 @@ type Lane struct {
 	tables     map[string]map[string]string // see columnTypes
 	schema     int64                        // Shared.schema that statements, types and tables belong to
 	settings   settings
+	shapes     *shapes
+
+	inSets     bool // the last attempt had sets
+	resting    int  // groups that are to run without sets
+	restLength int  // how many it were last
 
 	troubled bool // Trouble was told of an error that is not over
 
@@ -83,7 +90,7 @@ func (l *Lane) Run(ctx context.Context, job Job) ([]Result, error) {
 		zap.Int("transactions", len(job.Transactions)), zap.Error(err))
 	var all []Result
 	for i := range job.Transactions {
-		single := Job{Transactions: job.Transactions[i : i+1], Base: job.position(i), apart: job.apart}
+		single := Job{Transactions: job.Transactions[i : i+1], Base: job.position(i), apart: job.apart, single: true}
 		results, err := l.persist(ctx, &single)
 		if err != nil {
 			return all, err
@@ -118,11 +125,12 @@ func (l *Lane) persist(ctx context.Context, job *Job) ([]Result, error) {
 			l.unsure = false
 			l.cfg.Shared.diverge(l.diverging)
 			l.over()
+			l.rested(job)
 			return results, nil
 		}
 		reason, again := Transient(err)
 		if !again {
-			if l.takeApart(job, err) || l.misfit(job, err) {
+			if l.oneByOne(job, err) || l.takeApart(job, err) || l.misfit(job, err) {
 				continue
 			}
 			return nil, err

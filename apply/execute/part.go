@@ -28,6 +28,9 @@ func (r *replay) part(op *event.Operation) (*event.Operation, error) {
 	if err := r.enter(); err != nil {
 		return nil, err
 	}
+	if err := r.sets.flush(); err != nil {
+		return nil, err
+	}
 	return r.copyIn(op)
 }
 
@@ -37,6 +40,12 @@ func (r *replay) sendPart(op *event.Operation) error {
 		return nil
 	}
 	if err := r.enter(); err != nil {
+		return err
+	}
+	if taken, err := r.sets.take(r, op); taken || err != nil {
+		return err
+	}
+	if err := r.sets.flush(); err != nil {
 		return err
 	}
 	switch op.Kind {
@@ -71,6 +80,9 @@ func (r *replay) enter() error {
 func (a *attempt) set(list []event.Setting, fail func(error) error) error {
 	if len(list) == 0 {
 		return nil
+	}
+	if err := a.sets.flush(); err != nil {
+		return err
 	}
 	sql, params := setSQL(list, true)
 	oids := make([]uint32, len(params))

@@ -27,6 +27,8 @@ type request struct {
 	fail func(err error) error             // says what the server's error is about; may be nil
 	// local is for what is to be done in its turn without asking the server.
 	local func()
+	// described takes what the server says of a statement.
+	described func(*pgconn.StatementDescription)
 }
 
 // pipe is one connection in pipeline mode, with a list of what was asked.
@@ -35,6 +37,7 @@ type pipe struct {
 	conn   *pgconn.PgConn
 	line   *pgconn.Pipeline
 	unread []request
+	asked  int // of these, without what is local
 	bytes  int
 	rows   int
 }
@@ -77,11 +80,12 @@ func size(params [][]byte) int {
 
 func (p *pipe) sent(r request, bytes int) error {
 	p.unread = append(p.unread, r)
+	p.asked++
 	p.bytes += bytes
 	if r.row != nil {
 		p.rows += max(1, r.rows)
 	}
-	if len(p.unread) < maxUnread && p.bytes < maxUnreadBytes && p.rows < maxUnreadRows {
+	if p.asked < maxUnread && p.bytes < maxUnreadBytes && p.rows < maxUnreadRows {
 		return nil
 	}
 	return p.drain()
@@ -111,7 +115,7 @@ func (p *pipe) read() error {
 			return err
 		}
 	}
-	p.unread, p.bytes, p.rows = p.unread[:0], 0, 0
+	p.unread, p.asked, p.bytes, p.rows = p.unread[:0], 0, 0, 0
 	return nil
 }
 
@@ -134,6 +138,10 @@ func (p *pipe) readOne(r *request) error {
 			err = r.done(tag)
 		}
 		return p.lost(err)
+	case *pgconn.StatementDescription:
+		if r.described != nil {
+			r.described(got)
+		}
 	case nil:
 		return errClosed
 	}

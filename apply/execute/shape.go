@@ -14,25 +14,25 @@ const lackingSQL = `SELECT c FROM pg_catalog.json_array_elements_text($3::pg_cat
 	SELECT FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_class r ON r.oid = a.attrelid JOIN pg_catalog.pg_namespace n ON n.oid = r.relnamespace
 	WHERE n.nspname = $1 AND r.relname = $2 AND a.attname = c AND a.attnum > 0 AND NOT a.attisdropped)`
 
-// shapes looks whether the tables that a transaction writes have, on the target,
+// checkColumns looks whether the tables that a transaction writes have, on the target,
 // the columns that they have on the primary. One that lacks a column would differ
 // in silence: what the primary puts there without being told, a default, goes
 // nowhere. Columns that only the target has are its own affair.
-func (r *replay) shapes() error {
+func (r *replay) checkColumns() error {
 	for i := range r.tx.Transaction.Shapes {
 		shape := &r.tx.Transaction.Shapes[i]
 		name := shape.Schema + "." + shape.Table
 		if r.diverged(name) || r.cfg.Shared.has(anyTable) {
 			continue
 		}
-		if err := r.shape(shape, name); err != nil {
+		if err := r.checkColumnsOf(shape, name); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (r *replay) shape(shape *event.TableShape, name string) error {
+func (r *replay) checkColumnsOf(shape *event.TableShape, name string) error {
 	var lacking []string
 	fail := func(err error) error { return r.failure(r.tx.Offset, 0, "", []string{name}, err) }
 	columns, err := json.Marshal(shape.Columns)

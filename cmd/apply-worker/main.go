@@ -32,9 +32,9 @@ func run(ctx context.Context, cfg *config.Worker, rt *process.Runtime) error {
 	}
 	w, err := apply.New(apply.Config{
 		Target: cfg.Target, Name: cfg.Name, DSN: cfg.DSN, Sources: cfg.SourceNames(),
-		Parallelism: cfg.Parallelism, OnError: cfg.OnError, Memory: int64(cfg.Memory) / int64(len(cfg.Sources)),
+		Parallelism: cfg.Parallelism, OnError: cfg.OnError, Memory: int64(cfg.Memory) / int64(len(cfg.Sources)), NoSets: !cfg.Sets,
 	}, apply.Deps{
-		Topics: kafka, Codec: codec, Log: rt.Log, Metrics: rt.Metrics, Normalise: classify.Normalise,
+		Topics: kafka, Codec: codec, Log: rt.Log, Metrics: rt.Metrics, Normalise: classify.Normalise, Shape: classify.Shape,
 	})
 	if err != nil {
 		return err

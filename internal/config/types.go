@@ -160,6 +160,7 @@ type Worker struct {
 	Parallelism int            `yaml:"parallelism"`
 	OnError     string         `yaml:"on_error"` // stop
 	Memory      Size           `yaml:"memory"`
+	Sets        bool           `yaml:"sets"`
 	Admin       Admin          `yaml:"admin"`
 	Log         Log            `yaml:"log"`
 }

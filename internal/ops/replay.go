@@ -68,8 +68,8 @@ func (r *replay) run(ctx context.Context) error {
 	}
 	worker, err := apply.New(apply.Config{
 		Target: r.cfg.Target, Name: r.cfg.Name + "-replay", DSN: r.cfg.DSN, Sources: r.cfg.SourceNames(),
-		Parallelism: r.cfg.Parallelism, OnError: r.cfg.OnError, Memory: int64(r.cfg.Memory) / int64(len(r.cfg.Sources)),
-	}, apply.Deps{Topics: r.Config, Codec: r.codec, Log: log, Metrics: prometheus.NewRegistry(), Normalise: classify.Normalise})
+		Parallelism: r.cfg.Parallelism, OnError: r.cfg.OnError, Memory: int64(r.cfg.Memory) / int64(len(r.cfg.Sources)), NoSets: !r.cfg.Sets,
+	}, apply.Deps{Topics: r.Config, Codec: r.codec, Log: log, Metrics: prometheus.NewRegistry(), Normalise: classify.Normalise, Shape: classify.Shape})
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,89 @@
+package apply
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
+
+	"github.com/opmux/opmux/apply/execute"
+	"github.com/opmux/opmux/event"
+)
+
+// adds are transactions that each add to a row of t, and the offsets of them.
+func (a *agent) adds(rows ...string) (offsets []int64) {
+	for _, row := range rows {
+		id, n, _ := strings.Cut(row, " ")
+		op := text("UPDATE t SET n = n + $1 WHERE id = $2", n, id)
+		op.Digest = event.Digest{SQLState: "00000", Affected: 1}
+		offsets = append(offsets, a.commit(op))
+	}
+	return offsets
+}
+
+// setsFailed makes the rig's log one that is kept, and counts sets that failed.
+func (r *rig) setsFailed() func() int {
+	core, logs := observer.New(zap.InfoLevel)
+	r.log = zap.New(core)
+	return func() int {
+		return logs.FilterMessage("sets of operations failed; running the group's operations one by one").Len()
+	}
+}
+
+// A row that is missing on the target is found by the count, and told by the digest
+// of the operation that should have hit it, and of no other.
+func TestSetThatDoesNotAddUpRunsOneByOne(t *testing.T) {
+	r := newRig(t)
+	r.pg.Exec(t, r.db, "CREATE TABLE t (id int PRIMARY KEY, n int)", "INSERT INTO t VALUES (1, 0), (2, 0), (4, 0)")
+	failed := r.setsFailed()
+	offsets := r.agent("a1").adds("1 1", "2 1", "4 1", "1 2", "2 2", "1 4", "3 1", "4 2", "1 8", "2 4")
+	if err := r.replay(); err != nil {
+		t.Fatal(err)
+	}
+	for i, offset := range offsets {
+		want := int64(1)
+		if i == 6 {
+			want = 0
+		}
+		if d := r.digest(offset); d.Affected != want {
+			t.Errorf("transaction %d: %d rows affected, expected %d", i, d.Affected, want)
+		}
+	}
+	r.want("SELECT id, n FROM t ORDER BY id", "1|15 2|7 4|3")
+	if failed() != 1 {
+		t.Errorf("sets failed %d times, expected once", failed())
+	}
+}
+
+// A sum that passes although one of its parts overflows is no set; the part is named.
+func TestOverflowOnTheWayToASumIsFound(t *testing.T) {
+	for name, test := range map[string]struct {
+		start   int
+		rows    []string
+		culprit int // -1: there is none
+		end     string
+	}{
+		"over":   {2147483640, []string{"1 1", "1 -1", "1 1", "1 -1", "1 5", "1 20", "1 -20", "1 1", "1 1"}, 5, "1|2147483645"},
+		"under":  {-2147483640, []string{"1 1", "1 -1", "1 1", "1 -1", "1 -5", "1 -20", "1 20", "1 1", "1 1"}, 5, "1|-2147483645"},
+		"within": {2147483640, []string{"1 1", "1 -1", "1 1", "1 -1", "1 7", "1 -20", "1 20", "1 -1", "1 1"}, -1, "1|2147483647"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t)
+			r.pg.Exec(t, r.db, "CREATE TABLE t (id int PRIMARY KEY, n int)", fmt.Sprintf("INSERT INTO t VALUES (1, %d)", test.start))
+			failed := r.setsFailed()
+			offsets := r.agent("a1").adds(test.rows...)
+			err := r.replay()
+			var op *execute.OperationError
+			switch {
+			case test.culprit < 0 && (err != nil || failed() != 0):
+				t.Errorf("sets failed %d times: %v", failed(), err)
+			case test.culprit >= 0 && (!errors.As(err, &op) || op.Offset != offsets[test.culprit]):
+				t.Errorf("got %v, expected an error that names offset %d", err, offsets[test.culprit])
+			}
+			r.want("SELECT id, n FROM t", test.end)
+		})
+	}
+}
