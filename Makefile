@@ -65,7 +65,7 @@ $(GOLANGCI):
 bench: build ## opmux beside what it is compared with, on this machine alone; writes docs/benchmarks.md. BENCH="--short --only lag --out F"
 	@scripts/setup bench
 	@scripts/kafka fetch >/dev/null
-	$(GO) run ./integration/bench --bin $(BIN) $(if $(findstring --out,$(BENCH)),,--out docs/benchmarks.md) $(BENCH)
+	$(GO) run ./integration/bench $(if $(findstring --out,$(BENCH)),,--out docs/benchmarks.md) $(BENCH)
 
 microbench: ## Go benchmarks of the hot paths
 	$(GO) test -run '^$$' -bench . -benchmem $(UNIT)

@@ -1,13 +1,18 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
+	"github.com/opmux/opmux/internal/child"
 	"github.com/opmux/opmux/internal/rig"
+	"github.com/opmux/opmux/internal/testkit"
 )
 
 func TestMedianAndPercentile(t *testing.T) {
@@ -71,6 +76,51 @@ func TestProcessorTimes(t *testing.T) {
 	if _, err := parseStat("12 (x) S 1 2", ownTime); err == nil {
 		t.Error("too few fields were read")
 	}
+}
+
+// What a child has used counts while it lives and once it has ended, and once.
+func TestTimeOfLivingAndEndedChildren(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	pidFile := filepath.Join(dir, "pid")
+	parent, err := child.Start(child.Config{Path: "/bin/sh", Log: filepath.Join(dir, "log"), Args: []string{"-c",
+		`sh -c 'echo $$ > ` + pidFile + `.new; mv ` + pidFile + `.new ` + pidFile + `; while :; do :; done' & wait; while :; do sleep 1; done`}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { parent.Kill() })
+	var busy int
+	testkit.Eventually(t, 20*time.Second, func() error {
+		text, err := os.ReadFile(pidFile)
+		if err == nil {
+			busy, err = strconv.Atoi(strings.TrimSpace(string(text)))
+		}
+		return err
+	})
+	living := func() []int { return []int{busy} }
+	used := func(children func() []int) (d time.Duration) {
+		t.Helper()
+		d, err := familyTime(parent.Pid(), children)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return d
+	}
+	testkit.Eventually(t, 20*time.Second, func() error {
+		if d := used(living); d < 200*time.Millisecond {
+			return fmt.Errorf("the living child has used %v", d)
+		}
+		return nil
+	})
+	if err := syscall.Kill(busy, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	testkit.Eventually(t, 20*time.Second, func() error {
+		if d := used(func() []int { return nil }); d < 200*time.Millisecond {
+			return fmt.Errorf("the ended child has used %v", d)
+		}
+		return nil
+	})
 }
 
 func TestGoalsAreMeasuredInTheirDirection(t *testing.T) {

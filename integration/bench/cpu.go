@@ -1,7 +1,9 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"strconv"
 	"strings"
@@ -29,8 +31,29 @@ func cpuOf(pids ...int) (time.Duration, error) {
 	return sum, nil
 }
 
-// endedChildren returns the processor time of a process's children that have
-// ended: a postmaster's are the sessions that are over.
+// familyTime returns the processor time of a process's children, of those that
+// have ended too, which is where a postmaster's sessions are that are over. A
+// session that ends in the middle of it must not count twice or not at all.
+func familyTime(pid int, children func() []int) (time.Duration, error) {
+	for {
+		before, err := endedChildren(pid)
+		if err != nil {
+			return 0, err
+		}
+		living, err := cpuOf(children()...)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return 0, err
+		}
+		after, endErr := endedChildren(pid)
+		if endErr != nil {
+			return 0, endErr
+		}
+		if err == nil && before == after {
+			return living + after, nil
+		}
+	}
+}
+
 func endedChildren(pid int) (time.Duration, error) {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {

@@ -86,9 +86,6 @@ func (w *world) measure(ctx context.Context, way way, load workload, limit ...st
 	if err != nil {
 		return sample{}, err
 	}
-	if err := w.sessionsEnded(ctx); err != nil {
-		return sample{}, err
-	}
 	after, err := w.times(way)
 	if err != nil {
 		return sample{}, err
@@ -111,17 +108,8 @@ func (w *world) times(way way) (t times, err error) {
 			return t, err
 		}
 	}
-	t.sessions, err = endedChildren(w.primary.Pid())
+	t.sessions, err = familyTime(w.primary.Pid(), w.primary.Children)
 	return t, err
-}
-
-// sessionsEnded waits for the end of pgbench's sessions: only then do their
-// times count as those of the postmaster's ended children.
-func (w *world) sessionsEnded(ctx context.Context) error {
-	return poll(ctx, 5*time.Millisecond, func() (bool, error) {
-		rows, err := rig.Query(ctx, w.primary.DSN(rig.Database), "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'pgbench'")
-		return err == nil && rows[0][0] == "0", err
-	})
 }
 
 func medianOf(samples []sample, f func(sample) float64) float64 {

@@ -71,6 +71,10 @@ func (s *Server) all(sig syscall.Signal) error {
 	return nil
 }
 
+// Children are the process ids of the server's sessions and workers (Linux;
+// empty elsewhere).
+func (s *Server) Children() []int { return children(s.Pid()) }
+
 // sendAll signals processes that may have ended meanwhile.
 func sendAll(pids []int, sig syscall.Signal) {
 	for _, pid := range pids {
