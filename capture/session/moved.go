@@ -1,0 +1,57 @@
+package session
+
+import (
+	"context"
+
+	"github.com/opmux/opmux/capture/catalog"
+	"github.com/opmux/opmux/capture/classify"
+)
+
+// catalogMoved classifies again what the transaction ran, where the DDL counter
+// has moved, and names what differs. The transaction holds its locks, so what
+// still holds here held when it ran.
+func (s *Session) catalogMoved(ctx context.Context, tx *txn, version int64, extended bool) string {
+	if tx.manyPlans && (version == 0 || tx.unkept != version) {
+		return "it has more different statements than can be checked again"
+	}
+	for p := range tx.plans {
+		if (p.CatalogVersion == version && version != 0) || p.Kind == classify.DDL {
+			continue
+		}
+		var q catalog.Querier
+		if s.looksItself(tx) {
+			q = querier{s: s, extended: extended}
+		}
+		what, err := s.deps.Classifier.Recheck(ctx, p, q)
+		if err != nil {
+			return err.Error()
+		}
+		if what != "" {
+			return what
+		}
+	}
+	return ""
+}
+
+// beforeOwnDDL checks what the transaction ran so far while its own DDL has not
+// yet changed what it would be checked against.
+func (s *Session) beforeOwnDDL(ctx context.Context, extended bool) (*refusal, error) {
+	s.mu.Lock()
+	tx := s.tx
+	s.mu.Unlock()
+	if tx == nil || (len(tx.plans) == 0 && !tx.manyPlans) {
+		return nil, nil
+	}
+	if err := s.drain(); err != nil {
+		return nil, err
+	}
+	version, err := s.deps.Catalog.Version(ctx)
+	if err != nil {
+		return refusedByGate(err), nil
+	}
+	if what := s.catalogMoved(ctx, tx, version, extended); what != "" {
+		return moved(what), nil
+	}
+	s.locked(tx.forgetPlans)
+	return nil, nil
+}
