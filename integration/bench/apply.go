@@ -13,7 +13,7 @@ import (
 )
 
 const applyIntro = "A backlog of TPC-B transactions (scale 20, 8 clients, prepared, gate recorded, Apache Kafka) is written once " +
-	"while nobody applies it. Then apply-worker, with default settings, and PostgreSQL's own logical replication (pgoutput, " +
+	"while nobody applies it. Then apply-worker, with default settings and with `sets: true`, and PostgreSQL's own logical replication (pgoutput, " +
 	"one apply process, as it comes) apply it in turn, each to a fresh copy of the same database on the same server. The rate is counted " +
 	"from the first moment at which something of the backlog is visible, without what is visible then, to the end of the backlog; " +
 	"the time from start also has the start of the process or subscription in it."
@@ -22,6 +22,13 @@ const applyIntro = "A backlog of TPC-B transactions (scale 20, 8 clients, prepar
 const (
 	baseDB   = "base"
 	nativeDB = "native"
+)
+
+// The appliers, in the order of the report.
+const (
+	native   = "logical replication"
+	plain    = "apply-worker"
+	withSets = "apply-worker, sets"
 )
 
 // marksSQL makes the table whose rows 1 and 2 are the ends of the backlog.
@@ -47,13 +54,26 @@ func (b *bench) apply(ctx context.Context) (err error) {
 	if err := b.backlogOf(ctx, r); err != nil {
 		return err
 	}
+	defaults, err := r.Worker("w1")
+	if err != nil {
+		return err
+	}
+	r.WorkerYAML = "sets: true\n" // of those that have no file yet
+	sets, err := r.Worker("sets")
+	if err != nil {
+		return err
+	}
 	results := map[string][]applied{}
 	for round := range b.applyRounds {
 		for _, applier := range []struct {
 			name string
-			run  func(context.Context, *rig.Rig, int) (applied, error)
-		}{{"apply-worker", b.applyByWorker}, {"logical replication", b.applyNatively}} {
-			a, err := applier.run(ctx, r, round)
+			run  func() (applied, error)
+		}{
+			{plain, func() (applied, error) { return b.applyByWorker(ctx, r, defaults) }},
+			{native, func() (applied, error) { return b.applyNatively(ctx, r, round) }},
+			{withSets, func() (applied, error) { return b.applyByWorker(ctx, r, sets) }},
+		} {
+			a, err := applier.run()
 			if err != nil {
 				return fmt.Errorf("%s: %w", applier.name, err)
 			}
@@ -121,12 +141,8 @@ func fresh(ctx context.Context, r *rig.Rig, database string) error {
 		fmt.Sprintf("CREATE DATABASE %s TEMPLATE %s STRATEGY file_copy", database, baseDB))
 }
 
-func (b *bench) applyByWorker(ctx context.Context, r *rig.Rig, _ int) (applied, error) {
+func (b *bench) applyByWorker(ctx context.Context, r *rig.Rig, worker *rig.Program) (applied, error) {
 	if err := fresh(ctx, r, rig.Database); err != nil {
-		return applied{}, err
-	}
-	worker, err := r.Worker("w1")
-	if err != nil {
 		return applied{}, err
 	}
 	began := time.Now()
@@ -255,17 +271,19 @@ func (b *bench) reportApply(results map[string][]applied) {
 		return median(list)
 	}
 	rate := func(a applied) float64 { return a.rate }
-	native := pick("logical replication", rate)
+	base := pick(native, rate)
 	t := table{title: fmt.Sprintf("a backlog of %s transactions, medians of %d rounds", number(float64(b.backlog)), b.applyRounds),
 		head: []string{"applier", "transactions a second", "× logical replication", "s from start", "CPU of the worker, µs/tx"}}
-	for _, name := range []string{"logical replication", "apply-worker"} {
-		row := []string{name, number(pick(name, rate)), ratio(pick(name, rate) / native),
+	for _, name := range []string{native, plain, withSets} {
+		row := []string{name, number(pick(name, rate)), ratio(pick(name, rate) / base),
 			fmt.Sprintf("%.1f", pick(name, func(a applied) float64 { return a.seconds })), ""}
-		if name == "apply-worker" {
+		if name != native {
 			row[4] = number(pick(name, func(a applied) float64 { return a.cpu }))
 		}
 		t.rows = append(t.rows, row)
 	}
 	b.report.add("Applying a backlog", applyIntro, t)
-	b.report.goal(goal{what: "apply rate of a backlog, against logical replication", want: 1.5, got: pick("apply-worker", rate) / native, unit: "×"})
+	for _, name := range []string{plain, withSets} {
+		b.report.goal(goal{what: "apply rate of a backlog (" + name + "), against logical replication", want: 1.5, got: pick(name, rate) / base, unit: "×"})
+	}
 }

@@ -39,7 +39,7 @@ func (r *Rig) writeConfig(p *Program) error {
 		text += fmt.Sprintf(agentYAML, r.Source, p.as, p.Listen, r.ListenKeys, r.Upstream, Database, r.UpstreamKeys,
 			r.Primary.DSN(Database), r.Gate, r.GateTimeout, r.Digest, r.OnUnsafe) + r.AgentYAML
 	case "apply-worker":
-		text += fmt.Sprintf(workerYAML, Target, p.as, r.Source, r.Backup.DSN(Database), r.Parallelism)
+		text += fmt.Sprintf(workerYAML, Target, p.as, r.Source, r.Backup.DSN(Database), r.Parallelism) + r.WorkerYAML
 	case "verify-worker":
 		text += fmt.Sprintf(verifierYAML, r.Source, Target, r.Verify, r.VerifyTimeout)
 		if r.Webhook != "" {

@@ -62,8 +62,9 @@ type Config struct {
 	// Upstream is the agents' way to the primary; default: its TCP address.
 	Upstream string
 	// ListenKeys and UpstreamKeys are further keys (", tls: {…}") of the agents'
-	// listen and upstream; AgentYAML is added to their files.
-	ListenKeys, UpstreamKeys, AgentYAML string
+	// listen and upstream; AgentYAML is added to their files, WorkerYAML to the
+	// workers'.
+	ListenKeys, UpstreamKeys, AgentYAML, WorkerYAML string
 	// Webhook is where the verifier posts; empty: nowhere.
 	Webhook string
 }
