@@ -52,6 +52,11 @@ const partitionsExpected = 8
 // minMemory is the least that a partition gets, in bytes.
 const minMemory = 1 << 20
 
+// fetchBytes bounds what each partition's reader fetches at once, compressed. Digests
+// are so alike that they take twenty times that once they are read, there is a
+// reader for each partition, and each fetches ahead (I7).
+const fetchBytes = 128 << 10
+
 const (
 	retryFirst = time.Second
 	retryMost  = 15 * time.Second
@@ -70,6 +75,9 @@ func New(cfg Config, deps Deps) (*Verifier, error) {
 	}
 	if cfg.Memory <= 0 {
 		cfg.Memory = 64 << 20
+	}
+	if deps.Topics.FetchBytes == 0 {
+		deps.Topics.FetchBytes = fetchBytes
 	}
 	m, err := newMetrics(deps.Metrics)
 	if err != nil {
