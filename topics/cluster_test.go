@@ -98,7 +98,7 @@ func (e *embedded) Start(t testing.TB) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	testkit.Eventually(t, 10*time.Second, func() error {
+	testkit.Eventually(t, 30*time.Second, func() error {
 		_, err := topics.Check(t.Context(), topics.Config{Brokers: e.Brokers()}, topics.Want{})
 		return err
 	})

@@ -96,12 +96,12 @@ func TestProducerSeesATopicMadeAnew(t *testing.T) {
 	var before, after acks
 	before.send(p, topic, 0, 10)
 	testkit.Eventually(t, 20*time.Second, func() error { return before.ended(10) })
-	testkit.Eventually(t, 5*time.Second, p.LastError)
+	testkit.Eventually(t, 30*time.Second, p.LastError)
 	deleteTopic(t, cfg, topic)
 	if _, err := topics.Create(t.Context(), cfg, orders); err != nil {
 		t.Fatal(err)
 	}
-	testkit.Eventually(t, 5*time.Second, func() error {
+	testkit.Eventually(t, 30*time.Second, func() error {
 		if p.Up() {
 			return errors.New("not noticed")
 		}
@@ -143,7 +143,7 @@ func readDeleted(t *testing.T, c cluster, remake bool) {
 	}
 	deleteTopic(t, cfg, topic)
 	if remake {
-		testkit.Eventually(t, 10*time.Second, func() error {
+		testkit.Eventually(t, 30*time.Second, func() error {
 			_, err := topics.Create(t.Context(), cfg, orders)
 			return err
 		})

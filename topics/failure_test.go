@@ -117,15 +117,15 @@ func TestUpTurnsWhenRecordsAreNotTaken(t *testing.T) {
 	p := producer(t, cfg)
 	var a acks
 	a.send(p, topic, 0, 10)
-	testkit.Eventually(t, 10*time.Second, func() error {
+	testkit.Eventually(t, 30*time.Second, func() error {
 		if err := p.LastError(); err == nil || !strings.Contains(err.Error(), "replicas") {
 			return fmt.Errorf("up: %w", err)
 		}
 		return nil
 	})
 	short.Store(false)
-	testkit.Eventually(t, 10*time.Second, func() error { return a.ended(10) })
-	testkit.Eventually(t, 5*time.Second, p.LastError)
+	testkit.Eventually(t, 30*time.Second, func() error { return a.ended(10) })
+	testkit.Eventually(t, 30*time.Second, p.LastError)
 	a.mustBeOrdered(t, cfg, topic, 10)
 }
 

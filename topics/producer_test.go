@@ -54,7 +54,7 @@ func upFollows(t *testing.T, c cluster, harm, mend func(testing.TB)) {
 	testkit.Eventually(t, 20*time.Second, p.LastError)
 	harm(t)
 	began := time.Now()
-	testkit.Eventually(t, 10*time.Second, func() error {
+	testkit.Eventually(t, 30*time.Second, func() error {
 		if p.Up() {
 			return errors.New("still up")
 		}
@@ -77,7 +77,7 @@ func TestProducerWaitsForKafka(t *testing.T) {
 	topic := cfg.Names().Ops("orders")
 	var a acks
 	a.send(p, topic, 0, 100)
-	testkit.Eventually(t, 5*time.Second, func() error {
+	testkit.Eventually(t, 30*time.Second, func() error {
 		if p.Up() {
 			return errors.New("up without a broker")
 		}

@@ -38,7 +38,7 @@ func TestVerifierOnKafka(t *testing.T) {
 		!strings.Contains(fmt.Sprint(fields["reason"]), "2 on the primary, 0 on the backup") {
 		t.Errorf("the log says %v", fields)
 	}
-	testkit.Eventually(t, 10*time.Second, func() error {
+	testkit.Eventually(t, 30*time.Second, func() error {
 		beats, err := topics.ReadHeartbeats(t.Context(), w.cfg)
 		if err == nil && !beats["verifier//v1"].Ready {
 			err = fmt.Errorf("heartbeats are %+v", beats)
@@ -99,7 +99,7 @@ func TestVerifierSaysMissingAndTakesItBack(t *testing.T) {
 	rec.Offset = offset
 	w.digest(rec)
 	w.wantTotals(Totals{Missing: 1})
-	testkit.Eventually(t, 10*time.Second, func() error { return posts.has("relation does not exist") })
+	testkit.Eventually(t, 30*time.Second, func() error { return posts.has("relation does not exist") })
 	if err := l.kill(); err != nil {
 		t.Fatal(err)
 	}
@@ -197,7 +197,7 @@ func TestI7_VerifierReadsAgainWhatMemoryHadNoRoomFor(t *testing.T) {
 func TestVerifierRaisesNoAlarmWhileKafkaIsAway(t *testing.T) {
 	start := func(listen, dir string) *broker.Broker {
 		var b *broker.Broker
-		testkit.Eventually(t, 10*time.Second, func() (err error) {
+		testkit.Eventually(t, 30*time.Second, func() (err error) {
 			b, err = broker.Start(broker.Config{Listen: listen, DataDir: dir})
 			return err
 		})

@@ -72,7 +72,7 @@ func TestWebhookGivesUpAndKeepsTheSecret(t *testing.T) {
 	t.Cleanup(server.Close)
 	w, logs, _ := hook(t, server.URL+"/token-s3cret", false)
 	w.offer(compare(event.LevelCount, primaryOf(1, 1), backupOf("a", 1, 0)))
-	testkit.Eventually(t, 10*time.Second, func() error {
+	testkit.Eventually(t, 30*time.Second, func() error {
 		if logs.Len() == 0 {
 			return io.EOF
 		}
@@ -92,7 +92,7 @@ func TestWebhookGivesUpAndKeepsTheSecret(t *testing.T) {
 	}
 	// What was dropped is told with the next post that arrives.
 	w.offer(compare(event.LevelCount, primaryOf(2, 1), backupOf("a", 2, 0)))
-	testkit.Eventually(t, 10*time.Second, func() error { return h.has("Dropped:1 ") })
+	testkit.Eventually(t, 30*time.Second, func() error { return h.has("Dropped:1 ") })
 }
 
 func TestI7_WebhookQueueIsBounded(t *testing.T) {

@@ -162,7 +162,7 @@ func TestMarksAreAnsweredBehindTickets(t *testing.T) {
 			ask := event.Mark{ID: uuid.New(), Phase: event.MarkAsk}
 			taken := a.High()
 			w.ask(a, ask)
-			testkit.Eventually(t, 5*time.Second, func() error {
+			testkit.Eventually(t, 30*time.Second, func() error {
 				if a.High() == taken {
 					return errors.New("no answer")
 				}

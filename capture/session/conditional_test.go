@@ -17,7 +17,7 @@ func TestI3ConditionalDDLWaitsForOpenDDL(t *testing.T) {
 		a.query(sql).ready()
 	}
 	b.query(`DROP TABLE IF EXISTS late`).flush()
-	testkit.Eventually(t, 10*time.Second, func() error {
+	testkit.Eventually(t, 30*time.Second, func() error {
 		if rows := r.pg.Query(t, r.db, `SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted`); len(rows) == 0 {
 			return errors.New("the DROP does not wait")
 		}

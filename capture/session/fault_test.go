@@ -172,12 +172,12 @@ func TestI2GateTimeoutLeavesNothing(t *testing.T) {
 		if ids := r.ids(); ids != "" {
 			t.Fatalf("%s: rows are there: %s", name, ids)
 		}
-		testkit.Eventually(t, 10*time.Second, r.ledger.Admit)
+		testkit.Eventually(t, 30*time.Second, r.ledger.Admit)
 		c.query(`SELECT 1`).says(`SELECT 1`, `Z "I"`)
 	}
 	c.query(insert(100)).says(`INSERT 0 1`, `Z "I"`)
 	outcomes := map[bool]int{}
-	testkit.Eventually(t, 10*time.Second, func() error {
+	testkit.Eventually(t, 30*time.Second, func() error {
 		if _, err := committedOf(r.records()); err != nil {
 			return err
 		}

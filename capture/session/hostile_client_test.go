@@ -101,7 +101,7 @@ func TestI7ConnectionsAreBounded(t *testing.T) {
 		})
 	}
 	const want = 40 - (8 + 2*3)
-	testkit.Eventually(t, 10*time.Second, func() error {
+	testkit.Eventually(t, 30*time.Second, func() error {
 		if n := closed.Load(); n != want {
 			return fmt.Errorf("%d of 40 connections were closed, expected %d", n, want)
 		}
@@ -111,7 +111,7 @@ func TestI7ConnectionsAreBounded(t *testing.T) {
 		c.close()
 	}
 	reads.Wait()
-	testkit.Eventually(t, 10*time.Second, func() error {
+	testkit.Eventually(t, 30*time.Second, func() error {
 		if text := r.answers(greeting("user", "postgres", "database", r.db)); !strings.Contains(text, `Z "I"`) {
 			return fmt.Errorf("no session: %q", text)
 		}
@@ -164,7 +164,7 @@ func TestI7StartUpFloods(t *testing.T) {
 		floods.Go(func() { r.cancel([]byte{0, 0, 0, byte(i), 1, 2, 3, 4}) })
 	}
 	floods.Wait()
-	testkit.Eventually(t, 10*time.Second, func() error {
+	testkit.Eventually(t, 30*time.Second, func() error {
 		conn, err := net.Dial("tcp", r.address)
 		if err != nil {
 			return err

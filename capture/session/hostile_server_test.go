@@ -157,7 +157,7 @@ func TestI1SilentServer(t *testing.T) {
 		upstream.arm(tag("COMMIT", func([]byte) []byte { return nil }))
 		insertions[kind](c, 1)
 		c.flush()
-		testkit.Eventually(t, 10*time.Second, func() error {
+		testkit.Eventually(t, 30*time.Second, func() error {
 			if upstream.told.Load() == 0 {
 				return errors.New("there is no COMMIT yet")
 			}

@@ -164,7 +164,7 @@ func TestTLSAndSCRAM(t *testing.T) {
 			_, err := conn.Exec(ctx, `SELECT pg_sleep(30)`)
 			slow <- err
 		}()
-		testkit.Eventually(t, 10*time.Second, func() error {
+		testkit.Eventually(t, 30*time.Second, func() error {
 			if err := conn.PgConn().CancelRequest(ctx); err != nil {
 				return err
 			}

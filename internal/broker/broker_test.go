@@ -52,7 +52,7 @@ func startChild(t *testing.T, address, dir string) *child.Process {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { p.Kill() })
-	testkit.Eventually(t, 10*time.Second, func() error {
+	testkit.Eventually(t, 30*time.Second, func() error {
 		conn, err := net.Dial("tcp", address)
 		if err != nil {
 			return err
@@ -210,7 +210,7 @@ func TestRunEndsWithItsContext(t *testing.T) {
 	ended := make(chan error, 1)
 	go func() { ended <- broker.Run(ctx, broker.Config{Listen: "127.0.0.1:0", DataDir: t.TempDir()}) }()
 	cancel()
-	testkit.Eventually(t, 10*time.Second, func() error {
+	testkit.Eventually(t, 30*time.Second, func() error {
 		select {
 		case err := <-ended:
 			return err

@@ -239,7 +239,7 @@ func killBackend(t testing.TB, pg *testkit.PG) {
 	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	testkit.Eventually(t, 10*time.Second, func() error {
+	testkit.Eventually(t, 30*time.Second, func() error {
 		if err := syscall.Kill(pid, 0); err == nil {
 			return context.DeadlineExceeded
 		}
