@@ -1,6 +1,7 @@
 package rig
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 )
@@ -36,7 +37,7 @@ func (r *Rig) writeConfig(p *Program) error {
 	text := fmt.Sprintf(kafkaYAML, r.Broker.Address(), Prefix, p.Admin)
 	switch p.binary {
 	case "capture-agent":
-		text += fmt.Sprintf(agentYAML, r.Source, p.as, p.Listen, r.ListenKeys, r.Upstream, Database, r.UpstreamKeys,
+		text += fmt.Sprintf(agentYAML, r.Source, p.as, p.Listen, r.ListenKeys, cmp.Or(r.Upstream, r.Primary.Address()), Database, r.UpstreamKeys,
 			r.Primary.DSN(Database), r.Gate, r.GateTimeout, r.Digest, r.OnUnsafe) + r.AgentYAML
 	case "apply-worker":
 		text += fmt.Sprintf(workerYAML, Target, p.as, r.Source, r.Backup.DSN(Database), r.Parallelism) + r.WorkerYAML

@@ -155,11 +155,7 @@ func (r *Rig) start(ctx context.Context) error {
 		r.Broker, err = r.startBroker(ctx)
 		return err
 	})
-	err := group.Wait()
-	if r.Upstream == "" && err == nil {
-		r.Upstream = r.Primary.Address()
-	}
-	return err
+	return group.Wait()
 }
 
 func startServer(ctx context.Context, cfg pgserver.Config) (*pgserver.Server, error) {
