@@ -140,6 +140,13 @@ func (c Config) client(more ...kgo.Opt) (*kgo.Client, error) {
 	return cl, nil
 }
 
+// lastingClient is a client that lives as long as its program. A broker that is
+// killed closes connections that have not been answered yet, which kgo would take
+// for a refusal; one that does refuse was noticed when the topics were looked at.
+func (c Config) lastingClient(more ...kgo.Opt) (*kgo.Client, error) {
+	return c.client(append(more, kgo.AlwaysRetryEOF())...)
+}
+
 func (c Config) fetchBytes() int32 {
 	if c.FetchBytes <= 0 {
 		return defaultFetchBytes

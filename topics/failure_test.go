@@ -1,6 +1,7 @@
 package topics_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -198,4 +199,58 @@ func TestBrokerThatHangsUpOnANewProducerIsTriedAgain(t *testing.T) {
 	case <-time.After(30 * time.Second):
 		t.Error("the record was not acknowledged")
 	}
+}
+
+// The same of a reader: its owner must not end for a broker that was killed at the
+// wrong moment.
+func TestBrokerThatHangsUpOnANewReaderIsTriedAgain(t *testing.T) {
+	cluster, err := kfake.NewCluster(kfake.NumBrokers(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(cluster.Close)
+	cfg := topics.Config{Brokers: cluster.ListenAddrs()}
+	if _, err := topics.Create(t.Context(), cfg, orders); err != nil {
+		t.Fatal(err)
+	}
+	topic := cfg.Names().Ops("orders")
+	var asked atomic.Int64
+	cluster.ControlKey(int16(kmsg.ListOffsets), func(kmsg.Request) (kmsg.Response, error, bool) {
+		cluster.KeepControl()
+		if asked.Add(1) > 3 {
+			return nil, nil, false
+		}
+		return nil, errors.New("hangs up"), true
+	})
+	r, err := topics.NewReader(t.Context(), cfg, topic, topics.Latest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = r.Close() })
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	end := make(chan error, 1)
+	go func() {
+		_, err := r.Next(ctx)
+		end <- err
+	}()
+	testkit.Eventually(t, 30*time.Second, func() error {
+		if n := asked.Load(); n <= 3 {
+			return fmt.Errorf("asked %d times", n)
+		}
+		return nil
+	})
+	p := producer(t, cfg)
+	testkit.Eventually(t, 30*time.Second, func() error {
+		p.Produce(topic, nil, []byte("x"), nil, func(int64, error) {})
+		select {
+		case err := <-end:
+			if err != nil {
+				t.Fatal(err)
+			}
+			return nil
+		default:
+			return errors.New("nothing was read")
+		}
+	})
 }

@@ -92,7 +92,7 @@ func NewGroup(_ context.Context, cfg Config, group, member string, topics []stri
 	if member != "" {
 		opts = append(opts, kgo.InstanceID(instanceID(member)))
 	}
-	client, err := cfg.client(opts...)
+	client, err := cfg.lastingClient(opts...)
 	if err != nil {
 		return nil, err
 	}

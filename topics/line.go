@@ -41,7 +41,7 @@ type entry struct {
 }
 
 func newLine(cfg Config, topic string, gather time.Duration, sticky bool) (*line, error) {
-	client, err := cfg.client(
+	client, err := cfg.lastingClient(
 		kgo.RequiredAcks(kgo.AllISRAcks()),
 		// A lot goes out when Flush says so: kgo's linger (10 ms) is not waited for.
 		kgo.ManualFlushing(),
@@ -52,9 +52,6 @@ func newLine(cfg Config, topic string, gather time.Duration, sticky bool) (*line
 		// No retry limit and no delivery timeout, as by kgo's defaults. A topic
 		// that does not exist is the exception.
 		kgo.UnknownTopicRetries(20),
-		// A broker that is killed closes connections that have not been answered
-		// yet, which kgo would take for a refusal.
-		kgo.AlwaysRetryEOF(),
 		kgo.StopProducerOnDataLossDetected(),
 		kgo.RecordPartitioner(kgo.StickyKeyPartitioner(nil)),
 		// zstd would keep a quarter less, but a COPY of like rows unpacks to so many

@@ -44,7 +44,7 @@ var ErrProducerClosed = errors.New("the producer was closed before Kafka acknowl
 // NewProducer returns a producer. It does not wait for Kafka: Up says whether
 // Kafka was reached. ctx is for values only; Close ends the producer.
 func NewProducer(ctx context.Context, cfg Config) (*Producer, error) {
-	probes, err := cfg.client()
+	probes, err := cfg.lastingClient()
 	if err != nil {
 		return nil, err
 	}

@@ -80,7 +80,7 @@ func NewPartitionsReader(ctx context.Context, cfg Config, topic string, from map
 	for p, o := range from {
 		offsets[p] = kgo.NewOffset().At(o)
 	}
-	client, err := cfg.client(
+	client, err := cfg.lastingClient(
 		kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: offsets}),
 		kgo.ConsumeResetOffset(kgo.NoResetOffset()),
 		kgo.FetchMaxBytes(cfg.fetchBytes()),
