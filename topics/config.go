@@ -28,7 +28,7 @@ type Config struct {
 	TLS      *tls.Config // nil: plain
 	SASL     *SASL       // nil: none
 	Settings TopicSettings
-	// FetchBytes bounds what one reader fetches at once, compressed; 0: 1 MiB. A
+	// FetchBytes bounds what one reader fetches at once, compressed; 0: 256 KiB. A
 	// single larger batch is still read.
 	FetchBytes int32
 	// FetchPause is how long a reader lets records gather after it has read some;
@@ -58,7 +58,10 @@ const MaxRecordBytes = 15 << 20
 const (
 	defaultPrefix     = "opmux"
 	defaultPartitions = 8
-	defaultFetchBytes = 1 << 20
+	// A batch is read whole, and what is read may be twenty times what was fetched:
+	// both are what a reader holds several of (I7).
+	defaultFetchBytes = 256 << 10
+	lotBytes          = 1 << 20
 	maxBatchBytes     = 16 << 20
 )
 

@@ -141,8 +141,8 @@ func (l *line) send(ctx context.Context, lot []entry) []entry {
 	return lot[n:]
 }
 
-// take takes what waits; it counts as flying from here. Nothing is taken after
-// the last.
+// take takes what waits, up to lotBytes; it counts as flying from here. Nothing is
+// taken after the last.
 func (l *line) take(last bool) []entry {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -153,9 +153,30 @@ func (l *line) take(last bool) []entry {
 		}
 	}
 	lot := l.waiting
-	l.waiting = nil
+	if n := fitting(lot); n < len(lot) && !last {
+		// The clip keeps what follows from being overwritten by appends.
+		lot, l.waiting = lot[:n:n], lot[n:]
+		select {
+		case l.wake <- struct{}{}:
+		default: // it will look anyway
+		}
+	} else {
+		l.waiting = nil
+	}
 	l.flying += len(lot)
 	return lot
+}
+
+// fitting is how many of the records make one lot.
+func fitting(waiting []entry) int {
+	size := 0
+	for i, e := range waiting {
+		size += len(e.record.Key) + len(e.record.Value)
+		if i > 0 && size > lotBytes {
+			return i
+		}
+	}
+	return len(waiting)
 }
 
 // finish tells a record's owner of its end.
