@@ -31,6 +31,7 @@ type cached struct {
 	in       Input
 	plan     *Plan
 	restarts int64
+	template *template // nil in the cache by exact text
 }
 
 // planOverhead is what a plan costs beside its texts, roughly, in bytes.
@@ -52,22 +53,22 @@ func (c *planCache) hash(in *Input) uint64 {
 	return h
 }
 
-// get returns the plan for an input, if it was made at that version.
-func (c *planCache) get(in *Input, version, restarts int64) *Plan {
+// find returns what was put for an input, if it was made at that version.
+func (c *planCache) find(in *Input, version, restarts int64) (*Plan, *template) {
 	key := c.hash(in)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	e := c.byKey[key]
 	if e == nil || e.plan.CatalogVersion != version || e.restarts != restarts || !e.match(in) {
-		return nil
+		return nil, nil
 	}
 	c.unlink(e)
 	c.link(e)
-	return e.plan
+	return e.plan, e.template
 }
 
-func (c *planCache) put(in *Input, plan *Plan, restarts int64) {
-	e := &cached{key: c.hash(in), in: *in, plan: plan, restarts: restarts}
+func (c *planCache) put(in *Input, plan *Plan, restarts int64, t *template) {
+	e := &cached{key: c.hash(in), in: *in, plan: plan, restarts: restarts, template: t}
 	if e.size() > c.maxBytes/4 {
 		return
 	}
@@ -97,7 +98,13 @@ func (c *planCache) link(e *cached) {
 	e.prev.next, e.next.prev = e, e
 }
 
-func (e *cached) size() int { return planOverhead + 2*len(e.in.SQL) + len(e.plan.frozen.text) }
+func (e *cached) size() int {
+	n := planOverhead + 2*len(e.in.SQL) + len(e.plan.frozen.text)
+	if e.template != nil {
+		n += 16 * (len(e.template.sql) + len(e.template.frozen))
+	}
+	return n
+}
 
 func (e *cached) match(in *Input) bool {
 	a := &e.in

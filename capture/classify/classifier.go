@@ -43,12 +43,17 @@ type Input struct {
 	// catalogue); nil: the shared, cached look-ups.
 	Querier catalog.Querier
 	InBlock bool
+	// Inline says that values are written into the text, as in the simple protocol:
+	// others like it will come with other values.
+	Inline bool
 }
 
 // Classifier classifies statements. It is safe for concurrent use.
 type Classifier struct {
-	catalog *catalog.Catalog
-	plans   *planCache
+	catalog   *catalog.Catalog
+	plans     *planCache // by exact text
+	templates *planCache // by text without its constants
+	singles   singles
 }
 
 // New returns a Classifier on a catalogue.
@@ -59,7 +64,8 @@ func New(cfg Config) *Classifier {
 	if cfg.CacheBytes == 0 {
 		cfg.CacheBytes = 16 << 20
 	}
-	return &Classifier{catalog: cfg.Catalog, plans: newPlanCache(cfg.CacheEntries, cfg.CacheBytes)}
+	return &Classifier{catalog: cfg.Catalog, plans: newPlanCache(cfg.CacheEntries, cfg.CacheBytes/2),
+		templates: newPlanCache(cfg.CacheEntries, cfg.CacheBytes/2)}
 }
 
 // Classify says how one statement may travel. An error is about the catalogue
@@ -67,46 +73,60 @@ func New(cfg Config) *Classifier {
 func (c *Classifier) Classify(ctx context.Context, in Input) (*Plan, error) {
 	version, restarts := c.catalog.Known(), c.catalog.Restarts()
 	if in.Querier == nil {
-		if p := c.plans.get(&in, version, restarts); p != nil {
+		if p := c.known(&in, version, restarts); p != nil {
 			return p, nil
 		}
 	}
 	// The plan keeps them, and the caller may use its slices again.
 	in.ParamOIDs, in.Schemas = slices.Clone(in.ParamOIDs), slices.Clone(in.Schemas)
-	plan, keep, err := c.classify(ctx, in, version)
+	plan, keep, valued, err := c.classify(ctx, in, version)
 	if err == nil && plan.Kind == MustFail && in.Querier == nil {
 		// What is missing may just have been made: look at the counter first.
 		if now, verr := c.catalog.Version(ctx); verr != nil {
 			return nil, verr
 		} else if now != version {
 			version = now
-			plan, keep, err = c.classify(ctx, in, version)
+			plan, keep, valued, err = c.classify(ctx, in, version)
 		}
 	}
 	if err != nil {
 		return nil, err
 	}
 	if in.Querier == nil && keep && plan.CatalogVersion == version {
-		c.plans.put(&in, plan, restarts)
+		if !in.Inline || !c.keepTemplate(&in, plan, valued, restarts) {
+			c.plans.put(&in, plan, restarts, nil)
+		}
 	}
 	return plan, nil
 }
 
-// classify plans a statement anew; keep says that the plan is worth caching.
-func (c *Classifier) classify(ctx context.Context, in Input, version int64) (plan *Plan, keep bool, err error) {
+// known returns a plan that was made before.
+func (c *Classifier) known(in *Input, version, restarts int64) *Plan {
+	if in.Inline {
+		if p := c.filled(in, version, restarts); p != nil {
+			return p
+		}
+	}
+	p, _ := c.plans.find(in, version, restarts)
+	return p
+}
+
+// classify plans a statement anew; keep says that the plan is worth caching, valued
+// that it was made by looking at values.
+func (c *Classifier) classify(ctx context.Context, in Input, version int64) (plan *Plan, keep, valued bool, err error) {
 	tree, err := parse(in.SQL)
 	if err != nil {
-		return nil, false, err
+		return nil, false, false, err
 	}
 	if len(tree.Stmts) != 1 {
-		return nil, false, fmt.Errorf("classify: one statement expected, got %d", len(tree.Stmts))
+		return nil, false, false, fmt.Errorf("classify: one statement expected, got %d", len(tree.Stmts))
 	}
 	j := newJob(ctx, c, &in, version)
 	j.grammar = tree.Version
 	if plan, err = j.run(tree.Stmts[0]); err != nil {
-		return nil, false, err
+		return nil, false, false, err
 	}
-	return plan, !j.uncacheable, nil
+	return plan, !j.uncacheable, j.valued, nil
 }
 
 // errMustFail says that the server will reject the statement, by what the
@@ -137,6 +157,8 @@ type job struct {
 	loaded *catalog.Facts
 	// uncacheable: the answer holds for this session and moment alone.
 	uncacheable bool
+	// valued: the answer holds for these constants alone.
+	valued bool
 	// views that are being looked into, against recursion.
 	views map[string]bool
 }

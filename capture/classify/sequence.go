@@ -49,6 +49,7 @@ func (j *job) sequenceArg(arg *pg.Node, location int32) (*catalog.Table, error) 
 // sequenceName reads 'name', 'name'::regclass and pg_get_serial_sequence('table',
 // 'column'); an empty name is something else.
 func (j *job) sequenceName(arg *pg.Node) (schema, seq string, err error) {
+	j.valued = true
 	for arg.GetTypeCast() != nil {
 		arg = arg.GetTypeCast().Arg
 	}

@@ -47,6 +47,7 @@ func (j *job) visitSetConfig(n *pg.FuncCall) error {
 	if len(n.Args) != 3 {
 		return fmt.Errorf("set_config with %d arguments: %w", len(n.Args), errMustFail)
 	}
+	j.valued = true
 	key := n.Args[0].GetAConst().GetSval()
 	if key == nil && harmlessValue(n.Args[1]) {
 		return nil // pg_dump asks so whether there is such a setting

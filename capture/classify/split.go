@@ -30,12 +30,18 @@ func (e *SyntaxError) Error() string { return e.Message }
 // Split parses a text and cuts it into statements, none where there are only
 // blanks and comments; *SyntaxError where it cannot be parsed.
 func (c *Classifier) Split(sql string) ([]Statement, error) {
+	if list, known := c.singles.split(sql); known {
+		return list, nil
+	}
 	tree, err := parse(sql)
 	if err != nil {
 		return nil, err
 	}
-	if len(tree.Stmts) == 0 {
+	switch len(tree.Stmts) {
+	case 0:
 		return nil, nil
+	case 1:
+		c.singles.keep(sql)
 	}
 	list := make([]Statement, len(tree.Stmts))
 	for i, s := range tree.Stmts {
@@ -44,7 +50,7 @@ func (c *Classifier) Split(sql string) ([]Statement, error) {
 		if s.StmtLen > 0 {
 			to = from + int(s.StmtLen)
 		}
-		text := strings.TrimLeft(sql[from:to], " \t\r\n\f\v")
+		text := strings.TrimLeft(sql[from:to], blanks)
 		list[i] = Statement{Text: text, Offset: to - len(text)}
 	}
 	return list, nil

@@ -31,6 +31,7 @@ func (s *Session) plan(ctx context.Context, text string, oids []uint32, extended
 	s.lastContext = c
 	in := classify.Input{SQL: text, ParamOIDs: oids, Level: s.cfg.Level, Schemas: c.schemas,
 		Settings: event.Context{User: c.user, Settings: c.settings},
+		Inline:   !extended,
 		InBlock:  s.status != pgwire.StatusIdle || s.wrapped || s.begun}
 	own := s.looksItself(s.tx)
 	s.mu.Unlock()

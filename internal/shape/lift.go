@@ -25,6 +25,8 @@ const (
 type Literal struct {
 	Class Class
 	Value []byte // its text form
+	// From and End are where it stands in the statement, quotes and sign included.
+	From, End int
 }
 
 // Unsigned is the class without the sign.
@@ -140,7 +142,7 @@ func (s *scanner) lift(class Class, value []byte, end int) {
 	s.number++
 	s.Template = append(s.Template, '$')
 	s.Template = strconv.AppendInt(s.Template, int64(s.number), 10)
-	s.Literals = append(s.Literals, Literal{class, value})
+	s.Literals = append(s.Literals, Literal{Class: class, Value: value, From: s.at, End: end})
 	s.at, s.signed = end, false
 }
 
