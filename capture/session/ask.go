@@ -38,7 +38,7 @@ var ownSQL = map[string]string{
 }
 
 // runOwn puts one of the agent's statements on its way by Bind and Execute; e is
-// the entry of the Execute.
+// the entry of the Execute, whose onError hears of errors before it as well.
 func (s *Session) runOwn(name string, e *entry) error {
 	s.mu.Lock()
 	exists := s.prepared[name]
@@ -47,7 +47,7 @@ func (s *Session) runOwn(name string, e *entry) error {
 	if !exists {
 		fail := func() { delete(s.prepared, name) }
 		if err := s.send(pgwire.Parse, pgwire.ParseBody{Name: name, Text: ownSQL[name]}.Append(nil),
-			&entry{kind: answerParse, silent: true, onFail: fail}); err != nil {
+			&entry{kind: answerParse, silent: true, onFail: fail, onError: e.onError}); err != nil {
 			return err
 		}
 	}
@@ -55,7 +55,7 @@ func (s *Session) runOwn(name string, e *entry) error {
 	// A portal of its own for each: one whose statement failed stays until the
 	// transaction ends.
 	bind := pgwire.BindBody{Portal: name, Statement: name}
-	if err := s.send(pgwire.Bind, bind.Append(nil), &entry{kind: answerBind, silent: true}); err != nil {
+	if err := s.send(pgwire.Bind, bind.Append(nil), &entry{kind: answerBind, silent: true, onError: e.onError}); err != nil {
 		return err
 	}
 	if err := s.send(pgwire.Execute, pgwire.ExecuteBody{Portal: name}.Append(nil), e); err != nil {

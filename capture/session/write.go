@@ -98,17 +98,20 @@ func (s *Session) write(ctx context.Context, p part, wrap, hold bool) (bool, err
 	return !failed, nil
 }
 
-// probeSimple sends the probe behind a write and waits for both answers. The
-// client is told the block's state by the probe's ReadyForQuery, since a cancel
-// may have hit the probe.
+// probeSimple sends the probe behind a write and waits for both answers. It goes by
+// Bind and Execute, since the server would plan its many columns anew for each
+// Query. The client is told the block's state by the probe's ReadyForQuery, since a
+// cancel may have hit the probe.
 func (s *Session) probeSimple(ctx context.Context, tx *txn, quiet bool) error {
 	if s.probing(tx) {
 		probe := s.probeEntry(ctx, tx)
-		probe.kind, probe.passReady = answerQuery, !quiet
 		probe.onError = func(fields []pgwire.Field) bool {
 			return pgwire.FieldValue(fields, pgwire.FieldCode) == stateFailedTransaction
 		}
-		if err := s.send(pgwire.Query, pgwire.AppendQuery(nil, probeSQL), probe); err != nil {
+		if err := s.runOwn(ownProbe, probe); err != nil {
+			return err
+		}
+		if err := s.send(pgwire.Sync, nil, &entry{kind: answerSync, silent: true, passReady: !quiet}); err != nil {
 			return err
 		}
 		return s.drain()
