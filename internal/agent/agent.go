@@ -35,6 +35,9 @@ const retryPause = time.Second
 const (
 	followPause = 10 * time.Millisecond
 	digestPause = 20 * time.Millisecond
+	// Under gate none no client waits for its record. What a crash of the host can
+	// lose grows by that much.
+	recordPause = 5 * time.Millisecond
 )
 
 // agent is a running capture agent.
@@ -102,6 +105,9 @@ func (a *agent) connect(ctx context.Context) (err error) {
 		return err
 	}
 	a.producer.Gather(a.topics.Names().Digests(a.cfg.Source), digestPause)
+	if a.cfg.Gate.Mode == order.GateNone {
+		a.producer.Gather(a.topics.Names().Ops(a.cfg.Source), recordPause)
+	}
 	if a.settler, err = settle.Open(a.cfg.Catalog.DSN); err != nil {
 		return err
 	}
