@@ -4,9 +4,10 @@
 // it without knowing another; schema/avro gives it its bytes.
 package event
 
-// ReaderVersion is the version of the record format that this build reads. A
-// FENCE names the lowest reader version that understands what follows it.
-const ReaderVersion = 1
+// ReaderVersion is the version of the record schema that this build writes, and
+// the newest that it reads. A FENCE names the lowest reader version that
+// understands what follows it.
+const ReaderVersion = 3
 
 // Record is one record of an ops topic: who wrote it, its place in the writer's
 // chain, and one body.

@@ -1,35 +1,51 @@
 package avro
 
 import (
+	"reflect"
 	"testing"
 
 	"github.com/opmux/opmux/event"
 )
 
-// tpcb is a transaction as pgbench's default script makes it.
+// tpcb is a transaction as pgbench's default script makes it, prepared.
 func tpcb() *event.Record {
-	op := func(text string, params ...string) event.Operation {
-		o := event.Operation{Kind: event.OpStatement, Class: event.ClassText, Reason: "pinned by primary key", Text: text,
-			Tables: []string{"public.pgbench_accounts"}, Digest: event.Digest{SQLState: "00000", Affected: 1}}
+	op := func(table, text string, params ...string) event.Operation {
+		o := event.Operation{Kind: event.OpStatement, Class: event.ClassText, Reason: "a function of its literals, parameters and the rows it names by key",
+			Text: text, Tables: []string{"public." + table}, Digest: event.Digest{SQLState: "00000", Affected: 1}}
 		for _, p := range params {
-			o.Params = append(o.Params, event.Param{OID: 23, Value: []byte(p)})
+			o.Params = append(o.Params, event.Param{OID: oidInt4, Value: []byte(p)})
 		}
 		return o
 	}
-	var settings []event.Setting
-	for _, name := range []string{"DateStyle", "IntervalStyle", "TimeZone", "bytea_output", "client_encoding", "default_transaction_isolation", "lc_numeric", "search_path", "standard_conforming_strings", "xmloption"} {
-		settings = append(settings, event.Setting{Name: name, Value: "some value"})
-	}
-	return &event.Record{Agent: "a1", Epoch: 12345, N: 67890, Prev: make([]byte, 16), Body: &event.Transaction{
-		ID: event.TxID{1}, Intent: true, DependsOn: 67889, Begin: 1, Commit: 2, FirstChunk: -1,
-		Context:  event.Context{User: "app", Application: "pgbench", Settings: settings},
-		Postgres: event.PostgresTx{XID: 123456, BackendPID: 4242, BackendStart: 1 << 50, ProbeLSN: 1 << 40},
+	const begin = 1795554274666897
+	insert := op("pgbench_history", "INSERT INTO pgbench_history (tid, bid, aid, delta, mtime) VALUES ($1, $2, $3, $4, ($5::pg_catalog.timestamptz))",
+		"168", "10", "1565622", "215")
+	insert.Class, insert.Reason = event.ClassPinned, "the transaction's time is pinned"
+	insert.Params = append(insert.Params, event.Param{OID: oidTimestamptz, Value: appendMoment(nil, begin)})
+	settings := usualSettings()
+	settings[2].Value, settings[11].Value, settings[13] = "UTC", "1", event.Setting{Name: "lc_numeric", Value: "C"}
+	return &event.Record{Agent: "a1", Epoch: 12345, N: 67890, Prev: []byte("\x0b\xed\xb4\x1c}B\xdb\xca\xee\x0f\x81\x11\x93\x07\xfe\x60"), Body: &event.Transaction{
+		ID:     event.TxID{0x01, 0xa2, 0x0f, 0x5f, 0xed, 0x6a, 0x7e, 0xdb, 0x98, 0xb9, 0x80, 0x8b, 0xb5, 0x51, 0xbd, 0xa5},
+		Intent: true, DependsOn: 67887, Begin: begin, Commit: begin + 1581, CatalogVersion: 1, FirstChunk: -1,
+		Context:  event.Context{User: "postgres", Application: "pgbench", Settings: settings},
+		Postgres: event.PostgresTx{XID: 786786, BackendPID: 14178, BackendStart: begin - 232494, ProbeLSN: 284157080},
 		Operations: []event.Operation{
-			op("UPDATE pgbench_accounts SET abalance = abalance + $1 WHERE aid = $2", "-1234", "99999"),
-			op("UPDATE pgbench_tellers SET tbalance = tbalance + $1 WHERE tid = $2", "-1234", "9"),
-			op("UPDATE pgbench_branches SET bbalance = bbalance + $1 WHERE bid = $2", "-1234", "1"),
-			op("INSERT INTO pgbench_history (tid, bid, aid, delta, mtime) VALUES ($1, $2, $3, $4, CURRENT_TIMESTAMP)", "9", "1", "99999", "-1234"),
+			op("pgbench_accounts", "UPDATE pgbench_accounts SET abalance = abalance + $1 WHERE aid = $2", "215", "1565622"),
+			op("pgbench_tellers", "UPDATE pgbench_tellers SET tbalance = tbalance + $1 WHERE tid = $2", "215", "168"),
+			op("pgbench_branches", "UPDATE pgbench_branches SET bbalance = bbalance + $1 WHERE bid = $2", "215", "10"),
+			insert,
 		}}}
+}
+
+// What is on the topic for TPC-B: more would be noticed by those who pay for it.
+func TestATransactionIsSmall(t *testing.T) {
+	value, err := New().EncodeRecord(tpcb())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(value) > 380 {
+		t.Errorf("a TPC-B transaction takes %d bytes, it took 377", len(value))
+	}
 }
 
 func BenchmarkEncodeTransaction(b *testing.B) {
@@ -118,8 +134,12 @@ func FuzzDecodeRecord(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if _, err := c.EncodeRecord(r); err != nil {
-			t.Errorf("decodes and does not encode: %v", err)
+		again, err := c.EncodeRecord(r)
+		if err != nil {
+			t.Fatalf("decodes and does not encode: %v", err)
+		}
+		if back, err := c.DecodeRecord(again); err != nil || !reflect.DeepEqual(back, r) {
+			t.Errorf("does not come back: %v\n got %+v\nwant %+v", err, back, r)
 		}
 	})
 }

@@ -64,6 +64,7 @@ type Codec struct {
 	newest        map[string]*schema // by record name
 	byFingerprint map[uint64]*schema
 	registry      *registry // nil without one
+	contexts      *contexts
 
 	mu   sync.RWMutex
 	byID map[int]*schema // guarded by mu
@@ -77,7 +78,7 @@ const (
 
 // New returns a codec that writes single-object encoding.
 func New() *Codec {
-	c := &Codec{newest: map[string]*schema{}, byFingerprint: map[uint64]*schema{}, byID: map[int]*schema{}}
+	c := &Codec{newest: map[string]*schema{}, byFingerprint: map[uint64]*schema{}, byID: map[int]*schema{}, contexts: &contexts{}}
 	entries, err := files.ReadDir(".")
 	if err != nil {
 		panic(fmt.Sprintf("avro: embedded schemas: %v", err)) // cannot be: they are part of the program
@@ -199,7 +200,7 @@ func decode[T any](c *Codec, name string, value []byte, read func(*reader, *T), 
 		return decodeOld(s, body, fromNative)
 	}
 	out := new(T)
-	r := reader{b: append([]byte(nil), body...)}
+	r := reader{b: append([]byte(nil), body...), contexts: c.contexts}
 	read(&r, out)
 	if r.err == nil && len(r.b) > 0 {
 		r.fail(fmt.Errorf("%d bytes are left over", len(r.b)))
@@ -220,7 +221,7 @@ func decodeOld[T any](s *schema, body []byte, fromNative func(native) *T) (*T, e
 	if len(rest) > 0 {
 		return nil, fmt.Errorf("avro: damaged %s (version %d): %d bytes are left over", s.name, s.version, len(rest))
 	}
-	n := native{first: new(error)}
+	n := native{first: new(error), version: s.version}
 	if n.m, _ = datum.(map[string]any); n.m == nil {
 		return nil, fmt.Errorf("avro: %s decodes to %T, not to a record", s.name, datum)
 	}

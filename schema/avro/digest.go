@@ -64,3 +64,13 @@ func readVerdictRecord(r *reader, v *event.VerdictRecord) {
 		readDigest(r, &f.Backup)
 	})
 }
+
+func writeDigest(w *writer, d *event.Digest) {
+	w.string(d.SQLState)
+	w.long(d.Affected)
+	w.bytes(d.Hash)
+}
+
+func readDigest(r *reader, d *event.Digest) {
+	d.SQLState, d.Affected, d.Hash = r.string(), r.long(), r.bytes()
+}

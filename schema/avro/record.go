@@ -38,12 +38,13 @@ func writeRecord(w *writer, r *event.Record) {
 	switch body := r.Body.(type) {
 	case *event.Transaction:
 		w.long(branchTransaction)
-		writeTransaction(w, body)
+		writeTransaction(w, r.N, body)
 	case *event.Outcomes:
 		w.long(branchOutcomes)
-		writeArray(w, body.List, writeOutcome)
+		writeOutcomes(w, r, body)
 	case *event.Chunk:
 		w.long(branchChunk)
+		w.origin = originOf(body.Tx)
 		w.fixed(body.Tx[:])
 		w.long(int64(body.Index))
 		writeArray(w, body.Operations, writeOperation)
@@ -65,13 +66,16 @@ func readRecord(r *reader, rec *event.Record) {
 	switch branch := r.long(); branch {
 	case branchTransaction:
 		t := &event.Transaction{}
-		readTransaction(r, t)
+		readTransaction(r, rec.N, t)
 		rec.Body = t
 	case branchOutcomes:
-		rec.Body = &event.Outcomes{List: readArray(r, readOutcome)}
+		o := &event.Outcomes{}
+		readOutcomes(r, rec, o)
+		rec.Body = o
 	case branchChunk:
 		c := &event.Chunk{}
 		r.fixed(c.Tx[:])
+		r.origin = originOf(c.Tx)
 		c.Index, c.Operations = r.int(), readArray(r, readOperation)
 		rec.Body = c
 	case branchFence:
@@ -89,18 +93,38 @@ func readRecord(r *reader, rec *event.Record) {
 	}
 }
 
-func writeOutcome(w *writer, o *event.Outcome) {
-	w.string(o.Agent)
-	w.long(o.Epoch)
-	w.long(o.N)
-	w.bool(o.Committed)
-	w.long(o.Time)
-	w.string(o.By)
+// writeOutcomes writes the body of record rec: most outcomes are of transactions
+// of its own epoch, shortly before it.
+func writeOutcomes(w *writer, rec *event.Record, o *event.Outcomes) {
+	var time int64
+	if len(o.List) > 0 {
+		time = o.List[0].Time
+	}
+	w.long(time)
+	writeArray(w, o.List, func(w *writer, o *event.Outcome) {
+		if w.present(o.Agent != rec.Agent || o.Epoch != rec.Epoch) {
+			writeEpochRef(w, &event.EpochRef{Agent: o.Agent, Epoch: o.Epoch})
+		}
+		w.long(rec.N - o.N)
+		w.bool(o.Committed)
+		w.long(o.Time - time)
+		w.string(o.By)
+		time = o.Time
+	})
 }
 
-func readOutcome(r *reader, o *event.Outcome) {
-	o.Agent, o.Epoch, o.N = r.string(), r.long(), r.long()
-	o.Committed, o.Time, o.By = r.bool(), r.long(), r.string()
+func readOutcomes(r *reader, rec *event.Record, o *event.Outcomes) {
+	time := r.long()
+	o.List = readArray(r, func(r *reader, o *event.Outcome) {
+		of := event.EpochRef{Agent: rec.Agent, Epoch: rec.Epoch}
+		if r.present() {
+			readEpochRef(r, &of)
+		}
+		o.Agent, o.Epoch, o.N = of.Agent, of.Epoch, rec.N-r.long()
+		o.Committed = r.bool()
+		time += r.long()
+		o.Time, o.By = time, r.string()
+	})
 }
 
 func writeFence(w *writer, f *event.Fence) {

@@ -79,8 +79,12 @@ func (c *Codec) byRegistryID(ctx context.Context, want string, id int) (*schema,
 	if err != nil {
 		return nil, fmt.Errorf("schema registry: schema %d is not Avro: %w", id, err)
 	}
-	if s = c.byFingerprint[codec.Rabin]; s == nil {
-		s = &schema{name: typeName(codec), codec: codec}
+	s = c.byFingerprint[codec.Rabin]
+	switch name := typeName(codec); {
+	case s == nil && name == recordName:
+		return nil, &UnknownSchemaError{ID: id, Want: want} // by which tables its numbers are read is not known
+	case s == nil:
+		s = &schema{name: name, codec: codec}
 	}
 	c.mu.Lock()
 	c.byID[id] = s

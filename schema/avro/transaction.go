@@ -1,46 +1,75 @@
 package avro
 
-import "github.com/opmux/opmux/event"
+import (
+	"fmt"
+
+	"github.com/opmux/opmux/event"
+)
 
 // Transactions are the hot path, which is why this package writes and reads the
 // newest schemas by hand; goavro is the referee in tests and reads older ones.
 
-func writeTransaction(w *writer, t *event.Transaction) {
+// The bits of Transaction.flags.
+const (
+	flagIntent = 1 << iota
+	flagStandalone
+	flagBarrier
+	flagsEnd
+)
+
+// writeTransaction writes the transaction of record n.
+func writeTransaction(w *writer, n int64, t *event.Transaction) {
+	w.origin = originOf(t.ID)
 	w.fixed(t.ID[:])
-	w.bool(t.Intent)
-	w.long(t.DependsOn)
-	w.bool(t.Standalone)
-	w.bool(t.Barrier)
-	w.strings(t.Hops)
-	w.long(t.Begin)
-	w.long(t.Commit)
+	w.long(flag(t.Intent, flagIntent) | flag(t.Standalone, flagStandalone) | flag(t.Barrier, flagBarrier))
+	w.long(n - t.DependsOn)
+	w.long(t.Begin - w.origin)
+	w.long(t.Commit - t.Begin)
 	w.long(t.CatalogVersion)
-	w.string(t.Context.User)
-	w.string(t.Context.Application)
-	writeArray(w, t.Context.Settings, writeSetting)
+	writeContext(w, &t.Context)
 	w.long(int64(t.Postgres.XID))
 	w.long(int64(t.Postgres.BackendPID))
-	w.long(t.Postgres.BackendStart)
+	w.long(t.Begin - t.Postgres.BackendStart)
 	w.long(int64(t.Postgres.ProbeLSN))
-	w.long(t.FirstChunk)
-	w.long(int64(t.Chunks))
 	writeArray(w, t.Operations, writeOperation)
-	writeArray(w, t.Shapes, writeShape)
+	rest := t.FirstChunk != -1 || t.Chunks != 0 || len(t.Hops) > 0 || len(t.Shapes) > 0
+	if w.present(rest) {
+		w.strings(t.Hops)
+		w.long(t.FirstChunk)
+		w.long(int64(t.Chunks))
+		writeArray(w, t.Shapes, writeShape)
+	}
 }
 
-func readTransaction(r *reader, t *event.Transaction) {
+func flag(set bool, bit int64) int64 {
+	if set {
+		return bit
+	}
+	return 0
+}
+
+func readTransaction(r *reader, n int64, t *event.Transaction) {
 	r.fixed(t.ID[:])
-	t.Intent, t.DependsOn = r.bool(), r.long()
-	t.Standalone, t.Barrier = r.bool(), r.bool()
-	t.Hops = r.strings()
-	t.Begin, t.Commit, t.CatalogVersion = r.long(), r.long(), r.long()
-	t.Context.User, t.Context.Application = r.string(), r.string()
-	t.Context.Settings = readArray(r, readSetting)
+	r.origin = originOf(t.ID)
+	flags := r.long()
+	if flags < 0 || flags >= flagsEnd {
+		r.fail(fmt.Errorf("a transaction has flags %#x, of which not all are known", flags))
+	}
+	t.Intent, t.Standalone, t.Barrier = flags&flagIntent != 0, flags&flagStandalone != 0, flags&flagBarrier != 0
+	t.DependsOn = n - r.long()
+	t.Begin = r.origin + r.long()
+	t.Commit = t.Begin + r.long()
+	t.CatalogVersion = r.long()
+	readContext(r, &t.Context)
 	t.Postgres = event.PostgresTx{XID: uint64(r.long()), BackendPID: r.int(),
-		BackendStart: r.long(), ProbeLSN: uint64(r.long())}
-	t.FirstChunk, t.Chunks = r.long(), r.int()
+		BackendStart: t.Begin - r.long(), ProbeLSN: uint64(r.long())}
 	t.Operations = readArray(r, readOperation)
-	t.Shapes = readArray(r, readShape)
+	t.FirstChunk = -1
+	if r.present() {
+		t.Hops = r.strings()
+		t.FirstChunk, t.Chunks = r.long(), r.int()
+		t.Shapes = readArray(r, readShape)
+	}
 }
 
 func writeShape(w *writer, s *event.TableShape) {
@@ -59,102 +88,3 @@ func writeSetting(w *writer, s *event.Setting) {
 }
 
 func readSetting(r *reader, s *event.Setting) { s.Name, s.Value = r.string(), r.string() }
-
-func writeOperation(w *writer, o *event.Operation) {
-	w.enum("kind of an operation", opKindSymbols, string(o.Kind))
-	w.enum("class of an operation", classSymbols, string(o.Class))
-	w.string(o.Reason)
-	w.string(o.Text)
-	writeArray(w, o.Params, writeParam)
-	w.strings(o.Tables)
-	if o.Rows == nil {
-		w.long(0)
-	} else {
-		w.long(1)
-		writeRows(w, o.Rows)
-	}
-	w.bytes(o.Data)
-	w.bool(o.More)
-	writeArray(w, o.Sequences, writeSequence)
-	w.strings(o.Diverged)
-	writeArray(w, o.Settings, writeSetting)
-	writeDigest(w, &o.Digest)
-}
-
-func readOperation(r *reader, o *event.Operation) {
-	o.Kind, o.Class = event.OpKind(r.enum(opKindSymbols)), event.Class(r.enum(classSymbols))
-	o.Reason, o.Text = r.string(), r.string()
-	o.Params, o.Tables = readArray(r, readParam), r.strings()
-	switch branch := r.long(); branch {
-	case 0:
-	case 1:
-		o.Rows = &event.RowImages{}
-		readRows(r, o.Rows)
-	default:
-		r.fail(errBranch(branch))
-	}
-	o.Data, o.More = r.bytes(), r.bool()
-	o.Sequences, o.Diverged = readArray(r, readSequence), r.strings()
-	o.Settings = readArray(r, readSetting)
-	readDigest(r, &o.Digest)
-}
-
-func writeParam(w *writer, p *event.Param) {
-	w.long(int64(p.OID))
-	w.string(p.Type)
-	w.bool(p.Binary)
-	w.nullable(p.Null, p.Value)
-}
-
-func readParam(r *reader, p *event.Param) {
-	p.OID, p.Type, p.Binary = r.uint32(), r.string(), r.bool()
-	p.Null, p.Value = r.nullable()
-}
-
-func writeRows(w *writer, i *event.RowImages) {
-	w.enum("action of row images", actionSymbols, string(i.Action))
-	w.string(i.Schema)
-	w.string(i.Table)
-	w.strings(i.Key)
-	w.strings(i.Columns)
-	w.strings(i.KeyTypes)
-	w.strings(i.ColumnTypes)
-	w.strings(i.Returning)
-	writeArray(w, i.Rows, func(w *writer, row *event.RowImage) {
-		writeArray(w, row.Key, writeValue)
-		writeArray(w, row.Values, writeValue)
-	})
-}
-
-func readRows(r *reader, i *event.RowImages) {
-	i.Action, i.Schema, i.Table = event.Action(r.enum(actionSymbols)), r.string(), r.string()
-	i.Key, i.Columns = r.strings(), r.strings()
-	i.KeyTypes, i.ColumnTypes, i.Returning = r.strings(), r.strings(), r.strings()
-	i.Rows = readArray(r, func(r *reader, row *event.RowImage) {
-		row.Key, row.Values = readArray(r, readValue), readArray(r, readValue)
-	})
-}
-
-func writeValue(w *writer, v *event.Value) { w.nullable(v.Null, v.Text) }
-func readValue(r *reader, v *event.Value)  { v.Null, v.Text = r.nullable() }
-
-func writeSequence(w *writer, s *event.SequenceMark) {
-	w.string(s.Schema)
-	w.string(s.Name)
-	w.long(s.Value)
-	w.bool(s.Ascending)
-}
-
-func readSequence(r *reader, s *event.SequenceMark) {
-	s.Schema, s.Name, s.Value, s.Ascending = r.string(), r.string(), r.long(), r.bool()
-}
-
-func writeDigest(w *writer, d *event.Digest) {
-	w.string(d.SQLState)
-	w.long(d.Affected)
-	w.bytes(d.Hash)
-}
-
-func readDigest(r *reader, d *event.Digest) {
-	d.SQLState, d.Affected, d.Hash = r.string(), r.long(), r.bytes()
-}

@@ -4,13 +4,15 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"unicode/utf8"
 )
 
 // writer appends values in Avro's binary encoding. The first error sticks.
 type writer struct {
-	b   []byte
-	err error
+	b      []byte
+	err    error
+	origin int64 // of times in operations, see originOf
 }
 
 func (w *writer) long(v int64)   { w.b = binary.AppendVarint(w.b, v) } // Avro's zig-zag is Go's varint
@@ -26,12 +28,35 @@ func (w *writer) string(v string) {
 	w.b = append(w.b, v...)
 }
 
+// packed is string in the short form of phrases.go.
+func (w *writer) packed(v string) {
+	if w.err == nil && !utf8.ValidString(v) {
+		w.err = fmt.Errorf("avro: a text is not UTF-8: %.60q", v)
+	}
+	var room [512]byte
+	w.bytes(published.phrases.pack(room[:0], v))
+}
+
+func (w *writer) packedAll(items []string) {
+	writeArray(w, items, func(w *writer, s *string) { w.packed(*s) })
+}
+
 func (w *writer) bool(v bool) {
 	if v {
 		w.b = append(w.b, 1)
 	} else {
 		w.b = append(w.b, 0)
 	}
+}
+
+// present writes the branch of a union of null and something that follows.
+func (w *writer) present(yes bool) bool {
+	if yes {
+		w.long(1)
+	} else {
+		w.long(0)
+	}
+	return yes
 }
 
 // nullable writes the union ["null", "bytes"].
@@ -84,8 +109,11 @@ var errShort = errors.New("the value ends in the middle of a field")
 // allocates from a declared length alone. The first error sticks; after it,
 // every value is zero. Byte slices that it returns are parts of b.
 type reader struct {
-	b   []byte
-	err error
+	b        []byte
+	err      error
+	origin   int64     // of times in operations, see originOf
+	contexts *contexts // nil: none are kept
+	room     []byte    // see made
 }
 
 func (r *reader) fail(err error) {
@@ -150,6 +178,18 @@ func (r *reader) string() string {
 	return string(v)
 }
 
+func (r *reader) packed() string {
+	text, err := published.phrases.unpack(r.take(r.long()))
+	if err != nil {
+		r.fail(err)
+	}
+	return text
+}
+
+func (r *reader) packedAll() []string {
+	return readArray(r, func(r *reader, s *string) { *s = r.packed() })
+}
+
 func (r *reader) fixed(dst []byte) { copy(dst, r.take(int64(len(dst)))) }
 
 func (r *reader) bool() bool {
@@ -158,6 +198,15 @@ func (r *reader) bool() bool {
 		r.fail(fmt.Errorf("%d is not a boolean", v[0]))
 	}
 	return len(v) == 1 && v[0] == 1
+}
+
+// present reads the branch of a union of null and something that follows.
+func (r *reader) present() bool {
+	branch := r.long()
+	if branch < 0 || branch > 1 {
+		r.fail(errBranch(branch))
+	}
+	return branch == 1
 }
 
 func (r *reader) nullable() (null bool, v []byte) {
@@ -184,6 +233,23 @@ func (r *reader) enum(symbols []string) string {
 	return symbols[i]
 }
 
+// maxAhead bounds for how many items readArray makes room before it reads them.
+const maxAhead = 8
+
+// roomSize is how many bytes made makes room for at once.
+const roomSize = 256
+
+// made returns what write appends. Short values share an allocation.
+func (r *reader) made(v int64, write func([]byte, int64) []byte) []byte {
+	const most = 40 // more than any of them takes; a longer one would only move
+	if cap(r.room)-len(r.room) < most {
+		r.room = make([]byte, 0, roomSize)
+	}
+	from := len(r.room)
+	r.room = write(r.room, v)
+	return slices.Clip(r.room[from:])
+}
+
 // readArray reads all blocks of an array. Every item takes at least one byte,
 // so a count above what is left is refused before anything is allocated.
 func readArray[T any](r *reader, read func(*reader, *T)) []T {
@@ -201,13 +267,14 @@ func readArray[T any](r *reader, read func(*reader, *T)) []T {
 			r.fail(errShort)
 			break
 		}
+		items = slices.Grow(items, int(min(n, maxAhead)))
 		for range n {
 			if r.err != nil {
 				return nil
 			}
-			var item T
-			read(r, &item)
-			items = append(items, item)
+			var zero T
+			items = append(items, zero)
+			read(r, &items[len(items)-1])
 		}
 	}
 	return items
