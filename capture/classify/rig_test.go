@@ -47,6 +47,7 @@ func (r *rig) plan(sql string) *classify.Plan {
 	if err != nil {
 		r.t.Fatalf("%s: %v", sql, err)
 	}
+	checkReason(r.t, p)
 	return p
 }
 
