@@ -73,11 +73,11 @@ func (r random) settings() []event.Setting {
 	}
 	var out []event.Setting
 	for _, s := range published.Baselines[usualBaseline] {
-		switch {
-		case r.chance(5):
-		case r.chance(5):
+		switch n := r.IntN(100); {
+		case n < 5: // absent
+		case n < 10:
 			out = append(out, r.setting())
-		case r.chance(10):
+		case n < 20:
 			out = append(out, event.Setting{Name: s[0], Value: r.one(s[1:]...)})
 		default:
 			out = append(out, event.Setting{Name: s[0], Value: s[1]})
