@@ -26,6 +26,8 @@ const (
 	replayVerify   = 4 * time.Second
 	// slices of time that a run is cut into first.
 	timeSlices = 16
+	// mostPrinted bounds the steps of a plan that goes to the test's output.
+	mostPrinted = 120
 )
 
 // minimiser looks for smaller plans that fail in the same way.
@@ -59,26 +61,42 @@ func (w *world) minimise(ctx context.Context, t *testing.T, f form, p plan, kind
 		t.Logf("not minimised: no time for it (%s)", minimiseVariable)
 		return
 	}
-	if !m.reproduces(ctx, p) {
-		t.Logf("not minimised: of %d replays of the whole run (%d steps by %d clients) none failed with %q. It may depend on timing, or on a cancel, "+
-			"which replays do not have: run the seed again, or give it more time (%s)", m.runs, len(p.steps), len(p.by()), kind, minimiseVariable)
+	before := len(p.steps)
+	p, ok := m.reproduce(ctx, p)
+	if !ok {
+		t.Logf("not minimised: in %d replays of the run's beginning and of all of it (%d steps by %d clients) none failed with %q. It may depend on timing, or on a cancel, "+
+			"which replays do not have: run the seed again, or give it more time (%s)", m.runs, before, len(p.by()), kind, minimiseVariable)
 		return
 	}
-	before := len(p.steps)
 	p = m.shrink(ctx, p)
+	steady := m.steadiness(ctx, p)
 	t.Logf("the smallest plan found in %d replays, of which %d failed with %q: %d steps by %d clients, of %d.%s\n%s",
-		m.runs, m.failed, kind, len(p.steps), len(p.by()), before, m.steadiness(ctx, p), p)
+		m.runs, m.failed, kind, len(p.steps), len(p.by()), before, steady, m.print(p))
 }
 
-// reproduces tells whether the whole plan fails again; what depends on timing may
-// not do so at once.
-func (m *minimiser) reproduces(ctx context.Context, p plan) bool {
-	for range 3 {
-		if m.over() || m.fails(ctx, p) {
-			break
+// print is the plan for people, where it is one for them.
+func (m *minimiser) print(p plan) string {
+	if len(p.steps) <= mostPrinted {
+		return p.String()
+	}
+	path := filepath.Join(m.f.cfg.Dir, "plan.sql")
+	if err := os.WriteFile(path, []byte(p.String()), 0o600); err != nil {
+		m.t.Error(err)
+	}
+	return fmt.Sprintf("too long to be printed, it is %s (kept with %s); more time (%s) may make it shorter", path, dirVariable, minimiseVariable)
+}
+
+// reproduce looks for a beginning of the run that fails as the run did: what
+// breaks often breaks early. The whole run is tried more than once, since what
+// depends on timing may not fail at once.
+func (m *minimiser) reproduce(ctx context.Context, p plan) (plan, bool) {
+	for _, of := range []int{64, 32, 16, 8, 4, 2, 1, 1, 1} {
+		begun := plan{p.schema, p.steps[:len(p.steps)/of]}
+		if m.fails(ctx, begun) {
+			return begun, true
 		}
 	}
-	return m.failed > 0
+	return p, false
 }
 
 // steadiness says how often the plan fails, if there is time left.
