@@ -19,7 +19,11 @@ const catchUp = 3 * time.Minute
 // tables, their definitions, sequences and the verdicts.
 func (w *world) check(ctx context.Context, patience time.Duration) ([]failure, error) {
 	if err := w.Wait(ctx, patience); err != nil {
-		return []failure{failuref(ofStop, "%v", err)}, ctx.Err()
+		kind := ofLate
+		if strings.Contains(err.Error(), "has stopped") {
+			kind = ofStop
+		}
+		return []failure{failuref(kind, "%v", err)}, ctx.Err()
 	}
 	looks := []func(context.Context) ([]failure, error){w.rows, w.definitions, w.sequences, w.status}
 	if w.wanted == "" || w.wanted == ofVerdicts {
