@@ -16,7 +16,7 @@ import (
 func TestJoinerAgainstTheTruth(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		targets := []string{"a", "b"}[:rapid.IntRange(1, 2).Draw(rt, "targets")]
-		m := &model{rig: newRig(t, targets...), rt: rt, tally: tally{}}
+		m := &model{rig: newRig(t, targets...), rt: rt, tally: newTally()}
 		m.j.max = rapid.SampledFrom([]int64{2_500, 8_000, 1 << 20}).Draw(rt, "memory")
 		for n := range 30 {
 			m.ops[txid(n)] = finding{state: stateCommitted, rec: primaryOf(n, 1)}
@@ -35,7 +35,7 @@ func TestJoinerAgainstTheTruth(t *testing.T) {
 type model struct {
 	*rig
 	rt    *rapid.T
-	tally tally
+	tally *tally
 }
 
 func (m *model) step() {
@@ -112,7 +112,7 @@ func (m *model) last(side string, tx event.TxID) *event.DigestRecord {
 func (m *model) check() {
 	for n := range 30 {
 		for _, target := range m.j.targets {
-			got, said := m.tally[verdictKey{txid(n), "orders", target}]
+			got, said := m.tally.of(stream{"orders", target}, txid(n))
 			primary, backup := m.last("", txid(n)), m.last(target, txid(n))
 			var want tallied
 			switch {
@@ -152,4 +152,13 @@ func (m *model) partly(n int) bool {
 		}
 	}
 	return false
+}
+
+// of returns what counts for a transaction so far.
+func (t *tally) of(s stream, tx event.TxID) (tallied, bool) {
+	at, said := t.txs[s][tx]
+	if !said {
+		return tallied{}, false
+	}
+	return t.counts[at], true
 }

@@ -10,9 +10,10 @@ import (
 	"github.com/opmux/opmux/topics"
 )
 
-// maxTally bounds the verdicts that are held at once. Where there are more, the
-// topic is read several times, each time for another share of them (I7).
-const maxTally = 2_000_000
+// maxTally bounds the verdicts that are held at once, at some 25 to 50 bytes each.
+// Where there are more, the topic is read several times, each time for another share
+// of them (I7).
+const maxTally = 1_000_000
 
 var errTallyFull = errors.New("more verdicts than are held at once")
 
@@ -24,37 +25,70 @@ type Totals struct {
 	Skipped  int64 `json:"skipped"`
 }
 
-// verdictKey is what has one verdict.
-type verdictKey struct {
-	tx     event.TxID
-	source string
-	target string
+// tally adds verdicts up, each transaction and target once: of several verdicts
+// the weightiest counts, and of equals the last. Few pairs of source and target, and
+// few different counts, stand for many transactions: they are held once.
+type tally struct {
+	txs    map[stream]map[event.TxID]uint32 // index in counts
+	held   int
+	counts []tallied
+	known  map[tallied]uint32
 }
 
-// tally adds verdicts up, each transaction and target once: of several verdicts
-// the weightiest counts, and of equals the last.
-type tally map[verdictKey]tallied
+// stream is what a target follows.
+type stream struct{ source, target string }
 
 type tallied struct {
 	weight                            int8
 	match, mismatch, missing, skipped int32
 }
 
-func (t tally) add(v *event.VerdictRecord) {
-	key := verdictKey{v.Tx, v.Source, v.Target}
-	w := int8(weight(v))
-	if old, ok := t[key]; ok && old.weight > w {
-		return
-	}
-	t[key] = tallied{w, v.Match, v.Mismatch, v.Missing, v.Skipped}
+func newTally() *tally {
+	return &tally{txs: map[stream]map[event.TxID]uint32{}, known: map[tallied]uint32{}}
 }
 
-func (t tally) into(sum *Totals) {
-	for _, v := range t {
-		sum.Match += int64(v.match)
-		sum.Mismatch += int64(v.mismatch)
-		sum.Missing += int64(v.missing)
-		sum.Skipped += int64(v.skipped)
+func (t *tally) add(v *event.VerdictRecord) {
+	of := stream{v.Source, v.Target}
+	txs := t.txs[of]
+	if txs == nil {
+		txs = map[event.TxID]uint32{}
+		t.txs[of] = txs
+	}
+	counts := tallied{int8(weight(v)), v.Match, v.Mismatch, v.Missing, v.Skipped}
+	old, seen := txs[v.Tx]
+	if seen && t.counts[old].weight > counts.weight {
+		return
+	}
+	if !seen {
+		t.held++
+	}
+	txs[v.Tx] = t.index(counts)
+}
+
+func (t *tally) index(counts tallied) uint32 {
+	at, known := t.known[counts]
+	if !known {
+		at = uint32(len(t.counts)) // bounded as size is
+		t.known[counts], t.counts = at, append(t.counts, counts)
+	}
+	return at
+}
+
+// size is what is held, in verdicts; counts of their own weigh more.
+func (t *tally) size() int {
+	const weightOfCounts = 3
+	return t.held + weightOfCounts*len(t.counts)
+}
+
+func (t *tally) into(sum *Totals) {
+	for _, txs := range t.txs {
+		for _, at := range txs {
+			v := &t.counts[at]
+			sum.Match += int64(v.match)
+			sum.Mismatch += int64(v.mismatch)
+			sum.Missing += int64(v.missing)
+			sum.Skipped += int64(v.skipped)
+		}
 	}
 }
 
@@ -76,7 +110,7 @@ func Sum(ctx context.Context, cfg topics.Config) (Totals, error) {
 }
 
 func sum(codec *avro.Codec, limit int, each func(func(topics.Message) error) error) (Totals, error) {
-	for shares := uint(1); ; shares *= 8 {
+	for shares := uint(1); ; shares *= 2 {
 		var all Totals
 		var err error
 		for share := uint(0); share < shares && err == nil; share++ {
@@ -93,7 +127,7 @@ func sum(codec *avro.Codec, limit int, each func(func(topics.Message) error) err
 
 // addShare adds the verdicts of one of several shares of all transactions.
 func addShare(codec *avro.Codec, limit int, share, shares uint, each func(func(topics.Message) error) error, all *Totals) error {
-	t, names := tally{}, interner{}
+	t, names := newTally(), interner{}
 	err := each(func(m topics.Message) error {
 		v, err := codec.DecodeVerdict(m.Value)
 		if err != nil {
@@ -103,7 +137,7 @@ func addShare(codec *avro.Codec, limit int, share, shares uint, each func(func(t
 			return nil
 		}
 		v.Source, v.Target = names.text(v.Source), names.text(v.Target)
-		if t.add(v); len(t) > limit {
+		if t.add(v); t.size() > limit {
 			return errTallyFull
 		}
 		return nil

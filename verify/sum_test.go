@@ -1,6 +1,9 @@
 package verify
 
 import (
+	"encoding/binary"
+	"math/rand/v2"
+	"runtime"
 	"testing"
 
 	"github.com/opmux/opmux/event"
@@ -9,7 +12,7 @@ import (
 )
 
 func totals(verdicts []*event.VerdictRecord) Totals {
-	t := tally{}
+	t := newTally()
 	for _, v := range verdicts {
 		t.add(v)
 	}
@@ -67,5 +70,49 @@ func TestI7_SumReadsAgainRatherThanHoldEverything(t *testing.T) {
 	})
 	if err != nil || got != (Totals{Match: 1000}) || passes < 10 {
 		t.Errorf("%+v, %v after %d passes", got, err, passes)
+	}
+}
+
+// What a verdict takes while it is held decides what `opmux verdicts` needs for a
+// long stream: with ids of UUIDv7's kind, about 30 bytes, and less than 60.
+func TestI7_AHeldVerdictIsSmall(t *testing.T) {
+	const count, most = 300_000, 60
+	r := rand.New(rand.NewPCG(1, 1))
+	v := event.VerdictRecord{Source: "orders", Target: "standby"}
+	before := inUse()
+	held := newTally()
+	for n := range count {
+		binary.BigEndian.PutUint64(v.Tx[:], uint64(n)<<20)
+		binary.BigEndian.PutUint64(v.Tx[8:], r.Uint64())
+		v.Match = 1 + int32(n%7)
+		held.add(&v)
+	}
+	each := float64(inUse()-before) / count
+	if held.held != count || held.size() > count+100 {
+		t.Errorf("%d verdicts are held, of size %d, want %d", held.held, held.size(), count)
+	}
+	t.Logf("%.1f bytes for each verdict", each)
+	if each > most {
+		t.Errorf("a verdict takes %.1f bytes, want less than %d", each, most)
+	}
+}
+
+func inUse() int64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
+}
+
+// Counts that hardly two transactions share are held too, so they count.
+func TestI7_DifferentCountsAreBounded(t *testing.T) {
+	held := newTally()
+	const limit = 1000
+	n := 0
+	for ; held.size() <= limit; n++ {
+		held.add(verdict(1, "a", int32(n+1), 0, 0, 0)) // always the same transaction
+	}
+	if n > limit {
+		t.Errorf("%d different counts are held within a bound of %d", n, limit)
 	}
 }

@@ -37,19 +37,20 @@ type Failover struct {
 // FindFailover compares the primary with the one that a source's stream was recorded
 // on, and reads the stream from an offset on for commits that it has lost. It refuses
 // a server that is no successor of the stream's (*PrimaryChangedError,
-// *settle.HistoryError); ErrNoFailover: it is the stream's own.
+// *settle.HistoryError). With ErrNoFailover, the primary is the stream's own, and
+// what is returned has nothing lost.
 func FindFailover(ctx context.Context, cfg topics.Config, codec *avro.Codec, server *settle.Server, source string, from int64) (*Failover, error) {
 	id, err := server.Identify(ctx)
 	if err != nil {
 		return nil, err
 	}
-	f := &Failover{To: id, source: source, topics: cfg, codec: codec}
+	f := &Failover{To: id, Lost: &Lost{}, source: source, topics: cfg, codec: codec}
 	if err := f.readStream(ctx); err != nil {
 		return nil, err
 	}
 	switch {
 	case samePrimary(f.From, id.Primary):
-		return nil, ErrNoFailover
+		return f, ErrNoFailover
 	case !succeeds(f.From, id.Primary):
 		return nil, &PrimaryChangedError{Have: id.Primary, Want: f.From}
 	}

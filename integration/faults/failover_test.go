@@ -12,6 +12,7 @@ import (
 
 // failoverReport is what `opmux failover … --json` prints.
 type failoverReport struct {
+	Needed    bool
 	Accepted  bool
 	LostCount int `json:"lost_count"`
 	Lost      []struct{ Offset int64 }
@@ -22,37 +23,13 @@ type failoverReport struct {
 // agent goes on before a person accepts; then what was lost is named, what was open
 // is settled by the new primary's word, and the former primary is refused.
 func TestFailover(t *testing.T) {
-	s := up(t, rig.Config{Gate: "recorded"})
-	standby, err := pgserver.StartStandby(s.ctx, s.Primary, pgserver.Config{Name: "standby"})
-	s.must(err)
-	former := s.Primary
-	t.Cleanup(func() { s.must(former.Close()) })
-	s.throughAgent("INSERT INTO token (id) VALUES ('replicated')")
-	s.eventually(func() error {
-		rows, err := rig.Query(s.ctx, standby.DSN(rig.Database), "SELECT 1 FROM token WHERE id = 'replicated'")
-		if err == nil && len(rows) == 0 {
-			err = fmt.Errorf("the standby does not have it")
-		}
-		return err
-	})
-	cutReplication(s, standby)
-	s.throughAgent("INSERT INTO token (id) VALUES ('lost 1')")
-	s.throughAgent("INSERT INTO token (id) VALUES ('lost 2')")
-	s.identical() // the backup is ahead of the standby
-	openIntent(s)
-
-	s.Primary = standby
-	s.must(standby.Promote(s.ctx))
+	s, former := failedOver(t)
 	agent := s.agent("a1")
-	s.must(agent.Configure())
-	s.must(agent.Launch())
-	s.exits(agent, "timeline 2", "opmux failover accept --config")
-
 	var shown, accepted failoverReport
 	s.must(s.JSON(s.ctx, &shown, "failover", "show", "--config", agent.Config, "--json"))
 	s.must(s.JSON(s.ctx, &accepted, "failover", "accept", "--config", agent.Config, "--json"))
 	for _, r := range []failoverReport{shown, accepted} {
-		if r.LostCount != 2 || len(r.Lost) != 2 || r.Open != 1 {
+		if !r.Needed || r.LostCount != 2 || len(r.Lost) != 2 || r.Open != 1 {
 			t.Errorf("the report %+v, want two lost commits and one open", r)
 		}
 	}
@@ -86,6 +63,83 @@ func TestFailover(t *testing.T) {
 	s.identical()
 
 	formerIsRefused(s, former)
+}
+
+// failedOver promotes a standby that has not received two commits and an open
+// transaction; agent a1 refuses it, the worker runs.
+func failedOver(t *testing.T) (s *stage, former *pgserver.Server) {
+	t.Helper()
+	s = up(t, rig.Config{Gate: "recorded"})
+	standby, err := pgserver.StartStandby(s.ctx, s.Primary, pgserver.Config{Name: "standby"})
+	s.must(err)
+	former = s.Primary
+	t.Cleanup(func() { s.must(former.Close()) })
+	s.throughAgent("INSERT INTO token (id) VALUES ('replicated')")
+	s.eventually(func() error {
+		rows, err := rig.Query(s.ctx, standby.DSN(rig.Database), "SELECT 1 FROM token WHERE id = 'replicated'")
+		if err == nil && len(rows) == 0 {
+			err = fmt.Errorf("the standby does not have it")
+		}
+		return err
+	})
+	cutReplication(s, standby)
+	s.throughAgent("INSERT INTO token (id) VALUES ('lost 1')")
+	s.throughAgent("INSERT INTO token (id) VALUES ('lost 2')")
+	s.identical() // the backup is ahead of the standby
+	nothingToAccept(s)
+	openIntent(s)
+
+	s.Primary = standby
+	s.must(standby.Promote(s.ctx))
+	agent := s.agent("a1")
+	s.must(agent.Configure())
+	s.must(agent.Launch())
+	s.exits(agent, "timeline 2", "opmux failover accept --config")
+	return s, former
+}
+
+// nothingToAccept: while the primary is the stream's own, the commands say so, to
+// programs as well.
+func nothingToAccept(s *stage) {
+	s.t.Helper()
+	for _, command := range []string{"show", "accept"} {
+		var r failoverReport
+		s.must(s.JSON(s.ctx, &r, "failover", command, "--config", s.AgentConfig("a1"), "--json"))
+		if r.Needed || r.Accepted || r.LostCount != 0 || r.Lost == nil {
+			s.t.Errorf("failover %s before one: %+v, want none needed and nothing lost", command, r)
+		}
+	}
+}
+
+// The operator's other choice after a failover: the lost commits are let go, and
+// the target is filled anew. Meanwhile a statement that meets a row of theirs stops
+// the worker, in the backup nothing changes in silence (I6).
+func TestFailoverFilledAnew(t *testing.T) {
+	s, _ := failedOver(t)
+	agent, worker := s.agent("a1"), s.worker("w1")
+	_, err := s.Must(s.ctx, "failover", "accept", "--config", agent.Config)
+	s.must(err)
+	s.must(agent.Start(s.ctx))
+	s.throughAgent("INSERT INTO token (id, v) VALUES ('lost 1', 7)") // the backup has another
+	s.says(worker, "23505", "lost 1")
+	s.must(worker.Kill())
+
+	s.query(s.backup(), "DROP TABLE token, counter")
+	_, err = s.Must(s.ctx, "snapshot", "--config", agent.Config, "--to", worker.Config)
+	s.must(err)
+	s.must(worker.Start(s.ctx))
+	s.throughAgent("UPDATE token SET v = v + 1 WHERE id = 'lost 1'")
+	s.identical()
+	if rows := s.query(s.backup(), "SELECT id, v FROM token WHERE id LIKE 'lost%'"); len(rows) != 1 || rows[0][1] != "8" {
+		t.Errorf("the filled backup has %v, want lost 1 as the new primary made it, and nothing else that was lost", rows)
+	}
+	s.eventually(func() error { // heartbeats tell, once a second
+		status, err := s.Status(s.ctx)
+		if err == nil && len(status.Suspect) > 0 {
+			err = fmt.Errorf("suspect though it was filled since: %+v", status.Suspect)
+		}
+		return err
+	})
 }
 
 // cutReplication parts a standby from its primary.

@@ -6,12 +6,9 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
-	"github.com/jackc/pgx/v5/pgtype"
 )
 
 // stuck bounds how long one answer may take: longer than any lock of a script,
@@ -34,6 +31,9 @@ type client struct {
 	ledger *ledger
 	log    io.Writer // gets every statement and how it ended
 
+	recording *recording
+	number    int // of the script that runs
+
 	conn     *pgconn.PgConn
 	prepared map[string]*pgconn.StatementDescription // by text
 	// savepoints are those of the open block.
@@ -41,18 +41,28 @@ type client struct {
 }
 
 // finding is a thing that must not be.
-type finding struct{ what string }
+type finding struct{ what, code string }
 
 func (f *finding) Error() string { return f.what }
 
-func findingf(format string, args ...any) error { return &finding{fmt.Sprintf(format, args...)} }
+// findingf makes a finding; an error among args gives it its SQLSTATE.
+func findingf(format string, args ...any) error {
+	f := &finding{what: fmt.Sprintf(format, args...)}
+	for _, arg := range args {
+		if err, ok := arg.(error); ok && f.code == "" {
+			f.code = code(err)
+		}
+	}
+	return f
+}
 
 // run runs scripts until until; an error is a finding.
 func (c *client) run(ctx context.Context, until time.Time) error {
 	defer c.close()
 	for time.Now().Before(until) && ctx.Err() == nil {
+		c.number = c.recording.script()
 		if c.conn == nil {
-			if err := c.connect(ctx); err != nil {
+			if _, err := c.do(ctx, action{verb: connects}); err != nil {
 				return err
 			}
 		}
@@ -70,8 +80,6 @@ func (c *client) run(ctx context.Context, until time.Time) error {
 }
 
 func (c *client) connect(ctx context.Context) (err error) {
-	ctx, cancel := context.WithTimeout(ctx, stuck)
-	defer cancel()
 	c.conn, err = pgconn.Connect(ctx, c.dsn)
 	c.prepared = map[string]*pgconn.StatementDescription{}
 	if err != nil {
@@ -95,49 +103,8 @@ func (c *client) close() {
 
 // exec runs one statement by any protocol; false: it failed, as it may.
 func (c *client) exec(ctx context.Context, st stmt) (bool, error) {
-	ctx, cancel := context.WithTimeout(ctx, stuck)
-	defer cancel()
-	before := c.conn.TxStatus()
-	fields, tag, err := c.send(ctx, &st)
-	c.note(st, tag, err)
-	if finding := c.ledger.judge(st, err); finding != nil {
-		return false, finding
-	}
-	if err == nil && st.fields != anyFields && fields != st.fields {
-		return false, findingf("%s: %d result columns, want %d: %s", st.kind, fields, st.fields, st.inline())
-	}
-	return err == nil, c.checkStatus(st, before, err)
-}
-
-// checkStatus compares the session's state with what it must be (I5).
-func (c *client) checkStatus(st stmt, before byte, err error) error {
-	want := before
-	switch {
-	case st.kind == "control":
-		return nil // the script knows
-	case err != nil && before == block:
-		want = aborted
-	}
-	if got := c.conn.TxStatus(); got != want {
-		return findingf("status %c after %s (%v), want %c", got, st.inline(), err, want)
-	}
-	return nil
-}
-
-// send sends it in one of three ways and returns the number of result columns.
-func (c *client) send(ctx context.Context, st *stmt) (int, string, error) {
-	switch c.r.IntN(4) {
-	case 0:
-		return answer(c.conn.ExecParams(ctx, st.sql, st.values(), nil, nil, c.formats()))
-	case 1, 2:
-		return c.sendPrepared(ctx, st)
-	}
-	results := c.conn.Exec(ctx, st.inline())
-	fields, tag := 0, ""
-	for results.NextResult() {
-		fields, tag, _ = answer(results.ResultReader()) // Close has the error
-	}
-	return fields, tag, results.Close()
+	how := manner{protocol: pick(c.r, "extended", "prepared", "prepared", "simple"), formats: c.formats(), binary: chance(c.r, 50)}
+	return c.do(ctx, action{verb: executes, st: st, how: how})
 }
 
 // formats asks for text or binary results.
@@ -145,65 +112,9 @@ func (c *client) formats() []int16 {
 	return pick(c.r, nil, nil, []int16{1})
 }
 
-func (c *client) sendPrepared(ctx context.Context, st *stmt) (int, string, error) {
-	p := c.prepared[st.sql]
-	if p == nil {
-		var err error
-		if p, err = c.conn.Prepare(ctx, fmt.Sprintf("s%d", len(c.prepared)), st.sql, nil); err != nil {
-			return 0, "", err
-		}
-		c.prepared[st.sql] = p
-	}
-	values, formats := st.values(), []int16(nil)
-	if chance(c.r, 50) {
-		values, formats = binary(p.ParamOIDs, values)
-	}
-	return answer(c.conn.ExecPrepared(ctx, p.Name, values, formats, c.formats()))
-}
-
-// binary turns parameters into the binary format where it is known how.
-func binary(oids []uint32, texts [][]byte) (values [][]byte, formats []int16) {
-	types := pgtype.NewMap()
-	values, formats = slices.Clone(texts), make([]int16, len(texts))
-	for i, text := range texts {
-		typ, ok := types.TypeForOID(oids[i])
-		if !ok || text == nil {
-			continue
-		}
-		v, err := typ.Codec.DecodeValue(types, oids[i], pgtype.TextFormatCode, text)
-		if err != nil || v == nil {
-			continue
-		}
-		if b, err := types.Encode(oids[i], pgtype.BinaryFormatCode, v, nil); err == nil && b != nil {
-			values[i], formats[i] = b, pgtype.BinaryFormatCode
-		}
-	}
-	return values, formats
-}
-
-// answer reads a result to its end.
-func answer(r *pgconn.ResultReader) (fields int, tag string, err error) {
-	for r.NextRow() {
-		if got, want := len(r.Values()), len(r.FieldDescriptions()); got != want {
-			_, _ = r.Close()
-			return 0, "", findingf("a row of %d values with %d columns described", got, want)
-		}
-	}
-	fields = len(r.FieldDescriptions())
-	done, err := r.Close()
-	return fields, done.String(), err
-}
-
 // control runs a command of the block by simple or extended protocol.
 func (c *client) control(ctx context.Context, sql string) (bool, error) {
 	return c.exec(ctx, stmt{kind: "control", sql: sql, fields: anyFields})
-}
-
-func (c *client) note(st stmt, tag string, err error) {
-	if err != nil {
-		tag = "error: " + err.Error()
-	}
-	fmt.Fprintf(c.log, "%s [%s] %s -- %s\n", time.Now().Format("15:04:05.000"), st.kind, strings.ReplaceAll(st.inline(), "\n", "\\n"), tag)
 }
 
 // code is the SQLSTATE of an error, "" for none of the server's.

@@ -7,6 +7,8 @@ import (
 	"strings"
 )
 
+// given draws the columns that an INSERT names: all that need a value, and some
+// of the others.
 func (b *builder) given(t *table) []*column {
 	var out []*column
 	for _, c := range t.cols {
@@ -61,6 +63,7 @@ func insertDefault(b *builder, _ *schema, t *table) bool {
 	return true
 }
 
+// insertExpression gives values that are calculated where they are stored.
 func insertExpression(b *builder, _ *schema, t *table) bool {
 	var cols []*column
 	var list []string
@@ -80,6 +83,8 @@ func insertExpression(b *builder, _ *schema, t *table) bool {
 	return true
 }
 
+// expression is one of column c's type that depends on the time, on chance, or
+// on a sequence; "" where there is none.
 func (b *builder) expression(c *column) string {
 	switch c.typ {
 	case "int":
@@ -108,6 +113,7 @@ func (b *builder) expression(c *column) string {
 	return ""
 }
 
+// pick is one of the texts; what stands in braces in it becomes a parameter.
 func (b *builder) pick(texts ...string) string {
 	return braces.ReplaceAllStringFunc(pick(b.r, texts...), func(v string) string { return b.arg(v[1 : len(v)-1]) })
 }
@@ -163,6 +169,7 @@ func upsertUpdate(b *builder, _ *schema, t *table) bool {
 	return true
 }
 
+// overriding gives a value to an identity that is always generated.
 func overriding(b *builder, _ *schema, t *table) bool {
 	if len(t.key) == 0 || !t.key[0].drawn || !strings.HasPrefix(t.key[0].def, "GENERATED") {
 		return false
@@ -172,6 +179,7 @@ func overriding(b *builder, _ *schema, t *table) bool {
 	return true
 }
 
+// bulk writes more than one record holds.
 func bulk(b *builder, _ *schema, t *table) bool {
 	if t.key != nil || len(t.uniques) > 0 {
 		return false

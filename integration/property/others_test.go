@@ -61,6 +61,7 @@ func lock(b *builder, _ *schema, t *table) bool {
 	return true
 }
 
+// fail is an error that the server finds while it runs.
 func fail(b *builder, _ *schema, t *table) bool {
 	switch b.r.IntN(4) {
 	case 0:
@@ -91,6 +92,7 @@ func updateTime(b *builder, _ *schema, t *table) bool {
 	return false
 }
 
+// subqueries reads while it writes.
 func subqueries(b *builder, s *schema, t *table) bool {
 	other := pick(b.r, s.tables...).name
 	switch b.r.IntN(5) {
@@ -122,6 +124,7 @@ func subqueries(b *builder, s *schema, t *table) bool {
 	return true
 }
 
+// parts changes a part of a value.
 func parts(b *builder, _ *schema, t *table) bool {
 	if t.key == nil {
 		return false

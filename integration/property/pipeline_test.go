@@ -2,22 +2,18 @@ package property
 
 import (
 	"context"
-	"fmt"
 	"strings"
-	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
+// syncs is the kind of a Sync in a pipeline.
+const syncs = "sync"
+
+// pipeline sends many statements before it reads an answer.
 func (c *client) pipeline(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, stuck)
-	defer cancel()
-	p := c.conn.StartPipeline(ctx)
-	var sent []stmt
-	send := func(st stmt) {
-		sent = append(sent, st)
-		p.SendQueryParams(st.sql, st.values(), nil, nil, c.formats())
-	}
+	var sent []piped
+	send := func(st stmt) { sent = append(sent, piped{st, c.formats()}) }
 	open := false
 	for range 1 + c.r.IntN(3) {
 		for range 1 + c.r.IntN(2) {
@@ -33,8 +29,26 @@ func (c *client) pipeline(ctx context.Context) error {
 				open = false
 			}
 		}
-		sent = append(sent, stmt{kind: "sync"})
-		p.SendPipelineSync()
+		send(stmt{kind: syncs})
+	}
+	if _, err := c.do(ctx, action{verb: pipes, piped: sent}); err != nil {
+		return err
+	}
+	if c.conn.TxStatus() != idle {
+		_, err := c.control(ctx, "COMMIT")
+		return c.ended(err)
+	}
+	return nil
+}
+
+func (c *client) performPipeline(ctx context.Context, sent []piped) error {
+	p := c.conn.StartPipeline(ctx)
+	for _, st := range sent {
+		if st.kind == syncs {
+			p.SendPipelineSync()
+		} else {
+			p.SendQueryParams(st.sql, st.values(), nil, nil, st.formats)
+		}
 	}
 	if err := p.Flush(); err != nil {
 		return findingf("sending a pipeline: %v", err)
@@ -45,41 +59,38 @@ func (c *client) pipeline(ctx context.Context) error {
 	if err := p.Close(); err != nil && code(err) == "" {
 		return findingf("closing a pipeline: %v", err)
 	}
-	if c.conn.TxStatus() != idle {
-		_, err := c.control(ctx, "COMMIT")
-		return c.ended(err)
-	}
 	return nil
 }
 
-func (c *client) results(p *pgconn.Pipeline, sent []stmt) error {
+// results reads what a pipeline answers, up to its last Sync.
+func (c *client) results(p *pgconn.Pipeline, sent []piped) error {
 	at := 0
 	for at < len(sent) {
 		result, err := p.GetResults()
 		if err != nil {
-			c.note(sent[at], "", err)
-			if finding := c.ledger.judge(sent[at], err); finding != nil {
+			c.note(sent[at].kind, sent[at].inline(), "", err)
+			if finding := c.ledger.judge(sent[at].stmt, err); finding != nil {
 				return finding
 			}
-			for sent[at].kind != "sync" {
+			for sent[at].kind != syncs {
 				at++
 			}
 			continue
 		}
 		switch result := result.(type) {
 		case *pgconn.PipelineSync:
-			if sent[at].kind != "sync" {
+			if sent[at].kind != syncs {
 				return findingf("a pipeline synchronised before it answered %s", sent[at].inline())
 			}
 			at++
 		case *pgconn.ResultReader:
 			n, tag, err := answer(result)
-			c.note(sent[at], tag, err)
-			if finding := c.ledger.judge(sent[at], err); finding != nil {
+			c.note(sent[at].kind, sent[at].inline(), tag, err)
+			if finding := c.ledger.judge(sent[at].stmt, err); finding != nil {
 				return finding
 			}
 			if err != nil {
-				for sent[at].kind != "sync" {
+				for sent[at].kind != syncs {
 					at++
 				}
 				continue
@@ -95,6 +106,7 @@ func (c *client) results(p *pgconn.Pipeline, sent []stmt) error {
 	return nil
 }
 
+// several sends more than one statement in one Query.
 func (c *client) several(ctx context.Context) error {
 	var parts []string
 	var mayRefuse string
@@ -115,14 +127,8 @@ func (c *client) several(ctx context.Context) error {
 		}
 	}
 	st := stmt{kind: "several", sql: strings.Join(parts, "; "), mayRefuse: mayRefuse}
-	ctx, cancel := context.WithTimeout(ctx, stuck)
-	defer cancel()
-	_, err := c.conn.Exec(ctx, st.sql).ReadAll()
-	fmt.Fprintf(c.log, "%s [several] %s -- %v\n", time.Now().Format("15:04:05.000"), strings.ReplaceAll(st.sql, "\n", "\\n"), err)
-	// A text with $ in it is no placeholder here.
-	st.sql, st.params = placeholder.ReplaceAllString(st.sql, "…"), nil
-	if finding := c.ledger.judge(st, err); finding != nil {
-		return finding
+	if _, err := c.do(ctx, action{verb: several, st: st}); err != nil {
+		return err
 	}
 	if c.conn.TxStatus() != idle {
 		return c.end(ctx)

@@ -10,8 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/sync/errgroup"
-
 	"github.com/opmux/opmux/internal/rig"
 	"github.com/opmux/opmux/internal/testkit"
 )
@@ -27,15 +25,12 @@ const (
 	shortSeed       = 400
 )
 
-// world is one opmux with its workload.
-type world struct {
-	*rig.Rig
-	t      *testing.T
-	ctx    context.Context
-	seed   uint64
-	schema *schema
-	ledger *ledger
-	agents []string // names
+// form is one way in which the workload runs.
+type form struct {
+	name    string
+	cfg     rig.Config
+	agents  []string // names
+	clients int
 }
 
 // Random workloads leave the same tables and sequences on the backup, and every
@@ -47,25 +42,54 @@ func TestRandomWorkloads(t *testing.T) {
 		seed = uint64(time.Now().UnixNano() % 1_000_000)
 	}
 	seed = variable(t, seedVariable, seed)
-	for _, c := range []struct {
-		name    string
-		cfg     rig.Config
-		agents  []string
-		clients int
-	}{
+	for _, f := range []form{
 		{"recorded, two agents", rig.Config{Gate: "recorded", GateTimeout: 20 * time.Second}, []string{"a1", "a2"}, 16},
 		{"recorded, full digests", rig.Config{Gate: "recorded", GateTimeout: 20 * time.Second, Digest: "full", Verify: "full"}, []string{"a1"}, 8},
 		{"none", rig.Config{Gate: "none"}, []string{"a1"}, 8},
 	} {
-		t.Run(c.name, func(t *testing.T) {
+		t.Run(f.name, func(t *testing.T) {
 			t.Logf("repeat with %s=%d %s=%d", seedVariable, seed, secondsVariable, seconds)
-			w := newWorld(t, seed, c.cfg, c.agents)
-			w.work(c.clients, time.Duration(seconds)*time.Second)
-			t.Log(w.ledger)
-			w.compare()
-			w.verdicts()
+			f.cfg.Bin, f.cfg.Dir = testkit.Build(t), t.TempDir()
+			if dir := os.Getenv(dirVariable); dir != "" {
+				f.cfg.Dir = filepath.Join(dir, fmt.Sprintf("%d-%s-%d", seed, f.cfg.Gate, len(f.agents))+f.cfg.Digest)
+			}
+			f.run(t, seed, time.Duration(seconds)*time.Second)
 		})
 	}
+}
+
+func (f form) run(t *testing.T, seed uint64, length time.Duration) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Hour)
+	t.Cleanup(cancel)
+	w := &world{agents: f.agents, log: t.Logf}
+	t.Cleanup(func() {
+		if err := w.close(); err != nil {
+			t.Error(err)
+		}
+	})
+	schema := newSchema(rand.New(rand.NewPCG(seed, 0)))
+	must(t, w.open(ctx, f.cfg, schema))
+	seen, failures := w.work(ctx, seed, schema, f.clients, length)
+	t.Log(w.ledger)
+	if failures == nil {
+		var err error
+		failures, err = w.check(ctx, catchUp)
+		must(t, err)
+	}
+	if failures == nil {
+		return
+	}
+	for _, fail := range failures {
+		t.Errorf("%s: %s", fail.kind, fail.text)
+	}
+	if err := w.dump(ctx); err != nil {
+		t.Logf("what was published cannot be read: %v", err)
+	}
+	for _, p := range w.programs {
+		t.Logf("end of %s:\n%s", p.Name, logTail(filepath.Join(w.Dir, p.Name+".log")))
+	}
+	w.minimise(ctx, t, f, plan{schema, seen.steps}, failures[0].kind, seen.tooLong)
+	t.Logf("seed %d", seed)
 }
 
 func variable(t *testing.T, name string, otherwise uint64) uint64 {
@@ -80,89 +104,10 @@ func variable(t *testing.T, name string, otherwise uint64) uint64 {
 	return n
 }
 
-func newWorld(t *testing.T, seed uint64, cfg rig.Config, agents []string) *world {
-	w := &world{t: t, seed: seed, ledger: newLedger(), agents: agents, schema: newSchema(rand.New(rand.NewPCG(seed, 0)))}
-	ctx, cancel := context.WithTimeout(context.Background(), time.Hour)
-	t.Cleanup(cancel)
-	w.ctx = ctx
-	cfg.Bin, cfg.Dir = testkit.Build(t), t.TempDir()
-	if dir := os.Getenv(dirVariable); dir != "" {
-		cfg.Dir = filepath.Join(dir, fmt.Sprintf("%d-%s-%d", seed, cfg.Gate, len(agents))+cfg.Digest)
-	}
-	cfg.PrimarySettings = []string{"deadlock_timeout = 100ms", "lock_timeout = 10s"}
-	var err error
-	w.Rig, err = rig.New(ctx, cfg)
-	w.must(err)
-	t.Cleanup(func() {
-		if t.Failed() {
-			for _, p := range append(agents, "w1") {
-				t.Logf("end of %s:\n%s", p, logTail(filepath.Join(w.Dir, p+".log")))
-			}
-		}
-		if err := w.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	w.must(w.CreateTopics(ctx))
-	for _, dsn := range []string{w.Primary.DSN(rig.Database), w.Backup.DSN(rig.Database)} {
-		for _, sql := range w.schema.ddl() {
-			_, err := rig.Query(ctx, dsn, sql)
-			w.must(err)
-		}
-	}
-	w.start()
-	return w
-}
-
-func (w *world) start() {
-	w.t.Helper()
-	var programs []*rig.Program
-	for _, name := range w.agents {
-		p, err := w.Agent(name)
-		w.must(err)
-		programs = append(programs, p)
-	}
-	worker, err := w.Worker("w1")
-	w.must(err)
-	verifier, err := w.Verifier()
-	w.must(err)
-	for _, p := range append(programs, worker, verifier) {
-		w.must(p.Start(w.ctx))
-	}
-}
-
-// work lets clients run scripts for a while.
-func (w *world) work(clients int, length time.Duration) {
-	w.t.Helper()
-	pestering, stop := context.WithCancel(w.ctx)
-	var pester errgroup.Group
-	pester.Go(func() error { return w.ledger.pester(pestering, 150*time.Millisecond) })
-	group, ctx := errgroup.WithContext(w.ctx)
-	until := time.Now().Add(length)
-	for i := range clients {
-		agent, err := w.Agent(w.agents[i%len(w.agents)])
-		w.must(err)
-		log, err := os.Create(filepath.Join(w.Dir, fmt.Sprintf("client-%d.log", i)))
-		w.must(err)
-		c := &client{id: i, r: rand.New(rand.NewPCG(w.seed, uint64(i)+1)), s: w.schema, dsn: agent.DSN(), ledger: w.ledger, log: log}
-		group.Go(func() error {
-			defer func() { _ = log.Close() }() // only for people to read
-			return c.run(ctx, until)
-		})
-	}
-	err := group.Wait()
-	stop()
-	_ = pester.Wait() // it returns nil
+func must(t *testing.T, err error) {
+	t.Helper()
 	if err != nil {
-		w.t.Log(w.ledger)
-	}
-	w.must(err)
-}
-
-func (w *world) must(err error) {
-	w.t.Helper()
-	if err != nil {
-		w.t.Fatal(err)
+		t.Fatal(err)
 	}
 }
 

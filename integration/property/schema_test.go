@@ -1,6 +1,7 @@
 package property
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -222,4 +223,4 @@ func (t *table) plain() []*column {
 	return slices.DeleteFunc(slices.Clone(t.cols), func(c *column) bool { return slices.Contains(t.key, c) })
 }
 
-func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
+func sortedKeys[K cmp.Ordered, V any](m map[K]V) []K { return slices.Sorted(maps.Keys(m)) }

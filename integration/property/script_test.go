@@ -106,8 +106,8 @@ func (c *client) end(ctx context.Context) error {
 		_, err := c.control(ctx, "END")
 		return c.ended(err)
 	}
-	c.close()
-	return nil
+	_, err := c.do(ctx, action{verb: leaves})
+	return err
 }
 
 // ended makes sure that a block is over; a cancel may have hit its end.
@@ -124,9 +124,6 @@ func (c *client) ended(err error) error {
 	return err
 }
 
-// pipeline sends many statements before it reads an answer.
-// results reads what a pipeline answers, up to its last Sync.
-// several sends more than one statement in one Query.
 // copyIn loads a few rows.
 func (c *client) copyIn(ctx context.Context) error {
 	t := pick(c.r, c.s.tables...)
@@ -156,15 +153,8 @@ func (c *client) copyIn(ctx context.Context) error {
 	if !c.drawn(t, cols) && !strings.Contains(data.String(), "now") && !strings.Contains(data.String(), "today") {
 		st.mayRefuse = ""
 	}
-	ctx, cancel := context.WithTimeout(ctx, stuck)
-	defer cancel()
-	tag, err := c.conn.CopyFrom(ctx, strings.NewReader(data.String()), st.sql)
-	st.kind = "copy"
-	fmt.Fprintf(c.log, "%s [copy] %s: %q -- %s %v\n", time.Now().Format("15:04:05.000"), st.sql, data.String(), tag, err)
-	if code(err) == "22P04" {
-		return nil // the row that is none
-	}
-	return c.ledger.judge(st, err)
+	_, err := c.do(ctx, action{verb: copies, st: st, data: data.String()})
+	return err
 }
 
 // drawn tells whether a column with a drawn value is left out.
@@ -179,13 +169,6 @@ func (c *client) drawn(t *table, cols []*column) bool {
 
 var escape = strings.NewReplacer(`\`, `\\`, "\t", `\t`, "\n", `\n`, "\r", `\r`)
 
-// change alters the schema, empties a table, or both.
-// settings changes what statements mean, runs some, and changes it back.
-// temporary uses a table of its own.
-// cursor reads by a cursor and changes the row it stands on.
-// sqlPrepared prepares and executes by SQL.
-// standalone runs what cannot run in a block, or says nothing of rows.
-// leave closes the connection, with a block open or without.
 // pester cancels what any client runs, again and again: most cancels come too
 // late, or hit what an agent does in between.
 func (l *ledger) pester(ctx context.Context, every time.Duration) error {

@@ -4,10 +4,9 @@ import (
 	"context"
 	"fmt"
 	"strings"
-
-	"github.com/jackc/pgx/v5/pgconn"
 )
 
+// change alters the schema, empties a table, or both.
 func (c *client) change(ctx context.Context) error {
 	t := pick(c.r, c.s.tables...)
 	sql := pick(c.r,
@@ -37,15 +36,16 @@ func (c *client) change(ctx context.Context) error {
 	return c.end(ctx)
 }
 
+// discardAll forgets prepared statements, among the rest.
+const discardAll = "DISCARD ALL"
+
+// settings changes what statements mean, runs some, and changes it back.
 func (c *client) settings(ctx context.Context) error {
 	set := pick(c.r, "SET search_path = other, public", "SET TimeZone = 'America/New_York'", "SET DateStyle = 'ISO, DMY'",
 		"SET IntervalStyle = 'iso_8601'", "SET bytea_output = 'escape'", "SET default_transaction_isolation = 'repeatable read'",
-		"SET xmlbinary = hex", "SET statement_timeout = '30s'", "DISCARD ALL", "SET lock_timeout = '200ms'")
+		"SET xmlbinary = hex", "SET statement_timeout = '30s'", discardAll, "SET lock_timeout = '200ms'")
 	if _, err := c.control(ctx, set); err != nil {
 		return err
-	}
-	if set == "DISCARD ALL" {
-		c.prepared = map[string]*pgconn.StatementDescription{}
 	}
 	for range 1 + c.r.IntN(3) {
 		if _, err := c.exec(ctx, c.s.draw(c.r)); err != nil {
@@ -61,6 +61,7 @@ func (c *client) settings(ctx context.Context) error {
 	return err
 }
 
+// temporary uses a table of its own.
 func (c *client) temporary(ctx context.Context) error {
 	t := pick(c.r, c.s.tables...)
 	for _, sql := range []string{"CREATE TEMP TABLE IF NOT EXISTS mine (n int)", "INSERT INTO mine VALUES (1), (2)",
@@ -76,6 +77,7 @@ func (c *client) temporary(ctx context.Context) error {
 	return nil
 }
 
+// cursor reads by a cursor and changes the row it stands on.
 func (c *client) cursor(ctx context.Context) error {
 	t := pick(c.r, c.s.tables...)
 	if ok, err := c.control(ctx, "BEGIN"); !ok || err != nil {
@@ -94,6 +96,7 @@ func (c *client) cursor(ctx context.Context) error {
 	return c.end(ctx)
 }
 
+// sqlPrepared prepares and executes by SQL.
 func (c *client) sqlPrepared(ctx context.Context) error {
 	st := c.s.draw(c.r)
 	for len(st.params) == 0 || st.mayRefuse != "" {
@@ -116,6 +119,7 @@ func (c *client) sqlPrepared(ctx context.Context) error {
 	return err
 }
 
+// standalone runs what cannot run in a block, or says nothing of rows.
 func (c *client) standalone(ctx context.Context) error {
 	t := pick(c.r, c.s.tables...)
 	sql := pick(c.r, "VACUUM %s", "ANALYZE %s", "CREATE INDEX CONCURRENTLY IF NOT EXISTS %s_conc ON %s (n, n)", "DROP INDEX CONCURRENTLY IF EXISTS %s_conc",
@@ -128,6 +132,7 @@ func (c *client) standalone(ctx context.Context) error {
 	return err
 }
 
+// leave closes the connection, with a block open or without.
 func (c *client) leave(ctx context.Context) error {
 	if chance(c.r, 50) {
 		if _, err := c.control(ctx, "BEGIN"); err != nil {
@@ -137,6 +142,6 @@ func (c *client) leave(ctx context.Context) error {
 			return err
 		}
 	}
-	c.close()
-	return nil
+	_, err := c.do(ctx, action{verb: leaves})
+	return err
 }

@@ -125,12 +125,6 @@ func (b *builder) returning(t *table) {
 	}
 }
 
-// given draws the columns that an INSERT names: all that need a value, and some
-// of the others.
-// insertExpression gives values that are calculated where they are stored.
-// expression is one of column c's type that depends on the time, on chance, or
-// on a sequence; "" where there is none.
-// pick is one of the texts; what stands in braces in it becomes a parameter.
 // sets draws the assignments of an UPDATE.
 func (b *builder) sets(t *table, alias string) string {
 	var out []string
@@ -234,9 +228,3 @@ func draw(b *builder, _ *schema, _ *table) bool {
 	b.sql, b.fields = pick(b.r, "SELECT nextval('extra_seq')", "SELECT nextval('down_seq'), now()"), anyFields
 	return true
 }
-
-// fail is an error that the server finds while it runs.
-// subqueries reads while it writes.
-// parts changes a part of a value.
-// overriding gives a value to an identity that is always generated.
-// bulk writes more than one record holds.

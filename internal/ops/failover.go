@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"time"
 
 	"github.com/google/uuid"
@@ -47,7 +48,9 @@ func failoverAcceptCommand() command {
 
 // failoverReport is what the commands print.
 type failoverReport struct {
-	Source       string       `json:"source"`
+	Source string `json:"source"`
+	// Needed: the primary is another one than the stream was recorded on.
+	Needed       bool         `json:"needed"`
 	From         string       `json:"from"`
 	To           string       `json:"to"`
 	FromTimeline int32        `json:"from_timeline"`
@@ -94,6 +97,9 @@ func runFailover(ctx context.Context, stdio IO, c *call, then func(context.Conte
 	}
 	found, err := k.failover(ctx, a, at)
 	if errors.Is(err, order.ErrNoFailover) {
+		if *asJSON {
+			return encodeFailover(stdio, reportFailover(a.Source, found, false, false))
+		}
 		fmt.Fprintf(stdio.Out, "nothing to accept: %v\n", err)
 		return nil
 	}
@@ -103,7 +109,12 @@ func runFailover(ctx context.Context, stdio IO, c *call, then func(context.Conte
 	if err := then(ctx, k, found); err != nil {
 		return k.unreachable(err)
 	}
-	return printFailover(stdio, reportFailover(a.Source, found, c.command.name == "failover accept"), *path, *asJSON)
+	report := reportFailover(a.Source, found, true, c.command.name == "failover accept")
+	if *asJSON {
+		return encodeFailover(stdio, report)
+	}
+	printFailover(stdio.Out, report, *path)
+	return nil
 }
 
 func (k *kafka) failover(ctx context.Context, a *config.Agent, at place) (*order.Failover, error) {
@@ -175,8 +186,8 @@ func (k *kafka) liveAgent(ctx context.Context, source string) (string, error) {
 	return "", nil
 }
 
-func reportFailover(source string, f *order.Failover, accepted bool) failoverReport {
-	r := failoverReport{Source: source, From: primaryText(f.From), To: primaryText(f.To.Primary),
+func reportFailover(source string, f *order.Failover, needed, accepted bool) failoverReport {
+	r := failoverReport{Source: source, Needed: needed, From: primaryText(f.From), To: primaryText(f.To.Primary),
 		FromTimeline: f.From.Timeline, ToTimeline: f.To.Timeline, End: fmt.Sprintf("%X/%X", f.End>>32, f.End&0xffffffff),
 		Accepted: accepted, LostCount: f.Lost.Count, Lost: []lostCommit{}, Open: len(f.Open)}
 	for _, l := range f.Lost.Commits {
@@ -185,14 +196,14 @@ func reportFailover(source string, f *order.Failover, accepted bool) failoverRep
 	return r
 }
 
-func printFailover(stdio IO, r failoverReport, path string, asJSON bool) error {
-	if asJSON {
-		if err := json.NewEncoder(stdio.Out).Encode(r); err != nil {
-			return fmt.Errorf("writing the report: %w", err)
-		}
-		return nil
+func encodeFailover(stdio IO, r failoverReport) error {
+	if err := json.NewEncoder(stdio.Out).Encode(r); err != nil {
+		return fmt.Errorf("writing the report: %w", err)
 	}
-	w := stdio.Out
+	return nil
+}
+
+func printFailover(w io.Writer, r failoverReport, path string) {
 	fmt.Fprintf(w, "source %s: recorded on %s; the primary is %s\n", r.Source, r.From, r.To)
 	fmt.Fprintf(w, "timeline %d ended at %s; what was written behind it is not on the new primary\n", r.FromTimeline, r.End)
 	for _, l := range r.Lost {
@@ -217,5 +228,4 @@ func printFailover(stdio IO, r failoverReport, path string, asJSON bool) error {
 	} else {
 		fmt.Fprintf(w, "not accepted yet: opmux failover accept --config %s\n", path)
 	}
-	return nil
 }
