@@ -79,6 +79,11 @@ func compareSets(t *testing.T, seed uint64) float64 {
 	if got, want := p.answers("together"), p.answers("apart"); got != want && errTogether == nil {
 		t.Errorf("digests differ:\nin sets    %s\none by one %s", got, want)
 	}
+	return w.inSets(t)
+}
+
+// inSets counts the statements that ran in sets.
+func (w *Worker) inSets(t *testing.T) float64 {
 	var m dto.Metric
 	if err := w.metrics.operations.WithLabelValues("orders", string(event.OpStatement), "set").Write(&m); err != nil {
 		t.Fatal(err)
