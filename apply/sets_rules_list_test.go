@@ -43,7 +43,7 @@ func keyRules() []setRule {
 		{name: "a child waits for its parent", target: family, tables: "p c",
 			ops: join(each(addP, "21 0", "22 0", "23 0", "24 0"), each(addC, "21 21", "22 22", "23 23", "24 24"), each(addP, "31 0", "32 0", "33 0"), each(addC, "31 31", "32 32", "33 33"))},
 		{name: "a child goes to a new parent", target: family, tables: "p c",
-			ops: join(each(move, "2 1", "2 2", "2 3", "2 4"), each(addP, "21 0", "22 0", "23 0", "24 0", "25 0"), each(move, "21 6", "22 7", "23 8", "25 9"))},
+			ops: join(each(addP, "11 0", "12 0", "13 0"), each(move, "2 1", "2 2", "2 3", "2 4"), each(addP, "21 0", "22 0", "23 0", "24 0", "25 0"), each(move, "21 6", "22 7", "23 8", "25 9"))},
 		{name: "a parent waits until its child has gone", target: family, tables: "p c",
 			ops: join(each(delC, "1", "2", "3", "4"), each(delP, "1", "2", "3", "4"), each(delC, "5", "6", "7"), each(delP, "5", "6", "7"))},
 		{name: "a parent waits until its child has another", target: family, tables: "p c",

@@ -86,7 +86,7 @@ func (rule *setRule) check(t *testing.T) {
 		t.Errorf("in sets: %v\none by one: %v", got, want)
 	}
 	for _, table := range strings.Fields(rule.tables) {
-		sql := "SELECT * FROM " + table + " x ORDER BY x::text"
+		sql := "SELECT * FROM " + table + " whole ORDER BY whole::text"
 		if got, want := together.query(sql), one.query(sql); got != want {
 			t.Errorf("%s differs:\nin sets    %s\none by one %s", table, got, want)
 		}
