@@ -36,7 +36,7 @@ func TestSetsDoWhatOperationsDo(t *testing.T) {
 			break
 		}
 	}
-	if sets < 100 {
+	if sets < 100 && *setSeed == 0 {
 		t.Errorf("%.0f operations ran in sets: nothing was tested", sets)
 	}
 }

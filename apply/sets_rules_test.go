@@ -52,9 +52,11 @@ type setRule struct {
 	tables string // that are compared
 	// fails: the target refuses an operation, which stops the stream.
 	fails bool
-	// ddl comes behind the operations, and later behind that.
-	ddl   string
-	later []event.Operation
+	// later comes behind the operations in a transaction of its own, with another
+	// setting in its context or behind ddl.
+	later   []event.Operation
+	ddl     string
+	context event.Setting
 	// apart: none of the operations may be in a set.
 	apart bool
 }
@@ -71,7 +73,15 @@ func (rule *setRule) check(t *testing.T) {
 	}
 	p := &setPrimary{rig: together}
 	a := together.agent("a1")
-	a.commit(rule.ops...)
+	refs := []event.Ref{a.intend(rule.ops...)}
+	if rule.context.Name != "" {
+		tx := a.tx(rule.later...)
+		tx.Intent = true
+		tx.Context.Settings = append(tx.Context.Settings[1:], rule.context)
+		ref, _ := a.add(tx)
+		refs = append(refs, ref)
+	}
+	a.decide(true, refs...) // together, so that they are one group
 	if rule.ddl != "" {
 		ddl := text(rule.ddl)
 		ddl.Digest = event.Digest{SQLState: "00000", Affected: -1}

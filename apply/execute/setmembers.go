@@ -37,7 +37,7 @@ func newShapes() *shapes { return &shapes{byKey: map[string]*setShape{}} }
 // keep copies a literal's value.
 func (s *shapes) keep(v []byte) []byte {
 	const block = 64 << 10
-	if len(v) > cap(s.space)-len(s.space) {
+	if s.space == nil || len(v) > cap(s.space)-len(s.space) { // what is empty is not nil, a NULL
 		s.space = make([]byte, 0, max(block, len(v)))
 	}
 	from := len(s.space)
