@@ -36,13 +36,14 @@ func TestSetsDoWhatOperationsDo(t *testing.T) {
 			break
 		}
 	}
-	if sets < 100 {
+	if sets < 100 && *setSeed == 0 {
 		t.Errorf("%.0f operations ran in sets: nothing was tested", sets)
 	}
 }
 
 func compareSets(t *testing.T, seed uint64) float64 {
 	p := newSetPrimary(t, seed)
+	failed := p.setsFailed()
 	together, apart := p.rig, *p.rig
 	apart.db = p.pg.CreateDB(t)
 	for _, db := range []string{together.db, apart.db} {
@@ -55,7 +56,11 @@ func compareSets(t *testing.T, seed uint64) float64 {
 			a.commit(ops...)
 		}
 	}
-	for range p.rand.IntN(2) * (1 + p.rand.IntN(3)) {
+	tampers := p.rand.IntN(2) * (1 + p.rand.IntN(3))
+	if strings.Contains(strings.Join(p.schema, " "), "DEFERRABLE") {
+		tampers = 0 // what is refused only until a group ends depends on where it ends
+	}
+	for range tampers {
 		sql := p.tamper()
 		t.Log("on the targets: " + sql)
 		for _, db := range []string{together.db, apart.db} {
@@ -69,8 +74,11 @@ func compareSets(t *testing.T, seed uint64) float64 {
 	if fmt.Sprint(errTogether) != fmt.Sprint(errApart) {
 		t.Errorf("in sets: %v\none by one: %v", errTogether, errApart)
 	}
+	if n := failed(); n > 0 && tampers == 0 {
+		t.Errorf("sets failed %d times on a target that equals the primary", n)
+	}
 	for _, table := range p.tables {
-		sql := "SELECT * FROM " + table + " x ORDER BY x::text"
+		sql := "SELECT * FROM " + table + " whole ORDER BY whole::text"
 		if got, want := together.query(sql), apart.query(sql); got != want {
 			t.Errorf("%s differs:\nin sets    %s\none by one %s", table, got, want)
 		}
@@ -79,6 +87,11 @@ func compareSets(t *testing.T, seed uint64) float64 {
 	if got, want := p.answers("together"), p.answers("apart"); got != want && errTogether == nil {
 		t.Errorf("digests differ:\nin sets    %s\none by one %s", got, want)
 	}
+	return w.inSets(t)
+}
+
+// inSets counts the statements that ran in sets.
+func (w *Worker) inSets(t *testing.T) float64 {
 	var m dto.Metric
 	if err := w.metrics.operations.WithLabelValues("orders", string(event.OpStatement), "set").Write(&m); err != nil {
 		t.Fatal(err)
@@ -124,7 +137,7 @@ type setPrimary struct {
 
 func newSetPrimary(t *testing.T, seed uint64) *setPrimary {
 	p := &setPrimary{rig: newRig(t), rand: rand.New(rand.NewPCG(seed, 0))}
-	p.primary, p.keys, p.kinds = p.pg.CreateDB(t), 3+p.rand.IntN(12), p.rand.Perm(18)[:3+p.rand.IntN(7)]
+	p.primary, p.keys, p.kinds = p.pg.CreateDB(t), 3+p.rand.IntN(12), p.rand.Perm(28)[:3+p.rand.IntN(9)]
 	p.makeSchema()
 	p.pg.Exec(t, p.primary, p.schema...)
 	p.pg.Exec(t, p.primary, p.fill...)
@@ -142,7 +155,7 @@ func (p *setPrimary) one(of ...string) string { return of[p.rand.IntN(len(of))] 
 // makeSchema draws tables: acc has all kinds of columns, child names rows of it,
 // part and noisy are tables that have no sets, log has no key.
 func (p *setPrimary) makeSchema() {
-	p.tables = []string{"acc", "child", "part", "noisy", "log"}
+	p.tables = []string{"acc", "child", "part", "noisy", "log", "book"}
 	p.schema = []string{
 		"CREATE TABLE acc (id " + p.one("int", "bigint", "smallint") + " PRIMARY KEY, n " + p.one("int", "smallint", "bigint") +
 			" " + p.one("", "CHECK (n <> 7)", "NOT NULL") + ", m " + p.one("numeric", "numeric(8,2)", "numeric(6,1)") + ", f float8, s " +
@@ -158,7 +171,9 @@ func (p *setPrimary) makeSchema() {
 		"CREATE TABLE log (id int, at timestamp, what text)",
 		p.one("SELECT 1", "CREATE INDEX ON acc (s)", "CREATE INDEX ON acc (n)", "CREATE UNIQUE INDEX ON acc (lower(s), id)", "CREATE INDEX ON acc ((n + 1))"),
 	}
+	p.makeBook()
 	p.fill = []string{
+		"INSERT INTO book SELECT i, d::date, i, NULL, i FROM generate_series(0, 2) i, unnest(ARRAY['" + strings.Join(bookDays, "','") + "']) d",
 		fmt.Sprintf("INSERT INTO acc (id, n, m, f, s, u) SELECT i, i + 10, i, i, 'a' || i, i * 10 FROM generate_series(0, %d, 2) i", p.keys-1),
 		"INSERT INTO child SELECT 'c' || id, id, id FROM acc WHERE id > 1",
 		fmt.Sprintf("INSERT INTO part SELECT i, i FROM generate_series(0, %d) i", p.keys-1),
@@ -174,6 +189,9 @@ func (p *setPrimary) tamper() string {
 		"INSERT INTO acc (id, n, m, s, u) VALUES ("+id+", 1, 1, 'x', 99)", "INSERT INTO child VALUES ('c"+id+"', NULL, 1)",
 		"UPDATE acc SET n = "+p.one("32700", "-32700", "2147483640", "-2147483640", "9223372036854775800")+" WHERE id = "+id,
 		"UPDATE acc SET m = 999999 WHERE id = "+id, "UPDATE acc SET m = 'NaN' WHERE id = "+id,
+		"UPDATE book SET n = n + 1", "UPDATE book SET k = 2147483647 WHERE id = 1", "ALTER TABLE book ADD CHECK (k > 2) NOT VALID",
+		"ALTER TABLE book ALTER x TYPE "+p.one("text", "varchar(2)", "int")+" USING NULL", "CREATE INDEX ON book ((1 / n))", "DELETE FROM book WHERE day > '2000-01-01'",
+		"CREATE UNIQUE INDEX ON book (k) WHERE k > 100", "CREATE TRIGGER noise BEFORE UPDATE ON book FOR EACH ROW EXECUTE FUNCTION noise()",
 		"UPDATE acc SET u = u + 10", "ALTER TABLE acc ADD CHECK (n BETWEEN -40 AND 40) NOT VALID", "CREATE UNIQUE INDEX ON acc (s)",
 		"ALTER TABLE acc ALTER s TYPE varchar(3) USING left(s, 3)", "ALTER TABLE child ADD UNIQUE (k)", "ALTER TABLE acc ALTER s SET NOT NULL",
 		"CREATE TRIGGER noise BEFORE UPDATE ON acc FOR EACH ROW EXECUTE FUNCTION noise()",
@@ -207,6 +225,14 @@ func (p *setPrimary) transaction() []event.Operation {
 	}
 	var ops []event.Operation
 	for range 1 + p.rand.IntN(4) {
+		if p.rand.IntN(8) == 0 {
+			op, sql := p.aside(ops)
+			if err := exec(sql); err != nil {
+				p.t.Fatal(err)
+			}
+			ops = append(ops, op)
+			continue
+		}
 		op, sql, params, formats, oids := p.operation()
 		tag, err := p.conn.ExecParams(ctx, sql, params, oids, formats, nil).Close()
 		if err != nil {
@@ -234,7 +260,7 @@ func (p *setPrimary) operation() (op event.Operation, sql string, params [][]byt
 	if p.rand.IntN(2) == 0 { // constants in the text
 		for i := len(args); i > 0; i-- {
 			arg := args[i-1]
-			if _, err := strconv.ParseFloat(arg, 64); err != nil {
+			if _, err := strconv.ParseFloat(arg, 64); err != nil || p.rand.IntN(3) == 0 || strings.Trim(arg, "0123456789.-") != "" {
 				arg = "'" + strings.ReplaceAll(arg, "'", "''") + "'"
 			}
 			sql = strings.ReplaceAll(sql, fmt.Sprint("$", i), arg)
@@ -268,7 +294,11 @@ func (p *setPrimary) statement() (string, []string) {
 	small := strconv.Itoa(p.rand.IntN(41) - 20)
 	large := p.one(small, small, "20000", "-20000", "2000000000", "-2000000000")
 	word := p.one("x", "it's", `a"b\c,{}`, "NULL", "", " y ", "long one", "é")
-	switch p.kinds[p.rand.IntN(len(p.kinds))] {
+	kind := p.kinds[p.rand.IntN(len(p.kinds))]
+	if kind >= 18 {
+		return p.bookStatement(kind)
+	}
+	switch kind {
 	case 0, 1, 2, 3:
 		return "UPDATE acc SET n = n + $1 WHERE id = $2", []string{large, id}
 	case 4:

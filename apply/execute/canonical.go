@@ -21,12 +21,13 @@ const (
 
 // OIDs of further built-in types.
 const (
-	oidBool    = 16
-	oidInt2    = 21
-	oidVarchar = 1043
-	oidDate    = 1082
-	oidNumeric = 1700
-	oidUUID    = 2950
+	oidBool     = 16
+	oidInt2     = 21
+	oidVarchar  = 1043
+	oidDate     = 1082
+	oidInterval = 1186
+	oidNumeric  = 1700
+	oidUUID     = 2950
 )
 
 func familyOf(oid uint32) family {
@@ -120,5 +121,6 @@ func canonicalDate(out, value []byte, binaryForm bool) ([]byte, bool) {
 	if err != nil {
 		return out, false
 	}
-	return binary.AppendVarint(out, int64(t.Sub(epoch)/(24*time.Hour))), true
+	// Not by a duration, which ends after 292 years.
+	return binary.AppendVarint(out, (t.Unix()-epoch.Unix())/(24*60*60)), true
 }

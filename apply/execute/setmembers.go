@@ -37,7 +37,7 @@ func newShapes() *shapes { return &shapes{byKey: map[string]*setShape{}} }
 // keep copies a literal's value.
 func (s *shapes) keep(v []byte) []byte {
 	const block = 64 << 10
-	if len(v) > cap(s.space)-len(s.space) {
+	if s.space == nil || len(v) > cap(s.space)-len(s.space) { // what is empty is not nil, a NULL
 		s.space = make([]byte, 0, max(block, len(v)))
 	}
 	from := len(s.space)
@@ -182,7 +182,9 @@ func (s *sets) learn(sh *setShape) error {
 	return nil
 }
 
-const arraysSQL = `SELECT CASE WHEN t.oid < 16384 AND t.typtype = 'b' AND t.typcategory <> 'A' AND t.typdelim = ',' THEN t.typarray ELSE 0 END
+// arraysSQL asks for the types of arrays of types. Where array_nulls is off, there is
+// no way to write a NULL in one.
+const arraysSQL = `SELECT CASE WHEN pg_catalog.current_setting('array_nulls')::bool AND t.oid < 16384 AND t.typtype = 'b' AND t.typcategory <> 'A' AND t.typdelim = ',' THEN t.typarray ELSE 0 END
 FROM pg_catalog.unnest(pg_catalog.string_to_array($1, ' ')::pg_catalog.oid[]) WITH ORDINALITY u (oid, n) LEFT JOIN pg_catalog.pg_type t ON t.oid = u.oid ORDER BY u.n`
 
 // arrayTypes returns the types of arrays of types, 0 where there are none.

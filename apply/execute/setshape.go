@@ -57,13 +57,13 @@ func (s *setShape) unfit() string {
 	s.nameColumns()
 	for _, list := range [][]shape.Item{s.Set, s.Where} {
 		for _, i := range list {
-			if c := t.column(i.Column); c == nil || !c.base {
-				return "column " + i.Column + " is not known or has a domain"
+			if why := unknownColumn(t.column(i.Column)); why != "" {
+				return "column " + i.Column + why
 			}
 		}
 	}
-	if slices.ContainsFunc(s.Reads, func(name string) bool { return t.column(name) == nil }) {
-		return "it reads what is no column"
+	if slices.ContainsFunc(s.Reads, func(name string) bool { return unknownColumn(t.column(name)) != "" }) {
+		return "it reads what is no column of a built-in type"
 	}
 	switch s.Action {
 	case event.ActionInsert:
@@ -79,8 +79,9 @@ func (s *setShape) unfit() string {
 				return "it sets column " + i.Column + ", which is of a unique key, or generated"
 			}
 		}
-		if slices.ContainsFunc(t.indexes, func(i factIndex) bool { return i.unique && i.partial }) {
-			return "a unique index depends on more than columns"
+		if slices.ContainsFunc(t.indexes, func(i factIndex) bool { return i.unique && i.partial }) ||
+			slices.ContainsFunc(t.columns, func(c factColumn) bool { return c.generated && (t.indexed(c.number, true) || t.foreign(c.number)) }) {
+			return "a key depends on more than columns"
 		}
 	}
 	for _, i := range t.indexes {
@@ -90,6 +91,20 @@ func (s *setShape) unfit() string {
 		}
 	}
 	return "it does not name one row by a unique key whose values can be compared here"
+}
+
+// unknownColumn says why a column may do more with a value than PostgreSQL's own types
+// do, or something else with a literal than with a parameter.
+func unknownColumn(c *factColumn) string {
+	switch {
+	case c == nil || !c.base:
+		return " is not known or has a domain"
+	case c.oid >= firstNormalOID:
+		return " has a type of users"
+	case c.oid == oidInterval && c.typmod >= 0:
+		return " is of intervals whose fields decide what a literal says"
+	}
+	return ""
 }
 
 // nameColumns gives the values of an INSERT without a column list their columns.

@@ -87,6 +87,7 @@ func (d *document) worker() (*Worker, error) {
 		Parallelism: 4,
 		OnError:     "stop",
 		Memory:      64 << 20,
+		Sets:        true,
 		Log:         logDefaults(),
 	}
 	if err := d.decode(w); err != nil {

@@ -55,7 +55,7 @@ func TestIssueExamples(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if w.Parallelism != 4 || w.OnError != "stop" || w.Sets || w.Kafka.Prefix != "opmux" || w.SourceNames()[0] != "orders" {
+	if w.Parallelism != 4 || w.OnError != "stop" || !w.Sets || w.Kafka.Prefix != "opmux" || w.SourceNames()[0] != "orders" {
 		t.Errorf("worker: %+v", w)
 	}
 	v, err := LoadVerifier(write(t, verifierYAML))
