@@ -8,6 +8,8 @@ type plan struct {
 	seconds   int // of one measurement of transactions a second
 	rounds    int
 	workloads []workload
+	// warmSeconds are given to Apache Kafka before anything is measured, for each gate.
+	warmSeconds int
 
 	latencySeconds int // at a fixed rate, each way, in each of latencyRounds
 	latencyRounds  int
@@ -32,7 +34,7 @@ type workload struct {
 func (w workload) reads() bool { return w.script == "select-only" }
 
 var full = plan{
-	name: "full", seconds: 3, rounds: 3,
+	name: "full", seconds: 3, rounds: 3, warmSeconds: 20,
 	workloads: []workload{
 		{"tpcb", "prepared", 20}, {"tpcb", "simple", 20},
 		{"simple-update", "prepared", 20}, {"simple-update", "simple", 20},
@@ -44,7 +46,7 @@ var full = plan{
 
 // brief leaves out what tells least, and is too short for figures to be quoted.
 var brief = plan{
-	name: "short", seconds: 1, rounds: 3,
+	name: "short", seconds: 1, rounds: 3, warmSeconds: 5,
 	workloads: []workload{
 		{"tpcb", "prepared", 20}, {"tpcb", "simple", 20}, {"simple-update", "prepared", 20},
 		{"select-only", "prepared", 20}, {"tpcb", "prepared", 1},

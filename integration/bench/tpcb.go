@@ -27,6 +27,11 @@ func (b *bench) tpcb(ctx context.Context, w *world) error {
 			if err := w.pgbench.fill(ctx, load.scale); err != nil {
 				return err
 			}
+			if scale == 0 {
+				if err := b.warm(ctx, w, load); err != nil {
+					return err
+				}
+			}
 			scale = load.scale
 		}
 		samples, err := b.speeds(ctx, w, load)
@@ -34,6 +39,21 @@ func (b *bench) tpcb(ctx context.Context, w *world) error {
 			return err
 		}
 		b.reportSpeeds(w, load, samples)
+	}
+	return nil
+}
+
+// warm uses Apache Kafka until its machine code is made: a JVM that has just started
+// takes several times the processor time for a request that it takes later.
+func (b *bench) warm(ctx context.Context, w *world, load workload) error {
+	for _, way := range w.ways {
+		if way.kafka != rig.KafkaReal {
+			continue
+		}
+		b.say("warming up: %s", way.name)
+		if _, err := w.measure(ctx, way, load, "-T", strconv.Itoa(b.warmSeconds)); err != nil {
+			return fmt.Errorf("%s: %w", way.name, err)
+		}
 	}
 	return nil
 }
