@@ -49,20 +49,13 @@ func (p *setPrimary) bookStatement(kind int) (string, []string) {
 	return "UPDATE book SET x = x || $1 WHERE id = $2 AND day = $3", []string{p.one(bookValues...), id, day}
 }
 
-// aside draws what is no row's business: settings and savepoints. undo says how many
-// of the operations so far remain.
+// aside draws what is no row's business: settings and savepoints.
 func (p *setPrimary) aside(ops []event.Operation) (op event.Operation, sql string) {
 	switch p.rand.IntN(4) {
 	case 0:
-		name, value := "DateStyle", p.one("ISO, DMY", "ISO, MDY", "German")
-		if p.rand.IntN(2) == 0 {
-			name, value = p.one("TimeZone", "IntervalStyle"), ""
-			if name == "TimeZone" {
-				value = p.one("UTC", "Asia/Tokyo")
-			} else {
-				value = p.one("postgres", "iso_8601", "sql_standard")
-			}
-		}
+		drawn := [][2]string{{"DateStyle", "ISO, DMY"}, {"DateStyle", "ISO, MDY"}, {"DateStyle", "German"}, {"TimeZone", "UTC"}, {"TimeZone", "Asia/Tokyo"},
+			{"IntervalStyle", "postgres"}, {"IntervalStyle", "iso_8601"}, {"IntervalStyle", "sql_standard"}}[p.rand.IntN(8)]
+		name, value := drawn[0], drawn[1]
 		return setting(name, value)[0], "SELECT set_config('" + name + "', '" + value + "', true)"
 	case 1:
 		for i := range ops {
