@@ -34,6 +34,9 @@ type Config struct {
 	// OnRestart is called by Run after the caches were emptied because the primary
 	// was started again; nil: nobody to tell.
 	OnRestart func(event.Primary)
+	// ReadOnly leaves the database as it is: where the DDL counter is not installed,
+	// a hash of the catalogue stands in for it.
+	ReadOnly bool
 }
 
 // Catalog is the shared view of one database's catalogue. It is safe for
@@ -102,12 +105,12 @@ func Open(ctx context.Context, cfg Config) (*Catalog, error) {
 }
 
 func (c *Catalog) start(ctx context.Context) error {
-	counted, err := install(ctx, c.lookups)
+	counted, err := install(ctx, c.lookups, c.cfg.ReadOnly)
 	if err != nil {
 		return err
 	}
 	c.counted = counted
-	if !counted {
+	if !counted && !c.cfg.ReadOnly {
 		c.cfg.Log.Warn("the catalogue login may not create the event trigger that counts DDL; a hash of the catalogue is read instead, which is slower. " +
 			"Let a superuser run the agent's check once, or give the login the rights to create it")
 	}

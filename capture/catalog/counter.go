@@ -81,8 +81,9 @@ func LockDDL() string {
 }
 
 // install makes schema opmux and the counter where they are not there yet.
-// counted is false where the server does not let the agent's role make them.
-func install(ctx context.Context, l *link) (counted bool, err error) {
+// counted is false where the server does not let the agent's role make them, or
+// they are only looked for.
+func install(ctx context.Context, l *link, look bool) (counted bool, err error) {
 	ok, err := one(ctx, l, installedSQL)
 	if notAllowed(err) {
 		return false, nil // it is there, and this login may not read it
@@ -90,8 +91,8 @@ func install(ctx context.Context, l *link) (counted bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	if ok == "t" {
-		return true, nil
+	if ok == "t" || look {
+		return ok == "t", nil
 	}
 	err = l.Exec(ctx, fmt.Sprintf("begin; select pg_catalog.pg_advisory_xact_lock(%d, %d);", lockClass, installLock)+counterSQL+"commit")
 	if err == nil {

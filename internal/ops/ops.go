@@ -43,7 +43,7 @@ type call struct {
 
 func commands() []command {
 	return []command{
-		brokerCommand(), topicsCreateCommand(), checkCommand(), waitCommand(), statusCommand(), tailCommand(),
+		brokerCommand(), topicsCreateCommand(), checkCommand(), explainCommand(), waitCommand(), statusCommand(), tailCommand(),
 		indoubtListCommand(), indoubtSettleCommand(), failoverShowCommand(), failoverAcceptCommand(), snapshotCommand(), replayCommand(), verdictsCommand(), demoCommand(),
 	}
 }
@@ -102,6 +102,17 @@ func overview(all []command) string {
 
 // parse reads the flags; required names those that must be given.
 func (c *call) parse(required ...string) error {
+	if err := c.parseWithArgs(required...); err != nil {
+		return err
+	}
+	if c.NArg() > 0 {
+		return c.wrong("unexpected argument %q", c.Arg(0))
+	}
+	return nil
+}
+
+// parseWithArgs is parse for a command that takes more than flags.
+func (c *call) parseWithArgs(required ...string) error {
 	switch err := c.Parse(c.args); {
 	case errors.Is(err, flag.ErrHelp):
 		fmt.Fprintf(c.usage, "opmux %s: %s\n\nusage: opmux %s %s\n\n", c.command.name, c.command.what, c.command.name, c.command.args)
@@ -113,8 +124,6 @@ func (c *call) parse(required ...string) error {
 		return err
 	case err != nil:
 		return c.wrong("%s", strings.Replace(err.Error(), "flag provided but not defined: -", "unknown flag --", 1))
-	case c.NArg() > 0:
-		return c.wrong("unexpected argument %q", c.Arg(0))
 	}
 	for _, name := range required {
 		if c.Lookup(name).Value.String() == "" {
