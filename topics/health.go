@@ -110,14 +110,12 @@ func (p *Producer) watched() []*line {
 // probe asks for the topics' leaders, and every leader whether it is there.
 func (p *Producer) probe(ctx context.Context, client *kgo.Client) error {
 	lines := map[string]*line{}
-	req := kmsg.NewPtrMetadataRequest()
-	req.Topics = []kmsg.MetadataRequestTopic{} // none, where nil would mean all
+	var names []string
 	for _, l := range p.watched() {
 		lines[l.topic] = l
-		t := kmsg.NewMetadataRequestTopic()
-		t.Topic = kmsg.StringPtr(l.topic)
-		req.Topics = append(req.Topics, t)
+		names = append(names, l.topic)
 	}
+	req := metadata(names...)
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
 	resp, err := req.RequestWith(ctx, client)
@@ -143,6 +141,18 @@ func (p *Producer) probe(ctx context.Context, client *kgo.Client) error {
 		}
 	}
 	return pingAll(ctx, client, leaders)
+}
+
+// metadata asks about topics.
+func metadata(names ...string) *kmsg.MetadataRequest {
+	req := kmsg.NewPtrMetadataRequest()
+	req.Topics = []kmsg.MetadataRequestTopic{} // none, where nil would mean all
+	for _, name := range names {
+		t := kmsg.NewMetadataRequestTopic()
+		t.Topic = kmsg.StringPtr(name)
+		req.Topics = append(req.Topics, t)
+	}
+	return req
 }
 
 func pingAll(ctx context.Context, client *kgo.Client, brokers map[int32]bool) error {

@@ -99,6 +99,9 @@ func (l *line) run(ctx context.Context) {
 		}
 		ended := ctx.Err() != nil
 		lot := l.take(ended)
+		if !ended {
+			l.learn(ctx)
+		}
 		if !ended && l.err() == nil {
 			lot = l.send(ctx, lot)
 		}
@@ -228,6 +231,24 @@ func (l *line) stalled() time.Duration {
 		return 0
 	}
 	return time.Since(l.moved)
+}
+
+// learn asks which topic it is before the first record goes there: the probes come
+// now and then, and might see one that was made anew meanwhile as the first. Where
+// Kafka does not say, the record waits for Kafka as well, and the next one asks again.
+func (l *line) learn(ctx context.Context) {
+	l.mu.Lock()
+	known := l.id != (TopicID{})
+	l.mu.Unlock()
+	if known || !l.sticky {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
+	defer cancel()
+	resp, err := metadata(l.topic).RequestWith(ctx, l.client)
+	if err == nil && len(resp.Topics) == 1 && resp.Topics[0].ErrorCode == 0 {
+		_ = l.identify(resp.Topics[0].TopicID) // it sticks, and is looked at before the lot is sent
+	}
 }
 
 // identify notices a topic that was deleted and made anew: what is sent from
