@@ -179,8 +179,12 @@ func (p *pipe) end() error {
 	return err
 }
 
-// abandon leaves pipeline mode after an error; the transaction is still open.
+// abandon leaves pipeline mode after an error; the transaction is still open, unless
+// the connection is lost.
 func (p *pipe) abandon() {
+	if p.conn.IsClosed() {
+		return // pgconn says goodbye to it in a goroutine of its own, and panics where both write
+	}
 	_ = p.line.Sync()  // the error before is the one that counts
 	_ = p.line.Close() // and the connection is closed where this does not work
 }

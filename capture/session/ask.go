@@ -55,7 +55,7 @@ func (s *Session) runOwn(name string, e *entry) error {
 	// A portal of its own for each: one whose statement failed stays until the
 	// transaction ends.
 	bind := pgwire.BindBody{Portal: name, Statement: name}
-	if err := s.send(pgwire.Bind, bind.Append(nil), &entry{kind: answerBind, silent: true, onError: e.onError}); err != nil {
+	if err := s.send(pgwire.Bind, bind.Append(nil), ownBind(e.onError)); err != nil {
 		return err
 	}
 	if err := s.send(pgwire.Execute, pgwire.ExecuteBody{Portal: name}.Append(nil), e); err != nil {
@@ -63,6 +63,24 @@ func (s *Session) runOwn(name string, e *entry) error {
 	}
 	return s.send(pgwire.Close, pgwire.Target{Portal: true, Name: name}.Append(nil), &entry{kind: answerClose, silent: true})
 }
+
+// ownBind is the entry of a Bind of an own statement. One that has gone was made in
+// another process of the server's: the client hears of that, not of a statement that
+// it never made.
+func ownBind(onError func([]pgwire.Field) bool) *entry {
+	e := &entry{kind: answerBind, silent: true}
+	e.onError = func(fields []pgwire.Field) bool {
+		if pgwire.FieldValue(fields, pgwire.FieldCode) == stateNoStatement {
+			e.refusal = otherProcess
+			return false
+		}
+		return onError != nil && onError(fields)
+	}
+	return e
+}
+
+// stateNoStatement says that there is no prepared statement of that name.
+const stateNoStatement = "26000"
 
 // probeEntry is the entry of a probe that rides behind a write.
 func (s *Session) probeEntry(ctx context.Context, tx *txn) *entry {

@@ -98,6 +98,9 @@ func moved(what string) *refusal {
 		hint:    "The transaction was rolled back; it can be retried."}
 }
 
+// otherProcess is the answer where a pooler has given the session another process.
+var otherProcess = &refusal{code: stateNotPrepared, message: errOtherProcess.Error(), hint: "Set pool_mode = session there."}
+
 // brokenTx is the answer to the COMMIT of a transaction that cannot be recorded.
 func brokenTx(err error) *refusal {
 	var cannot *classify.Refusal
@@ -108,6 +111,8 @@ func brokenTx(err error) *refusal {
 		return nil
 	case errors.As(err, &refused):
 		return refusedByGate(err)
+	case errors.Is(err, errOtherProcess):
+		return otherProcess
 	case errors.Is(err, errHeldBack):
 		return &refusal{code: stateLimit, message: err.Error(), hint: "Fetch a statement's rows before the next is executed."}
 	case errors.As(err, &cannot):
