@@ -306,3 +306,31 @@ func TestRestartEmptiesTheCaches(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// I5: counting must not give a command's transaction an id where the server wants
+// none; a sequence draws one every 32 values.
+func TestI5CountingLetsIndexesBeDroppedConcurrently(t *testing.T) {
+	pg := testkit.SharedPostgres(t)
+	db := pg.CreateDB(t)
+	pg.Exec(t, db, `create table t(n int)`)
+	open(t, pg.DSN(db))
+	for range 40 {
+		pg.Exec(t, db, `create index concurrently i on t(n)`)
+		pg.Exec(t, db, `drop index concurrently i`)
+	}
+}
+
+// What an older opmux has installed is replaced.
+func TestTheCounterOfAnOlderVersionIsReplaced(t *testing.T) {
+	pg := testkit.SharedPostgres(t)
+	db := pg.CreateDB(t)
+	open(t, pg.DSN(db))
+	pg.Exec(t, db, `drop event trigger opmux_ddl_start`, `create event trigger opmux_ddl_start on ddl_command_start
+		when tag in ('CREATE INDEX', 'DROP INDEX', 'ALTER TABLE') execute function opmux.count_ddl()`, `alter event trigger opmux_ddl_start enable always`)
+	if c := open(t, pg.DSN(db)); !c.Counted() {
+		t.Error("DDL is not counted any more")
+	}
+	if rows := pg.Query(t, db, `select evttags::text from pg_event_trigger where evtname = 'opmux_ddl_start'`); rows[0][0] != `{"CREATE INDEX","ALTER TABLE"}` {
+		t.Errorf("the trigger is for %v", rows)
+	}
+}

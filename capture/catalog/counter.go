@@ -22,7 +22,10 @@ const (
 
 // counterSQL installs the DDL counter. It counts at the end of every DDL command,
 // and at the start of those that commit in between, so that a look-up after the
-// counter was read either sees the change or finds the lock held. SECURITY DEFINER
+// counter was read either sees the change or finds the lock held. DROP INDEX
+// CONCURRENTLY is counted at its end alone: it must find its transaction without an
+// id, and every so often nextval draws one. Until then its index may have stopped
+// refusing rows; what two rows then have of one key is an error here and on targets. SECURITY DEFINER
 // because the role that runs DDL has no rights on schema opmux; ALWAYS so that
 // session_replication_role cannot silence it.
 var counterSQL = fmt.Sprintf(`
@@ -38,7 +41,7 @@ drop event trigger if exists opmux_ddl;
 drop event trigger if exists opmux_ddl_start;
 create event trigger opmux_ddl on ddl_command_end execute function opmux.count_ddl();
 create event trigger opmux_ddl_start on ddl_command_start
-  when tag in ('CREATE INDEX', 'DROP INDEX', 'ALTER TABLE') execute function opmux.count_ddl();
+  when tag in ('CREATE INDEX', 'ALTER TABLE') execute function opmux.count_ddl();
 alter event trigger opmux_ddl enable always;
 alter event trigger opmux_ddl_start enable always;
 `, lockClass, ddlLock)
@@ -46,7 +49,8 @@ alter event trigger opmux_ddl_start enable always;
 const (
 	installedSQL = `select pg_catalog.count(*) = 2 and
 		coalesce(pg_catalog.has_sequence_privilege(pg_catalog.to_regclass('opmux.ddl_counter')::pg_catalog.oid, 'SELECT'), false)
-		from pg_catalog.pg_event_trigger where evtname in ('opmux_ddl', 'opmux_ddl_start') and evtenabled = 'A'`
+		from pg_catalog.pg_event_trigger where evtname in ('opmux_ddl', 'opmux_ddl_start') and evtenabled = 'A'
+			and not coalesce('DROP INDEX' = any (evttags), false)` // as an older opmux has it
 	counterValueSQL = `select case when is_called then last_value + 1 else 1 end from opmux.ddl_counter`
 	// hashSQL stands in for the counter where the agent may not make an event
 	// trigger: it changes with every committed change of the catalogue.
