@@ -2,6 +2,7 @@ package faults
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"strings"
 	"testing"
@@ -11,11 +12,38 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/opmux/opmux/internal/rig"
+	"github.com/opmux/opmux/topics"
 )
 
 // brokerPause is how long the broker is frozen for: longer than the gate's timeout,
 // and than the clients' own.
 const brokerPause = 30 * time.Second
+
+// settledEnd waits until the agent has read the ops topic to its end and says so in a
+// heartbeat, and returns the end: retention that is shorter than a heartbeat's
+// interval is no retention.
+func (s *stage) settledEnd(admin *kadm.Client) kadm.ListedOffsets {
+	s.t.Helper()
+	cfg := topics.Config{Brokers: []string{s.Broker.Address()}, Prefix: rig.Prefix}
+	var ends kadm.ListedOffsets
+	s.eventually(func() (err error) {
+		if ends, err = admin.ListEndOffsets(s.ctx, opsTopic); err != nil {
+			return err
+		}
+		end, _ := ends.Lookup(opsTopic, 0)
+		beats, err := topics.ReadHeartbeats(s.ctx, cfg)
+		if err != nil {
+			return err
+		}
+		for _, h := range beats {
+			if h.Role == topics.RoleAgent && h.ScanFrom == end.Offset {
+				return nil
+			}
+		}
+		return fmt.Errorf("no agent says that it has read to %d", end.Offset)
+	})
+	return ends
+}
 
 // Broker killed and frozen under load, an agent that thaws in an old epoch, and at
 // last a record that nobody can read.
@@ -109,9 +137,7 @@ func TestTopicCutAndDeleted(t *testing.T) {
 		s.throughAgent("INSERT INTO token (id) VALUES ('" + id + "')")
 	}
 	_, admin := s.kafka()
-	ends, err := admin.ListEndOffsets(s.ctx, opsTopic)
-	s.must(err)
-	cut := ends.Offsets()
+	cut := s.settledEnd(admin).Offsets()
 	cut.Each(func(o kadm.Offset) { cut.AddOffset(o.Topic, o.Partition, o.At-1, -1) })
 	deleted, err := admin.DeleteRecords(s.ctx, cut)
 	s.must(err)
