@@ -41,6 +41,8 @@ func newStreams(w *Worker, bySource map[string]string) *streams {
 
 // start takes a stream over and says where its position is.
 func (s *streams) start(ctx context.Context, topic string, _ int32) (int64, bool, error) {
+	// What it stopped on before may have been Kafka, with digests.
+	s.producer.Renew(s.deps.Topics.Names().Digests(s.bySource[topic]))
 	st := newStream(s.Worker, s.bySource[topic])
 	st.commit = func(offset int64) { s.commit(topic, offset) }
 	held, err := st.takeOver(ctx)

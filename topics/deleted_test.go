@@ -162,3 +162,32 @@ func readDeleted(t *testing.T, c cluster, remake bool) {
 	}
 	t.Logf("after %s: %v", time.Since(began), err)
 }
+
+// One topic begins anew after a refusal, and is left alone while there is none.
+func TestProducerRenewsATopic(t *testing.T) {
+	cfg := topics.Config{Brokers: testkit.Kfake(t), Prefix: "opmux"}
+	if _, err := topics.Create(t.Context(), cfg, orders); err != nil {
+		t.Fatal(err)
+	}
+	topic := cfg.Names().Ops("orders")
+	p := producer(t, cfg)
+	var before, refused, fresh acks
+	before.send(p, topic, 0, 10)
+	p.Renew(topic) // with records on their way
+	testkit.Eventually(t, 20*time.Second, func() error { return before.ended(10) })
+	before.mustBeOrdered(t, cfg, topic, 10)
+	deleteTopic(t, cfg, topic)
+	n := 10
+	testkit.Eventually(t, 30*time.Second, func() error {
+		refused.send(p, topic, n, n+1)
+		n++
+		return refused.anyFailed()
+	})
+	if _, err := topics.Create(t.Context(), cfg, orders); err != nil {
+		t.Fatal(err)
+	}
+	p.Renew(topic)
+	fresh.send(p, topic, 0, 10)
+	testkit.Eventually(t, 20*time.Second, func() error { return fresh.ended(10) })
+	fresh.mustBeOrdered(t, cfg, topic, 10)
+}

@@ -127,6 +127,20 @@ func (p *Producer) all() []*line {
 	return slices.Collect(maps.Values(p.lines))
 }
 
+// Renew begins a topic anew one of whose records was refused for good, for who takes
+// up again what failed with it. A topic that takes records is left as it is.
+func (p *Producer) Renew(topic string) {
+	p.mu.Lock()
+	l := p.lines[topic]
+	if l == nil || l.err() == nil {
+		p.mu.Unlock()
+		return
+	}
+	delete(p.lines, topic)
+	p.mu.Unlock()
+	l.close()
+}
+
 // Reset begins anew after a failure: records that are not acknowledged end with
 // ErrProducerClosed (they may be in the topic or not), no failure sticks any more.
 func (p *Producer) Reset() error {
