@@ -22,12 +22,14 @@ const (
 
 // counterSQL installs the DDL counter. It counts at the end of every DDL command,
 // and at the start of those that commit in between, so that a look-up after the
-// counter was read either sees the change or finds the lock held. DROP INDEX
-// CONCURRENTLY is counted at its end alone: it must find its transaction without an
-// id, and every so often nextval draws one. Until then its index may have stopped
-// refusing rows; what two rows then have of one key is an error here and on targets. SECURITY DEFINER
+// counter was read either sees the change or finds the lock held. SECURITY DEFINER
 // because the role that runs DDL has no rights on schema opmux; ALWAYS so that
 // session_replication_role cannot silence it.
+//
+// DROP INDEX CONCURRENTLY is counted at its end alone: it must find its transaction
+// without an id, and every so often nextval draws one. Until then its index may have
+// stopped refusing rows; what two rows then have of one key is an error here and on
+// targets.
 var counterSQL = fmt.Sprintf(`
 create schema if not exists opmux;
 create sequence if not exists opmux.ddl_counter;
