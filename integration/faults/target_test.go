@@ -38,12 +38,11 @@ func TestTargetFaults(t *testing.T) {
 	l.check()
 }
 
-// patient opens a session on the backup that is not subject to its timeouts.
+// patient opens a session on the backup that is not subject to its timeouts. It is
+// so from its first packet: a SET could itself be cut off by the timeout of 1 ms.
 func (s *stage) patient() *pgx.Conn {
 	s.t.Helper()
-	conn := s.connect(s.backup())
-	s.exec(conn, "SET statement_timeout = 0", "SET lock_timeout = 0", "SET deadlock_timeout = '1min'")
-	return conn
+	return s.connect(s.backup() + "&statement_timeout=0&lock_timeout=0&deadlock_timeout=1min")
 }
 
 // waits until a worker's session waits for a lock on the backup.
