@@ -303,15 +303,20 @@ func (p *primary) rollback(b *backend) {
 	}
 }
 
-// probe is what the agent learns of the transaction with its first write.
-func (p *primary) probe(b *backend) event.PostgresTx {
+// probe is what the agent learns of the transaction with its first write. It is a
+// query of the session's: one whose server has crashed meanwhile gets no answer, least
+// of all one with the log's end behind the recovery.
+func (p *primary) probe(b *backend) (event.PostgresTx, error) {
 	p.w.mu.Lock()
 	defer p.w.mu.Unlock()
+	if b.gone {
+		return event.PostgresTx{}, errConnection
+	}
 	pg := event.PostgresTx{BackendPID: b.pid, BackendStart: b.start, ProbeLSN: p.lsn}
 	if b.tx != nil {
 		pg.XID = b.tx.xid
 	}
-	return pg
+	return pg, nil
 }
 
 // read is a round trip that changes nothing.

@@ -153,7 +153,9 @@ func (s *session) statement(o op, last bool) error {
 		s.tx.DependsOn = s.l.High()
 	}
 	if s.tx.Postgres.XID == 0 && err == nil {
-		s.tx.Postgres = s.w.primary.probe(s.b)
+		if s.tx.Postgres, err = s.w.primary.probe(s.b); err != nil {
+			return err
+		}
 	}
 	if err != nil || !affected || s.early != nil {
 		return err
