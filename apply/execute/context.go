@@ -49,6 +49,12 @@ const (
 	noRole = "none"
 )
 
+// replicationRole is a setting that a lane has its own value of.
+const (
+	replicationRole    = "session_replication_role"
+	ownReplicationRole = "origin"
+)
+
 func (s *settings) reset() { s.current, s.of, s.id = map[string]string{}, nil, "" }
 
 // forget notes that settings may have been undone with a savepoint.
@@ -97,10 +103,23 @@ func (s *settings) changes(c *event.Context) []event.Setting {
 // valueReset stands for the session's own value of a setting.
 const valueReset = "\x00reset"
 
-// apply returns what has to be set to bring single settings about.
+// apply returns what has to be set to bring single settings about. Of those that a
+// lane has its own values of, one may be set so: row images that say all that
+// triggers and foreign keys did on the primary run with those asleep.
 func (s *settings) apply(list []event.Setting, user string) []event.Setting {
 	s.of = nil
 	out := s.differ(list, user)
+	for _, set := range list {
+		if set.Name != replicationRole {
+			continue
+		}
+		if _, there := s.current[set.Name]; there == (set.Value == ownReplicationRole) {
+			out = append(out, set)
+		}
+		if s.current[set.Name] = set.Value; set.Value == ownReplicationRole {
+			delete(s.current, set.Name)
+		}
+	}
 	s.identify()
 	return out
 }

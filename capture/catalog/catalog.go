@@ -37,6 +37,8 @@ type Config struct {
 	// ReadOnly leaves the database as it is: where the DDL counter is not installed,
 	// a hash of the catalogue stands in for it.
 	ReadOnly bool
+	// Triggers installs the capture triggers, and keeps them on new tables.
+	Triggers bool
 }
 
 // Catalog is the shared view of one database's catalogue. It is safe for
@@ -44,6 +46,7 @@ type Config struct {
 type Catalog struct {
 	cfg     Config
 	counted bool
+	secret  []byte // of the capture triggers; nil: there are none
 	// lookups and versions are two connections, so that reading the counter, for
 	// which commits wait, never waits for a look-up.
 	lookups, versions *link
@@ -113,6 +116,11 @@ func (c *Catalog) start(ctx context.Context) error {
 	if !counted && !c.cfg.ReadOnly {
 		c.cfg.Log.Warn("the catalogue login may not create the event trigger that counts DDL; a hash of the catalogue is read instead, which is slower. " +
 			"Let a superuser run the agent's check once, or give the login the rights to create it")
+	}
+	if c.cfg.Triggers && !c.cfg.ReadOnly {
+		if err := c.installTriggers(ctx); err != nil {
+			return err
+		}
 	}
 	if _, err := c.Version(ctx); err != nil {
 		return err

@@ -189,6 +189,8 @@ func (j *job) run(raw *pg.RawStmt) (*Plan, error) {
 	switch {
 	case err == nil:
 		return j.plan, nil
+	case errors.As(err, &refusal) && j.byTriggers(stmt, refusal):
+		return j.traced(refusal), nil
 	case errors.As(err, &refusal):
 		return j.refused(refusal), nil
 	case errors.Is(err, errMustFail):

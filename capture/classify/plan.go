@@ -109,6 +109,9 @@ type Plan struct {
 	// policy flag; "*" where the tables cannot be told, nothing where it changes no
 	// rows (GRANT).
 	Diverged []string
+	// ByTriggers says that what it changes is kept by the capture triggers, which are
+	// to be switched on before it and asked behind it.
+	ByTriggers bool
 	// Whole says that Operations needs all rows of an execution in one call; their
 	// number is bounded by the statement's own text.
 	Whole bool
@@ -150,6 +153,8 @@ type Refusal struct { //nolint:errname // a part of a plan first, an error secon
 	Always bool
 	// reach is what a statement that runs nevertheless takes from the backups.
 	reach reach
+	// unseen: capture triggers would not see all that it does.
+	unseen bool
 }
 
 // reach is which tables a refused statement may change unseen.
@@ -169,6 +174,9 @@ func (r *Refusal) all() *Refusal { r.reach = reachAll; return r }
 
 // none says that it changes no table's rows.
 func (r *Refusal) none() *Refusal { r.reach = reachNone; return r }
+
+// beyond says that capture triggers would not see all that it does.
+func (r *Refusal) beyond() *Refusal { r.unseen = true; return r }
 
 // Error is the message for the client, beginning "opmux: ".
 func (r *Refusal) Error() string {

@@ -48,7 +48,7 @@ func (j *job) resolve(rv *pg.RangeVar) (*catalog.Table, error) {
 	case "opmux":
 		return nil, j.never("writing "+t.Qualified(), rv.Location, "schema opmux is opmux's own", "")
 	case "pg_catalog", "information_schema", "pg_toast":
-		return nil, j.refuse("writing system catalogue "+t.Qualified(), rv.Location, "the catalogue is the server's own", "Use DDL.")
+		return nil, j.refuse("writing system catalogue "+t.Qualified(), rv.Location, "the catalogue is the server's own", "Use DDL.").beyond()
 	}
 	return t, nil
 }
@@ -68,13 +68,13 @@ func (j *job) writable(t *catalog.Table, location int32) error {
 	case catalog.View:
 		return j.refuse("writing view "+name, location, "the rows are in other tables", "Write the table that the view reads.").all()
 	case catalog.Foreign:
-		return j.refuse("writing foreign table "+name, location, "the rows are on another server", "")
+		return j.refuse("writing foreign table "+name, location, "the rows are on another server", "").beyond()
 	default:
 		return fmt.Errorf("%s is no table: %w", name, errMustFail)
 	}
 	switch {
 	case t.Unlogged || t.OddPartitions > 0:
-		return j.refuse("writing unlogged table "+name, location, "its rows do not survive a crash of the primary", "ALTER TABLE … SET LOGGED on every server, or keep such data in temporary tables.")
+		return j.refuse("writing unlogged table "+name, location, "its rows do not survive a crash of the primary", "ALTER TABLE … SET LOGGED on every server, or keep such data in temporary tables.").beyond()
 	case t.Rules > 0:
 		return j.refuse("writing table "+name+" with rewrite rules", location, "rules change what a statement does", "Drop the rules.").all()
 	case len(t.VolatileFunctions) > 0:
@@ -309,6 +309,9 @@ var unsupportedSettings = map[string]struct{ allowed, why string }{
 
 // allowSetting refuses values of settings that opmux cannot work under.
 func (j *job) allowSetting(name, value string, location int32) error {
+	if strings.HasPrefix(strings.ToLower(name), "opmux.") {
+		return j.never("SET "+name, location, "settings of that name are opmux's own", "")
+	}
 	u, listed := unsupportedSettings[strings.ToLower(name)]
 	if !listed {
 		return nil

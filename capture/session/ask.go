@@ -22,6 +22,8 @@ const (
 	ownXID         = "opmux_xid"
 	ownLockDDL     = "opmux_lock_ddl"
 	ownDurable     = "opmux_durable"
+	ownSwitchOn    = "opmux_switch_on"
+	ownTake        = "opmux_take"
 )
 
 const (
@@ -34,12 +36,12 @@ const (
 
 var ownSQL = map[string]string{
 	ownBegin: "BEGIN", ownCommit: "COMMIT", ownRollback: "ROLLBACK", ownProbe: probeSQL, ownConstraints: constraintsSQL, ownXID: xidSQL, ownLockDDL: catalog.LockDDL(),
-	ownDurable: durableSQL,
+	ownDurable: durableSQL, ownSwitchOn: catalog.SwitchOn, ownTake: catalog.TakeSQL,
 }
 
 // runOwn puts one of the agent's statements on its way by Bind and Execute; e is
 // the entry of the Execute, whose onError hears of errors before it as well.
-func (s *Session) runOwn(name string, e *entry) error {
+func (s *Session) runOwn(name string, e *entry, params ...pgwire.Param) error {
 	s.mu.Lock()
 	exists := s.prepared[name]
 	s.prepared[name] = true
@@ -54,7 +56,7 @@ func (s *Session) runOwn(name string, e *entry) error {
 	e.kind, e.silent = answerExecute, true
 	// A portal of its own for each: one whose statement failed stays until the
 	// transaction ends.
-	bind := pgwire.BindBody{Portal: name, Statement: name}
+	bind := pgwire.BindBody{Portal: name, Statement: name, Params: params}
 	if err := s.send(pgwire.Bind, bind.Append(nil), ownBind(e.onError)); err != nil {
 		return err
 	}

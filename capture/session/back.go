@@ -136,8 +136,8 @@ func (s *Session) ended(ctx context.Context, e *entry, m pgwire.Message) error {
 // suspended notes that a portal holds rows that the client did not ask for yet.
 // Callers hold s.mu.
 func (s *Session) suspended(ctx context.Context, e *entry) {
-	if e.exec.plan.Kind == classify.Draw {
-		// A query that draws runs no further than the client fetches.
+	if e.exec.plan.Kind == classify.Draw || e.exec.plan.ByTriggers {
+		// It runs no further than the client fetches.
 		s.finish(ctx, e.exec, "")
 		return
 	}

@@ -36,16 +36,10 @@ func (s *Session) hold(ctx context.Context, tx *txn, extended bool) (held, error
 	if s.failing() {
 		return held{told: true}, nil
 	}
-	if tx.deferrable && tx.writes() {
-		failed := false
-		e := &entry{kind: answerQuery, silent: true, onFail: func() { failed = true }}
-		if err := s.question(constraintsSQL, ownConstraints, e, extended); err != nil {
-			return held{}, err
+	if tx.deferrable && (tx.writes() || tx.traced && !s.probing(tx)) {
+		if failed, err := s.immediate(ctx, tx, extended); failed || err != nil {
+			return held{told: failed}, err
 		}
-		if failed {
-			return held{told: true}, nil
-		}
-		tx.depends = s.ledger.High()
 	}
 	if late := s.resolveLate(ctx, tx, extended); late != nil {
 		return held{refusal: refusedByGate(late)}, nil
@@ -82,6 +76,28 @@ func (s *Session) hold(ctx context.Context, tx *txn, extended bool) (held, error
 		return held{refusal: r}, nil
 	}
 	return held{ticket: ticket}, nil
+}
+
+// immediate has deferred constraints checked, and deferred triggers run, while there
+// is still something to record. True: that failed, and the client has been told.
+func (s *Session) immediate(ctx context.Context, tx *txn, extended bool) (bool, error) {
+	failed := false
+	ask := func(sql, name string) error {
+		return s.question(sql, name, &entry{kind: answerQuery, silent: true, onFail: func() { failed = true }}, extended)
+	}
+	if tx.traced {
+		if err := ask(catalog.SwitchOn, ownSwitchOn); err != nil || failed {
+			return failed, err
+		}
+	}
+	if err := ask(constraintsSQL, ownConstraints); err != nil || failed {
+		return failed, err
+	}
+	tx.depends = s.ledger.High()
+	if !tx.traced {
+		return false, nil
+	}
+	return s.takeDeferred(ctx, tx, extended)
 }
 
 // recorded waits for the record and, meanwhile, looks whether the catalogue has

@@ -22,7 +22,7 @@ func (s *Session) onExecute(ctx context.Context, m pgwire.Message) error {
 	if p.plan == nil {
 		return s.refuseExtended(unknownStatement)
 	}
-	if p.exec != nil {
+	if p.exec != nil && !p.plan.ByTriggers {
 		return s.fetchMore(m, p)
 	}
 	one := part{plan: p.plan, params: p.params}
@@ -140,16 +140,8 @@ func (s *Session) writeExtended(ctx context.Context, m pgwire.Message, body pgwi
 	if r != nil {
 		return s.refuseExtended(r)
 	}
-	if !s.inBlock() {
-		if err := s.runOwn(ownBegin, &entry{}); err != nil {
-			return err
-		}
-		s.wrapped = true
-	}
-	if conditional(one.plan) {
-		if err := s.runOwn(ownLockDDL, &entry{}); err != nil {
-			return err
-		}
+	if err := s.leadIn(one.plan); err != nil {
+		return err
 	}
 	x := s.newExecution(tx, one.plan, one.params)
 	e := s.executeEntry(p, x)
@@ -168,6 +160,9 @@ func (s *Session) writeExtended(ctx context.Context, m pgwire.Message, body pgwi
 			return err
 		}
 	}
+	if one.plan.ByTriggers {
+		return s.takeExtended(ctx, tx, one.plan)
+	}
 	if s.probing(tx) {
 		if err := s.runOwn(ownProbe, s.probeEntry(ctx, tx)); err != nil {
 			return err
@@ -175,6 +170,25 @@ func (s *Session) writeExtended(ctx context.Context, m pgwire.Message, body pgwi
 	}
 	if p := one.plan; p.ContextChanges || p.CatalogChanges {
 		return s.drain()
+	}
+	return nil
+}
+
+// leadIn sends what has to go before a captured statement.
+func (s *Session) leadIn(p *classify.Plan) error {
+	if !s.inBlock() {
+		if err := s.runOwn(ownBegin, &entry{}); err != nil {
+			return err
+		}
+		s.wrapped = true
+	}
+	if conditional(p) {
+		if err := s.runOwn(ownLockDDL, &entry{}); err != nil {
+			return err
+		}
+	}
+	if p.ByTriggers {
+		return s.runOwn(ownSwitchOn, &entry{})
 	}
 	return nil
 }

@@ -163,10 +163,11 @@ func (s *Session) operationsWith(x *execution, more bool, marks []event.Sequence
 // learn takes the probe's answer: executions that waited for it become operations.
 // Callers hold s.mu.
 func (s *Session) learn(ctx context.Context, tx *txn, p *probe) {
-	if tx.first != nil && p.context.raw != tx.effective().raw && !tx.ownDDL {
+	if tx.first != nil && p.context.raw != tx.effective().raw && !tx.ownDDL && !tx.opaque {
 		// A statement (a function that it called) changed a setting unseen, so
 		// what it was classified under may not be what it ran under (I6). DDL may:
-		// a schema that it makes is part of the path from then on.
+		// a schema that it makes is part of the path from then on. So may what the
+		// capture triggers carry, whose images mean the same under any.
 		tx.fail(errors.New("a statement changed session settings while it ran"))
 	}
 	if p.pid != s.who.pid {
@@ -174,7 +175,7 @@ func (s *Session) learn(ctx context.Context, tx *txn, p *probe) {
 		// those of the process that this session began with.
 		tx.fail(errOtherProcess)
 	}
-	s.context = p.context
+	s.context, tx.opaque = p.context, false
 	if tx.probe == nil || tx.probe.xid == 0 {
 		tx.probe = p
 	}

@@ -41,6 +41,9 @@ type txn struct {
 	barrier    bool
 	ownDDL     bool
 	admitted   bool
+	// opaque: the statement under way is carried by the capture triggers; traced:
+	// one was.
+	opaque, traced bool
 	// contextLost says that the context at the log's end is not known.
 	contextLost bool
 	// shapes are what its record says of tables.

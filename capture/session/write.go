@@ -76,8 +76,11 @@ func (s *Session) write(ctx context.Context, p part, wrap, hold bool) (bool, err
 		s.changes(plan, e)
 	}
 	text := p.sql
+	if plan.ByTriggers {
+		text, e.skipTags, e.shift = switchOnPrefix+text, 1, len(switchOnPrefix)+e.shift
+	}
 	if wrap {
-		text, e.skipTags, e.shift = wrapPrefix+text, 1, len(wrapPrefix)-p.before
+		text, e.skipTags, e.shift = wrapPrefix+text, e.skipTags+1, len(wrapPrefix)+e.shift
 		s.wrapped = true
 	}
 	if err := s.send(pgwire.Query, pgwire.AppendQuery(nil, text), e); err != nil {
@@ -92,10 +95,10 @@ func (s *Session) write(ctx context.Context, p part, wrap, hold bool) (bool, err
 	if err != nil {
 		return false, err
 	}
-	if err := s.probeSimple(ctx, tx, hold || p.quiet); err != nil {
-		return false, err
+	if plan.ByTriggers {
+		return !failed, s.takeSimple(ctx, tx, plan, hold || p.quiet)
 	}
-	return !failed, nil
+	return !failed, s.probeSimple(ctx, tx, hold || p.quiet)
 }
 
 // probeSimple sends the probe behind a write and waits for both answers. It goes by
@@ -105,9 +108,7 @@ func (s *Session) write(ctx context.Context, p part, wrap, hold bool) (bool, err
 func (s *Session) probeSimple(ctx context.Context, tx *txn, quiet bool) error {
 	if s.probing(tx) {
 		probe := s.probeEntry(ctx, tx)
-		probe.onError = func(fields []pgwire.Field) bool {
-			return pgwire.FieldValue(fields, pgwire.FieldCode) == stateFailedTransaction
-		}
+		probe.onError = inFailedBlock
 		if err := s.runOwn(ownProbe, probe); err != nil {
 			return err
 		}
@@ -123,6 +124,11 @@ func (s *Session) probeSimple(ctx context.Context, tx *txn, quiet bool) error {
 		return nil
 	}
 	return s.ready(s.transactionStatus())
+}
+
+// inFailedBlock takes the error of a question behind a statement that has failed.
+func inFailedBlock(fields []pgwire.Field) bool {
+	return pgwire.FieldValue(fields, pgwire.FieldCode) == stateFailedTransaction
 }
 
 // stateFailedTransaction is what the server answers in a failed block.

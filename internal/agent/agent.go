@@ -121,7 +121,7 @@ func (a *agent) connect(ctx context.Context) (err error) {
 		return err
 	}
 	return a.keepTrying(ctx, "catalogue of the primary", func(ctx context.Context) (err error) {
-		a.catalog, err = catalog.Open(ctx, catalog.Config{DSN: a.cfg.Catalog.DSN, Log: a.log,
+		a.catalog, err = catalog.Open(ctx, catalog.Config{DSN: a.cfg.Catalog.DSN, Log: a.log, Triggers: a.cfg.Capture.Triggers,
 			OnRestart: func(event.Primary) { a.log.Warn("the primary has started anew") }})
 		return err
 	})

@@ -133,6 +133,7 @@ type Capture struct {
 	Chunk          Size   `yaml:"chunk"`           // a transaction above it is cut
 	Open           Size   `yaml:"open"`            // what open transactions hold, all sessions
 	MaxMessage     Size   `yaml:"max_message"`     // a larger message of a client's is refused
+	Triggers       bool   `yaml:"triggers"`        // what no text can carry is kept by triggers on the tables
 }
 
 // Gate says what must have happened before the primary may commit.

@@ -171,8 +171,11 @@ func (d *document) fillScalar(node *yaml.Node, path string, v reflect.Value) err
 		*p = text
 	case *bool:
 		b, err := strconv.ParseBool(text)
+		if text == "on" || text == "off" {
+			b, err = text == "on", nil
+		}
 		if err != nil {
-			return d.errorf(path, "expected true or false, got %q", text)
+			return d.errorf(path, "expected true or false (or on, off), got %q", text)
 		}
 		*p = b
 	case *int:

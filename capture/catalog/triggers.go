@@ -1,0 +1,248 @@
+package catalog
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+// TriggerName is the name of the trigger that keeps row images. It sorts before the
+// names of other triggers and of foreign keys' actions, so that a row is kept before
+// what its change sets off.
+const TriggerName = "!opmux"
+
+// SwitchOn wakes the capture triggers for the rest of the session's transaction, or
+// until the images are taken; TakeSQL takes them, its parameter is CaptureMAC.
+const (
+	SwitchOn = "SET LOCAL opmux.capture = 'on'"
+	TakeSQL  = "SELECT what, schema_name, table_name, root_schema, root_table, note, before, after FROM opmux.take($1)"
+)
+
+// The values of TakeSQL's first column.
+const (
+	TakenInsert    = "I"
+	TakenUpdate    = "U"
+	TakenDelete    = "D"
+	TakenTruncate  = "T"
+	TakenDDL       = "L" // note: what it did
+	TakenTemporary = "E" // temporary objects were made or dropped
+	TakenSequence  = "S" // table_name was drawn from, or may have been
+	TakenUnseen    = "X" // table_name may have been written unseen; note: why
+)
+
+// triggersSQL installs what the capture triggers need. Images are printed under
+// settings of the function's own, so that every session reads them the same, and kept
+// for the transaction's own time only, so that their table need not survive a crash.
+// Who may call opmux.take is told by a code that only opmux can make: images hold
+// columns that the role may not read.
+//
+// opmux.take also looks at the transaction's locks, which no statement can write
+// without: a table that no capture trigger watches is told, and so is every sequence
+// that was drawn from. Large objects show in the transaction's statistics.
+const triggersSQL = `
+create schema if not exists opmux;
+create unlogged table if not exists opmux.captured (
+  xact pg_catalog.xid8 not null, n pg_catalog.int8 not null, what pg_catalog.text not null,
+  relation pg_catalog.oid, note pg_catalog.text, before pg_catalog.bytea, after pg_catalog.bytea);
+create index if not exists captured_xact on opmux.captured (xact, n);
+create sequence if not exists opmux.captured_n cache 1000;
+create table if not exists opmux.capture_secret (secret pg_catalog.bytea not null);
+insert into opmux.capture_secret
+  select pg_catalog.sha256(pg_catalog.convert_to(pg_catalog.gen_random_uuid()::pg_catalog.text || pg_catalog.gen_random_uuid()::pg_catalog.text, 'UTF8'))
+  where not exists (select from opmux.capture_secret);
+
+create or replace function opmux.capture_row() returns trigger language plpgsql security definer
+set search_path = pg_catalog, pg_temp set datestyle = 'ISO' set intervalstyle = 'postgres' set timezone = 'UTC'
+set extra_float_digits = 1 set bytea_output = 'hex' set xmlbinary = 'base64' set quote_all_identifiers = off as $opmux$
+begin
+  insert into opmux.captured values (pg_current_xact_id(), nextval('opmux.captured_n'), left(tg_op, 1), tg_relid, null,
+    case when tg_op <> 'INSERT' then convert_to(format('%s', old), 'UTF8') end,
+    case when tg_op <> 'DELETE' then convert_to(format('%s', new), 'UTF8') end);
+  return null;
+end $opmux$;
+
+create or replace function opmux.capture_truncate() returns trigger language plpgsql security definer
+set search_path = pg_catalog, pg_temp as $opmux$
+begin
+  insert into opmux.captured values (pg_current_xact_id(), nextval('opmux.captured_n'), 'T', tg_relid);
+  return null;
+end $opmux$;
+
+create or replace function opmux.keep_triggers(relation oid) returns void language plpgsql security definer
+set search_path = pg_catalog, pg_temp as $opmux$
+declare
+  t record;
+  state "char";
+  place record;
+begin
+  select n.nspname, c.relname into place from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = relation;
+  for t in select * from (values
+    ('!opmux', 'insert or update or delete', 'row', 'capture_row'),
+    ('!opmux_truncate', 'truncate', 'statement', 'capture_truncate')) v (name, events, each, fn)
+  loop
+    select tgenabled into state from pg_trigger where tgrelid = relation and tgname = t.name;
+    if not found then
+      execute format('create trigger %I after %s on %I.%I for each %s when (pg_catalog.current_setting(''opmux.capture'', true) operator(pg_catalog.=) ''on'') execute function opmux.%I()',
+        t.name, t.events, place.nspname, place.relname, t.each, t.fn);
+      state := 'O';
+    end if;
+    if state <> 'A' then
+      execute format('alter table %I.%I enable always trigger %I', place.nspname, place.relname, t.name);
+    end if;
+  end loop;
+end $opmux$;
+
+create or replace function opmux.unwatched() returns setof oid language sql stable
+set search_path = pg_catalog, pg_temp as $opmux$
+  select c.oid from pg_class c join pg_namespace n on n.oid = c.relnamespace
+  where c.relkind in ('r', 'p') and c.relpersistence = 'p' and n.nspname not in ('pg_catalog', 'information_schema', 'opmux', 'pg_toast')
+    and (select count(*) from pg_trigger t where t.tgrelid = c.oid and t.tgname in ('!opmux', '!opmux_truncate') and t.tgenabled = 'A'
+         and t.tgfoid in ('opmux.capture_row'::regproc, 'opmux.capture_truncate'::regproc)) < 2
+  order by c.relispartition, c.oid
+$opmux$;
+
+create or replace function opmux.capture_ddl() returns event_trigger language plpgsql security definer
+set search_path = pg_catalog, pg_temp as $opmux$
+declare
+  r record;
+begin
+  if tg_event = 'sql_drop' then
+    if current_setting('opmux.capture', true) = 'on' then
+      for r in select * from pg_event_trigger_dropped_objects() d where d.original loop
+        insert into opmux.captured values (pg_current_xact_id(), nextval('opmux.captured_n'), case when r.is_temporary then 'E' else 'L' end, null,
+          tg_tag || ' of ' || r.object_identity);
+      end loop;
+    end if;
+    return;
+  end if;
+  for r in select * from pg_event_trigger_ddl_commands() loop
+    if current_setting('opmux.capture', true) = 'on' then
+      insert into opmux.captured values (pg_current_xact_id(), nextval('opmux.captured_n'), case when r.schema_name = 'pg_temp' then 'E' else 'L' end, null,
+        r.command_tag || coalesce(' of ' || r.object_identity, ''));
+    end if;
+    if r.classid = 'pg_class'::regclass and tg_tag in ('CREATE TABLE', 'CREATE TABLE AS', 'SELECT INTO', 'ALTER TABLE') then
+      perform opmux.keep_triggers(r.objid) from opmux.unwatched() u where u = r.objid;
+    end if;
+  end loop;
+end $opmux$;
+
+create or replace function opmux.take(code text)
+returns table (what text, schema_name text, table_name text, root_schema text, root_table text, note text, before text, after text)
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $opmux$
+#variable_conflict use_column
+declare
+  awake boolean := coalesce(current_setting('opmux.capture', true), '') = 'on';
+begin
+  if code is distinct from (select encode(sha256(s.secret || convert_to(pg_backend_pid()::text, 'UTF8')), 'hex') from opmux.capture_secret s) then
+    raise insufficient_privilege using message = 'opmux.take is opmux''s own';
+  end if;
+  perform set_config('opmux.capture', '', true);
+  if current_setting('transaction_read_only') = 'on' then
+    return;
+  end if;
+  if not awake then
+    what := 'X';
+    note := 'it changed the setting opmux.capture';
+    return next;
+    return;
+  end if;
+  if pg_current_xact_id_if_assigned() is not null then
+    return query with d as (delete from opmux.captured c where c.xact = pg_current_xact_id() returning *)
+      select d.what, n.nspname::text, c.relname::text, rn.nspname::text, rc.relname::text, d.note, encode(d.before, 'hex'), encode(d.after, 'hex')
+      from d left join pg_class c on c.oid = d.relation left join pg_namespace n on n.oid = c.relnamespace
+        left join pg_class rc on rc.oid = case when c.relispartition then pg_partition_root(c.oid)::oid else c.oid end
+        left join pg_namespace rn on rn.oid = rc.relnamespace
+      order by d.n;
+  end if;
+  return query select case when c.relkind = 'S' then 'S' else 'X' end, n.nspname::text, c.relname::text, n.nspname::text, c.relname::text,
+      case when c.relkind <> 'S' then 'no capture trigger watches it' end, null, ''
+    from pg_locks l join pg_class c on c.oid = l.relation join pg_namespace n on n.oid = c.relnamespace
+    where l.locktype = 'relation' and l.pid = pg_backend_pid() and l.granted and c.relpersistence <> 't' and n.nspname <> 'opmux'
+      and l.database in (0, (select d.oid from pg_database d where d.datname = current_database()))
+      and l.mode in ('RowExclusiveLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock')
+      and (c.relkind = 'S'
+        or c.relkind in ('r', 'p', 'f') and n.nspname not in ('pg_catalog', 'information_schema', 'pg_toast')
+          and not exists (select from pg_trigger t where t.tgrelid = c.oid and t.tgname = '!opmux' and t.tgenabled = 'A' and t.tgfoid = 'opmux.capture_row'::regproc))
+    group by 1, 2, 3, 6;
+  if exists (select from (values ('pg_largeobject'::regclass), ('pg_largeobject_metadata'::regclass)) v (r)
+    where pg_stat_get_xact_tuples_inserted(r) + pg_stat_get_xact_tuples_updated(r) + pg_stat_get_xact_tuples_deleted(r) > 0) then
+    return query select 'X', 'pg_catalog', 'pg_largeobject', 'pg_catalog', 'pg_largeobject', 'large objects are numbered by the server', null, '';
+  end if;
+end $opmux$;
+
+revoke all on function opmux.keep_triggers(oid), opmux.unwatched() from public;
+grant usage on schema opmux to public;
+grant execute on function opmux.take(text) to public;
+drop event trigger if exists opmux_capture;
+drop event trigger if exists opmux_capture_drop;
+create event trigger opmux_capture on ddl_command_end execute function opmux.capture_ddl();
+create event trigger opmux_capture_drop on sql_drop execute function opmux.capture_ddl();
+alter event trigger opmux_capture enable always;
+alter event trigger opmux_capture_drop enable always;
+`
+
+// watchFor is how long an agent that starts tries to get at tables that others lock.
+const watchFor = 30 * time.Second
+
+// installTriggers installs the capture triggers on every table that has none. The
+// functions are made anew each time, so that they are this build's.
+func (c *Catalog) installTriggers(ctx context.Context) error {
+	err := c.lookups.Exec(ctx, fmt.Sprintf("begin; select pg_catalog.pg_advisory_xact_lock(%d, %d);", lockClass, installLock)+triggersSQL+"commit")
+	if err != nil {
+		err = fmt.Errorf("catalogue: install the capture triggers (capture.triggers): %w", err)
+		if notAllowed(err) {
+			err = fmt.Errorf("%w; the login of catalog.dsn has to be a superuser for that", err)
+		}
+		return errors.Join(err, c.lookups.Exec(ctx, "rollback"))
+	}
+	for deadline := time.Now().Add(watchFor); ; {
+		left, err := c.watchTables(ctx)
+		if err == nil && left == 0 {
+			break
+		}
+		if err != nil && (time.Now().After(deadline) || ctx.Err() != nil) {
+			return fmt.Errorf("catalogue: install the capture triggers (capture.triggers): %w", err)
+		}
+	}
+	secret, err := one(ctx, c.lookups, "select pg_catalog.encode(secret, 'hex') from opmux.capture_secret")
+	if err != nil {
+		return fmt.Errorf("catalogue: read the capture triggers' secret: %w", err)
+	}
+	c.secret, err = hex.DecodeString(secret)
+	return err
+}
+
+// watchTables gives a trigger to each table that lacks it, each in a transaction of
+// its own, which waits for others no longer than the login's lock_timeout. It returns
+// how many are left, and why.
+func (c *Catalog) watchTables(ctx context.Context) (left int, last error) {
+	rows, err := c.lookups.Query(ctx, "select u::pg_catalog.text, u::pg_catalog.regclass::pg_catalog.text from opmux.unwatched() u")
+	if err != nil {
+		return 1, err
+	}
+	for _, r := range rows {
+		if err := c.lookups.Exec(ctx, "select opmux.keep_triggers("+string(r[0].Text)+")"); err != nil {
+			left++
+			last = fmt.Errorf("table %s: %w", r[1].Text, err)
+		}
+	}
+	if n := len(rows) - left; n > 0 {
+		c.cfg.Log.Info("capture triggers installed", zap.Int("tables", n))
+	}
+	return left, last
+}
+
+// Triggers says that the capture triggers are installed, or would be by an agent.
+func (c *Catalog) Triggers() bool { return c.cfg.Triggers }
+
+// CaptureMAC is the code by which a session of a backend may take its images.
+func (c *Catalog) CaptureMAC(pid int32) string {
+	sum := sha256.Sum256(strconv.AppendInt(append([]byte(nil), c.secret...), int64(pid), 10))
+	return hex.EncodeToString(sum[:])
+}

@@ -1,0 +1,389 @@
+package session
+
+import (
+	"bytes"
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/opmux/opmux/capture/catalog"
+	"github.com/opmux/opmux/capture/classify"
+	"github.com/opmux/opmux/event"
+	"github.com/opmux/opmux/wire/pgwire"
+)
+
+// switchOnPrefix goes before a statement that the capture triggers carry.
+const switchOnPrefix = catalog.SwitchOn + ";"
+
+// reasonDeferred is why rows are carried that a deferred trigger changed.
+const reasonDeferred = "captured by triggers: a deferred trigger ran"
+
+// take gathers what the capture triggers kept of one statement and makes operations
+// of it. It is guarded by the session's mu.
+type take struct {
+	s      *Session
+	tx     *txn
+	plan   *classify.Plan // nil: of no statement
+	reason string
+	tables map[[2]string]*tracedTable
+	// rows wait for the end, since tables can be looked up by the session alone.
+	rows  []taken
+	bytes int
+	group *imageGroup
+	item  *logItem
+	// own: the statement made or dropped temporary objects.
+	own bool
+	err error
+}
+
+// taken is one row of catalog.TakeSQL.
+type taken struct {
+	what, schema, table, rootSchema, root, note string
+	before, after                               []byte
+}
+
+func (s *Session) newTake(tx *txn, plan *classify.Plan) *take {
+	t := &take{s: s, tx: tx, plan: plan, reason: reasonDeferred, tables: map[[2]string]*tracedTable{}}
+	if plan != nil {
+		t.reason = plan.Reason
+	}
+	return t
+}
+
+// entry is that of the Execute which takes the images.
+func (t *take) entry(ctx context.Context) *entry {
+	e := &entry{silent: true, onError: inFailedBlock}
+	e.onRow = func(values []pgwire.DataRowValue) { t.add(ctx, values) }
+	return e
+}
+
+// ask sends the question behind the statement. The code is a parameter, so that it
+// shows in no list of what sessions run.
+func (t *take) ask(ctx context.Context) error {
+	mac := pgwire.Param{Value: []byte(t.s.deps.Catalog.CaptureMAC(t.s.who.pid))}
+	return t.s.runOwn(ownTake, t.entry(ctx), mac)
+}
+
+// takeSimple takes the images in the simple protocol, and has the session's state
+// told anew. The probe goes first: nothing is written out before its answer.
+func (s *Session) takeSimple(ctx context.Context, tx *txn, plan *classify.Plan, quiet bool) error {
+	s.locked(func() { tx.opaque, tx.traced = true, true })
+	probe := s.probeEntry(ctx, tx)
+	probe.onError = inFailedBlock
+	if err := s.runOwn(ownProbe, probe); err != nil {
+		return err
+	}
+	t := s.newTake(tx, plan)
+	if err := t.ask(ctx); err != nil {
+		return err
+	}
+	if err := s.send(pgwire.Sync, nil, &entry{kind: answerSync, silent: true, passReady: !quiet}); err != nil {
+		return err
+	}
+	if err := s.drain(); err != nil {
+		return err
+	}
+	return t.end(ctx, false)
+}
+
+// takeExtended is takeSimple for the extended protocol. What comes behind the
+// statement in the pipeline is planned upon its effect.
+func (s *Session) takeExtended(ctx context.Context, tx *txn, plan *classify.Plan) error {
+	s.locked(func() { tx.opaque, tx.traced = true, true })
+	if err := s.runOwn(ownProbe, s.probeEntry(ctx, tx)); err != nil {
+		return err
+	}
+	t := s.newTake(tx, plan)
+	if err := t.ask(ctx); err != nil {
+		return err
+	}
+	if err := s.drain(); err != nil {
+		return err
+	}
+	return t.end(ctx, true)
+}
+
+// takeDeferred takes what deferred triggers changed. True: that failed, and the
+// client has been told.
+func (s *Session) takeDeferred(ctx context.Context, tx *txn, extended bool) (bool, error) {
+	t := s.newTake(tx, nil)
+	if err := t.ask(ctx); err != nil {
+		return false, err
+	}
+	finish := s.drain
+	if !extended {
+		finish = s.drainSynced
+	}
+	if err := finish(); err != nil {
+		return false, err
+	}
+	if s.failing() {
+		return true, nil
+	}
+	return false, t.end(ctx, extended)
+}
+
+// add takes one row of the answer. Callers hold s.mu.
+func (t *take) add(ctx context.Context, values []pgwire.DataRowValue) {
+	if t.tx.broken != nil || t.err != nil {
+		return
+	}
+	row, err := readTaken(values)
+	if err != nil {
+		t.err = err
+		return
+	}
+	t.rows = append(t.rows, row)
+	t.bytes += len(row.before) + len(row.after) + itemBytes
+	if t.bytes < t.s.piece() {
+		return
+	}
+	if t.s.looksItself(t.tx) {
+		if t.bytes > t.s.withheld() {
+			t.err = errHeldBack
+		}
+		return
+	}
+	t.make(ctx, nil)
+}
+
+// end makes operations of what is left. The session is drained.
+func (t *take) end(ctx context.Context, extended bool) error {
+	s := t.s
+	s.mu.Lock()
+	own := s.looksItself(t.tx)
+	s.mu.Unlock()
+	if own && !s.failing() {
+		if err := t.look(ctx, querier{s: s, extended: extended}); err != nil {
+			t.err = err
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	t.make(ctx, nil)
+	if t.own {
+		s.ownObjects, s.context, s.contextChanged = true, nil, true
+	}
+	t.tx.depends = s.ledger.High()
+	return nil
+}
+
+// look looks up the tables that rows are of.
+func (t *take) look(ctx context.Context, q catalog.Querier) error {
+	for i := range t.rows {
+		if _, err := t.of(ctx, q, &t.rows[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// make turns the rows that have come into operations on the log. Callers hold s.mu.
+func (t *take) make(ctx context.Context, q catalog.Querier) {
+	for i := range t.rows {
+		if t.err == nil {
+			t.err = t.one(ctx, q, &t.rows[i])
+		}
+	}
+	t.rows, t.bytes = t.rows[:0], 0
+	t.flush()
+	if t.err != nil {
+		t.tx.fail(t.err)
+		return
+	}
+	if t.tx.bytes >= t.s.piece() {
+		t.item = nil // what follows is an item of its own
+		t.s.spill(ctx, t.tx)
+	}
+}
+
+// one deals with one row.
+func (t *take) one(ctx context.Context, q catalog.Querier, row *taken) error {
+	switch row.what {
+	case catalog.TakenTemporary:
+		t.own = true
+		return nil
+	case catalog.TakenSequence:
+		t.tx.sequences[classify.SequenceRef{Schema: row.schema, Name: row.table}] = struct{}{}
+		return nil
+	case catalog.TakenDDL:
+		return t.cannot("*", row.note+" inside of a statement", "what such DDL did is not known", "Run the DDL on its own.")
+	case catalog.TakenUnseen:
+		table, what := "*", t.construct()
+		if row.table != "" {
+			table = row.schema + "." + row.table
+			what = "writing " + table + " in " + what
+		}
+		return t.cannot(table, what, row.note, "")
+	}
+	table, err := t.of(ctx, q, row)
+	if err != nil {
+		return err
+	}
+	if row.what == catalog.TakenTruncate {
+		return t.truncate(row, table)
+	}
+	return t.image(row, table)
+}
+
+// construct names the statement.
+func (t *take) construct() string {
+	if t.plan != nil {
+		return t.plan.Construct
+	}
+	return "a deferred trigger"
+}
+
+// cannot gives up what cannot be carried: by policy reject the transaction, by flag
+// the table.
+func (t *take) cannot(table, construct, reason, hint string) error {
+	if !t.s.cfg.Flag {
+		return &classify.Refusal{Construct: construct, Reason: reason, Hint: hint}
+	}
+	t.flush()
+	op := event.Operation{Kind: event.OpFlagged, Class: event.ClassRefused, Reason: construct + ": " + reason,
+		Diverged: []string{table}, Digest: event.Digest{SQLState: "00000", Affected: -1}}
+	if table != "*" {
+		op.Tables = op.Diverged
+	}
+	t.put(op)
+	t.tx.barrier = true
+	return nil
+}
+
+// truncate carries TRUNCATE as text. Tables that a foreign key connects were
+// truncated together, and are again.
+func (t *take) truncate(row *taken, table *tracedTable) error {
+	t.flush()
+	name := catalog.QuoteIdent(row.schema) + "." + catalog.QuoteIdent(row.table)
+	if table.self.Kind == catalog.Ordinary {
+		name = "ONLY " + name
+	}
+	t.tx.barrier = true
+	if ops := t.lastOps(); len(ops) > 0 {
+		last := &ops[len(ops)-1]
+		if strings.HasPrefix(last.Text, "TRUNCATE ") && last.Kind == event.OpStatement {
+			last.Text += ", " + name
+			last.Tables = append(last.Tables, table.self.Qualified())
+			return nil
+		}
+	}
+	t.put(event.Operation{Kind: event.OpStatement, Class: event.ClassText, Reason: t.reason, Text: "TRUNCATE " + name,
+		Tables: []string{table.self.Qualified()}, Digest: event.Digest{SQLState: "00000", Affected: -1}})
+	return nil
+}
+
+// put puts an operation on the log.
+func (t *take) put(op event.Operation) {
+	if t.item == nil {
+		t.item = &logItem{}
+		t.tx.add(t.item)
+	}
+	t.item.ops = append(t.item.ops, op)
+	t.tx.count(sizeOf(t.item.ops[len(t.item.ops)-1:]))
+}
+
+// lastOps are the operations that the present item has.
+func (t *take) lastOps() []event.Operation {
+	if t.item == nil {
+		return nil
+	}
+	return t.item.ops
+}
+
+// replica are the operations before and behind images: on a target neither triggers
+// nor foreign keys act on them, since what those did on the primary has images too.
+func replica(role string) event.Operation {
+	return event.Operation{Kind: event.OpSet, Class: event.ClassText, Reason: "row images run without triggers",
+		Settings: []event.Setting{{Name: "session_replication_role", Value: role}}, Digest: event.Digest{SQLState: "00000", Affected: -1}}
+}
+
+// flush ends the group of images that is under way.
+func (t *take) flush() {
+	g := t.group
+	if t.group = nil; g == nil || t.tx.broken != nil || t.err != nil {
+		return
+	}
+	if n := len(t.lastOps()); n > 0 && t.item.ops[n-1].Kind == event.OpSet {
+		t.tx.count(-sizeOf(t.item.ops[n-1:]))
+		t.item.ops = t.item.ops[:n-1]
+	} else {
+		t.put(replica("replica"))
+	}
+	t.put(g.operation(t.reason, t.plan))
+	t.put(replica("origin"))
+	t.s.deps.Metrics.count(t.item.ops[len(t.item.ops)-2 : len(t.item.ops)-1])
+}
+
+var errTaken = errors.New("opmux.take answered in a form that this agent does not know; are agents of different versions on this source?")
+
+func readTaken(values []pgwire.DataRowValue) (taken, error) {
+	if len(values) != 8 {
+		return taken{}, errTaken
+	}
+	text := func(i int) string { return string(values[i].Value) }
+	row := taken{what: text(0), schema: text(1), table: text(2), rootSchema: text(3), root: text(4), note: text(5)}
+	var err error
+	for i, into := range []*[]byte{&row.before, &row.after} {
+		if v := values[6+i]; !v.Null && err == nil {
+			*into, err = hex.DecodeString(string(v.Value))
+		}
+	}
+	if err != nil {
+		return taken{}, fmt.Errorf("%w: %w", errTaken, err)
+	}
+	return row, nil
+}
+
+// recordValues reads a row as PostgreSQL prints a composite value (manual, 8.16.6):
+// fields between commas, nothing for NULL, quotes and backslashes doubled in quotes.
+func recordValues(text []byte) ([]event.Value, error) {
+	if len(text) < 2 || text[0] != '(' || text[len(text)-1] != ')' {
+		return nil, errTaken
+	}
+	text = text[1 : len(text)-1]
+	var list []event.Value
+	for {
+		v, n, err := recordField(text)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, v)
+		if n == len(text) {
+			return list, nil
+		}
+		text = text[n+1:]
+	}
+}
+
+// recordField reads one field, and tells where it ends.
+func recordField(text []byte) (event.Value, int, error) {
+	if len(text) == 0 || text[0] == ',' {
+		return event.Value{Null: true}, 0, nil
+	}
+	if text[0] != '"' {
+		n := bytes.IndexByte(text, ',')
+		if n < 0 {
+			n = len(text)
+		}
+		return event.Value{Text: slices.Clone(text[:n])}, n, nil
+	}
+	out := []byte{}
+	for i := 1; i < len(text); i++ {
+		switch c := text[i]; {
+		case c != '"' && c != '\\':
+			out = append(out, c)
+		case i+1 < len(text) && text[i+1] == c:
+			out = append(out, c)
+			i++
+		case c == '"' && (i+1 == len(text) || text[i+1] == ','):
+			return event.Value{Text: out}, i + 1, nil
+		default:
+			return event.Value{}, 0, errTaken
+		}
+	}
+	return event.Value{}, 0, errTaken
+}

@@ -1,0 +1,161 @@
+package integration
+
+import (
+	"context"
+	"strings"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/opmux/opmux/internal/rig"
+	"github.com/opmux/opmux/internal/testkit"
+)
+
+// Everything here writes in ways that no reading of a statement's text tells.
+var opaqueSchema = []string{
+	`CREATE TABLE account (id int PRIMARY KEY, owner text, balance numeric(12,2) DEFAULT 0, touched timestamptz, f float8, b bytea, a int[], j json)`,
+	`INSERT INTO account SELECT i, 'o' || i, i * 10.5, '2026-01-02 03:04:05+00', i / 3.0, decode('00ff5c22', 'hex'), ARRAY[i, NULL], '{"a" : 1}' FROM generate_series(1, 50) i`,
+	`CREATE TABLE audit (n bigserial PRIMARY KEY, what text, was text)`,
+	`CREATE TABLE total (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, sum numeric, twice numeric GENERATED ALWAYS AS (sum * 2) STORED)`,
+	`INSERT INTO total (sum) VALUES (0)`,
+	`CREATE SEQUENCE loose`,
+	`CREATE TABLE parent (id int PRIMARY KEY, v text)`,
+	`CREATE TABLE child (id int PRIMARY KEY, parent int REFERENCES parent ON DELETE CASCADE ON UPDATE CASCADE, v text)`,
+	`INSERT INTO parent SELECT i, 'p' FROM generate_series(1, 9) i`,
+	`INSERT INTO child SELECT i, 1 + i % 9, 'c' FROM generate_series(1, 30) i`,
+	`CREATE TABLE part (id int, k int, v text, PRIMARY KEY (id, k)) PARTITION BY RANGE (k)`,
+	`CREATE TABLE part_low (dropped int, v text, k int NOT NULL, id int NOT NULL)`,
+	`ALTER TABLE part_low DROP COLUMN dropped`,
+	`ALTER TABLE part ATTACH PARTITION part_low FOR VALUES FROM (0) TO (100)`,
+	`CREATE TABLE part_high PARTITION OF part FOR VALUES FROM (100) TO (200)`,
+	`INSERT INTO part SELECT i, i, 'x' FROM generate_series(90, 110) i`,
+	`CREATE TABLE nokey (a int, b text)`,
+	`CREATE TABLE staging (id int PRIMARY KEY)`,
+	`CREATE TABLE staging2 (id int PRIMARY KEY REFERENCES staging)`,
+	`CREATE VIEW rich AS SELECT id, owner, balance FROM account WHERE balance > 100`,
+	`CREATE FUNCTION audited() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+		INSERT INTO audit (what, was) VALUES (TG_OP, CASE WHEN TG_OP <> 'INSERT' THEN OLD.balance::text END);
+		UPDATE total SET sum = sum + 1 WHERE id = 1;
+		RETURN NULL; END $$`,
+	`CREATE TRIGGER audited AFTER INSERT OR UPDATE OR DELETE ON account FOR EACH ROW EXECUTE FUNCTION audited()`,
+	`CREATE FUNCTION touch() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.touched := clock_timestamp(); RETURN NEW; END $$`,
+	`CREATE TRIGGER touch BEFORE INSERT OR UPDATE ON account FOR EACH ROW EXECUTE FUNCTION touch()`,
+	`CREATE FUNCTION transfer(giver int, taker int, n numeric) RETURNS numeric LANGUAGE plpgsql AS $$ DECLARE left_over numeric; BEGIN
+		UPDATE account SET balance = balance - n WHERE id = giver RETURNING balance INTO left_over;
+		BEGIN
+			UPDATE account SET balance = -1;
+			RAISE EXCEPTION 'undone';
+		EXCEPTION WHEN raise_exception THEN NULL; END;
+		UPDATE account SET balance = balance + n WHERE id = taker;
+		PERFORM nextval('loose');
+		RETURN left_over; END $$`,
+	`CREATE FUNCTION reads() RETURNS bigint LANGUAGE sql VOLATILE AS 'SELECT count(*) FROM account'`,
+	`CREATE FUNCTION dynamic(t text, v text) RETURNS void LANGUAGE plpgsql AS $$ BEGIN EXECUTE format('UPDATE %I SET v = %L WHERE id %% 2 = 0', t, v); END $$`,
+	`CREATE FUNCTION styled() RETURNS void LANGUAGE plpgsql SET DateStyle = 'SQL, DMY' SET TimeZone = 'Asia/Tokyo' AS $$ BEGIN UPDATE account SET touched = now() WHERE id = 3; END $$`,
+	`CREATE PROCEDURE refill() LANGUAGE plpgsql AS $$ BEGIN
+		TRUNCATE staging, staging2;
+		INSERT INTO staging SELECT generate_series(1, 5);
+		INSERT INTO staging2 VALUES (3);
+		CREATE TEMP TABLE scratch ON COMMIT DROP AS SELECT 1 AS id;
+		INSERT INTO scratch VALUES (2);
+		DROP TABLE scratch; END $$`,
+	`CREATE PROCEDURE commits() LANGUAGE plpgsql AS $$ BEGIN INSERT INTO audit (what) VALUES ('never'); COMMIT; END $$`,
+	`CREATE PROCEDURE ddl() LANGUAGE plpgsql AS $$ BEGIN CREATE TABLE surprise (id int PRIMARY KEY); END $$`,
+	`CREATE FUNCTION shuts() RETURNS void LANGUAGE plpgsql AS $$ BEGIN RESET ALL; UPDATE parent SET v = 'unseen'; END $$`,
+	`CREATE UNLOGGED TABLE scrap (id int PRIMARY KEY)`,
+	`CREATE FUNCTION scraps() RETURNS void LANGUAGE plpgsql AS $$ BEGIN INSERT INTO scrap VALUES (1); END $$`,
+	`CREATE FUNCTION forgets() RETURNS void LANGUAGE plpgsql AS $$ BEGIN DELETE FROM nokey; END $$`,
+	`CREATE FUNCTION blob() RETURNS oid LANGUAGE sql VOLATILE AS 'SELECT lo_create(0)'`,
+}
+
+const triggersOn = "capture: {triggers: on, chunk: 16KiB}\n"
+
+var opaqueStatements = []string{
+	`SELECT transfer(1, 2, 3.25)`,
+	`SELECT reads()`,
+	`INSERT INTO account (id, owner, balance, j) VALUES (100, 'with "quotes", \ and ü', 7, '{"b" :  [1, 2]}'), (101, '', 0, NULL)`,
+	`UPDATE account SET balance = balance * 2 WHERE id < 10`,
+	`UPDATE account SET id = id + 1000 WHERE id BETWEEN 20 AND 25`,
+	`DELETE FROM account WHERE id % 7 = 0`,
+	`UPDATE rich SET owner = owner || '!' WHERE id > 30`,
+	`INSERT INTO account (id) VALUES (2) ON CONFLICT (id) DO UPDATE SET balance = account.balance + 1`,
+	`WITH gone AS (DELETE FROM child WHERE id < 5 RETURNING id, v) INSERT INTO audit (what, was) SELECT v, id::text FROM gone`,
+	`MERGE INTO parent p USING (VALUES (1, 'merged'), (77, 'new')) s (id, v) ON p.id = s.id WHEN MATCHED THEN UPDATE SET v = s.v WHEN NOT MATCHED THEN INSERT VALUES (s.id, s.v)`,
+	`DO $$ BEGIN FOR i IN 1..3 LOOP INSERT INTO audit (what) VALUES ('do ' || i); END LOOP; DELETE FROM parent WHERE id = 2; UPDATE parent SET id = 33 WHERE id = 3; END $$`,
+	`SELECT dynamic('child', 'it''s')`,
+	`SELECT styled()`,
+	`CALL refill()`,
+	`EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF) UPDATE parent SET v = 'explained' WHERE id = 5`,
+	`UPDATE part SET k = k + 5 WHERE k BETWEEN 90 AND 99`,
+	`DO $$ BEGIN UPDATE part SET k = k + 5, v = 'moved' WHERE k BETWEEN 95 AND 104; DELETE FROM part WHERE k > 108; END $$`,
+	`INSERT INTO nokey SELECT i, 'n' FROM generate_series(1, 3) i`,
+	`DO $$ BEGIN INSERT INTO nokey VALUES (1, 'twice'), (1, 'twice'); UPDATE total SET sum = 5; END $$`,
+	`BEGIN; SAVEPOINT s; SELECT transfer(4, 5, 1); ROLLBACK TO s; SELECT transfer(5, 6, 1); UPDATE parent SET v = 'text' WHERE id = 1; COMMIT`,
+	`BEGIN; SELECT transfer(1, 2, 1); ROLLBACK`,
+	`UPDATE total SET id = DEFAULT WHERE id = 1 AND (SELECT count(*) FROM nokey) > 0`,
+	`DO $$ BEGIN INSERT INTO parent SELECT i, repeat('large', 100) FROM generate_series(1000, 3000) i; UPDATE parent SET v = v || id WHERE id > 1500; END $$`,
+}
+
+// With the capture triggers on, what no text tells is carried as the rows that it
+// changed, in both protocols.
+func TestOpaqueStatementsByTriggers(t *testing.T) {
+	for _, mode := range []pgx.QueryExecMode{pgx.QueryExecModeSimpleProtocol, pgx.QueryExecModeCacheStatement} {
+		t.Run(mode.String(), func(t *testing.T) {
+			b := up(t, rig.Config{Digest: "full", Verify: "full", AgentYAML: triggersOn}, opaqueSchema...)
+			conn := testkit.Connect(t, b.agent("a1").DSN())
+			for _, sql := range opaqueStatements {
+				b.runParts(conn, mode, sql)
+			}
+			b.identical()
+			b.sequencesFollow()
+			if n := b.onPrimary("SELECT count(*) FROM opmux.captured")[0][0]; n != "0" {
+				t.Errorf("%s images were left behind", n)
+			}
+			if v := b.verdicts(20); v.Match != v.Sum() {
+				t.Errorf("verdicts %+v, want matches alone", v)
+			}
+		})
+	}
+}
+
+// runParts runs a statement, one by one where the extended protocol wants it.
+func (b *bench) runParts(conn *pgx.Conn, mode pgx.QueryExecMode, sql string) {
+	b.t.Helper()
+	parts := []string{sql}
+	if strings.HasPrefix(sql, "BEGIN") && mode != pgx.QueryExecModeSimpleProtocol {
+		parts = strings.Split(sql, "; ")
+	}
+	for _, p := range parts {
+		if _, err := conn.Exec(b.ctx, p, mode); err != nil {
+			b.t.Errorf("%s: %v", p, err)
+		}
+	}
+}
+
+// I6: what the triggers do not see is refused by name, after it ran, and undone.
+func TestI6WhatTriggersDoNotSee(t *testing.T) {
+	b := up(t, rig.Config{AgentYAML: triggersOn}, opaqueSchema...)
+	conn := testkit.Connect(t, b.agent("a1").DSN())
+	for sql, want := range map[string]string{
+		"CALL commits()":                            "invalid transaction termination",
+		"CALL ddl()":                                "CREATE TABLE of public.surprise",
+		"SELECT shuts()":                            "changed the setting opmux.capture",
+		"SELECT scraps()":                           "public.scrap",
+		"INSERT INTO scrap VALUES (9)":              "unlogged",
+		"SELECT lo_create(0)":                       "large object",
+		"SELECT blob()":                             "pg_largeobject",
+		"SET opmux.capture = 'on'":                  "opmux's own",
+		"SELECT reads() INTO made":                  "SELECT INTO",
+		"SELECT transfer(1, 2, setval('loose', 1))": "",
+		"INSERT INTO nokey VALUES (1, 'a'); SELECT forgets()": "no usable key",
+	} {
+		_, err := conn.Exec(context.Background(), sql, pgx.QueryExecModeSimpleProtocol)
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: error %v, want one of %q", sql, err, want)
+		}
+	}
+	if n := b.onPrimary("SELECT count(*) FROM parent WHERE v = 'unseen'")[0][0]; n != "0" {
+		t.Error("what was refused has stayed")
+	}
+	b.identical()
+}
