@@ -137,7 +137,7 @@ func TestI6WhatTriggersDoNotSee(t *testing.T) {
 	b := up(t, rig.Config{AgentYAML: triggersOn}, opaqueSchema...)
 	conn := testkit.Connect(t, b.agent("a1").DSN())
 	for sql, want := range map[string]string{
-		"CALL commits()":                            "invalid transaction termination",
+		"CALL commits()":                            "ends transactions inside",
 		"CALL ddl()":                                "CREATE TABLE of public.surprise",
 		"SELECT shuts()":                            "changed the setting opmux.capture",
 		"SELECT scraps()":                           "public.scrap",

@@ -195,11 +195,11 @@ const watchFor = 30 * time.Second
 func (c *Catalog) installTriggers(ctx context.Context) error {
 	err := c.lookups.Exec(ctx, fmt.Sprintf("begin; select pg_catalog.pg_advisory_xact_lock(%d, %d);", lockClass, installLock)+triggersSQL+"commit")
 	if err != nil {
-		err = fmt.Errorf("catalogue: install the capture triggers (capture.triggers): %w", err)
-		if notAllowed(err) {
-			err = fmt.Errorf("%w; the login of catalog.dsn has to be a superuser for that", err)
+		rollback := c.lookups.Exec(ctx, "rollback")
+		if !notAllowed(err) || rollback != nil {
+			return errors.Join(fmt.Errorf("catalogue: install the capture triggers (capture.triggers): %w", err), rollback)
 		}
-		return errors.Join(err, c.lookups.Exec(ctx, "rollback"))
+		c.cfg.Log.Info("the catalogue login may not install the capture triggers; those that are there are used")
 	}
 	for deadline := time.Now().Add(watchFor); ; {
 		left, err := c.watchTables(ctx)
@@ -207,7 +207,7 @@ func (c *Catalog) installTriggers(ctx context.Context) error {
 			break
 		}
 		if err != nil && (time.Now().After(deadline) || ctx.Err() != nil) {
-			return fmt.Errorf("catalogue: install the capture triggers (capture.triggers): %w", err)
+			return fmt.Errorf("catalogue: install the capture triggers (capture.triggers; let a superuser's login start the agent once): %w", err)
 		}
 	}
 	secret, err := one(ctx, c.lookups, "select pg_catalog.encode(secret, 'hex') from opmux.capture_secret")

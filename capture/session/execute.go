@@ -211,9 +211,10 @@ func (s *Session) executeEntry(p *portal, x *execution) *entry {
 			}
 		}
 	}
-	if x.plan.CatalogChanges {
+	if x.plan.CatalogChanges || x.plan.ByTriggers {
 		s.changes(x.plan, e)
 	}
+	s.explainEnds(x.plan, e)
 	return e
 }
 

@@ -21,6 +21,29 @@ const switchOnPrefix = catalog.SwitchOn + ";"
 // reasonDeferred is why rows are carried that a deferred trigger changed.
 const reasonDeferred = "captured by triggers: a deferred trigger ran"
 
+// stateTermination is what a procedure gets that commits in a transaction of others'.
+const stateTermination = "2D000"
+
+// endsInside is the answer to a procedure that commits: what it did before is one
+// transaction and what follows another, and their places cannot both be held.
+var endsInside = &refusal{code: stateNotSupported,
+	message: "a procedure or DO that ends transactions inside: the agent holds one place in the stream for one transaction",
+	hint:    "Commit in the application, between calls; or take COMMIT and ROLLBACK out of the procedure."}
+
+// explainEnds has the client told why a procedure cannot commit, where it is the
+// agent's block that keeps it from doing so.
+func (s *Session) explainEnds(p *classify.Plan, e *entry) {
+	if !p.ByTriggers || !s.wrapped {
+		return
+	}
+	e.onError = func(fields []pgwire.Field) bool {
+		if pgwire.FieldValue(fields, pgwire.FieldCode) == stateTermination {
+			e.refusal = endsInside
+		}
+		return false
+	}
+}
+
 // take gathers what the capture triggers kept of one statement and makes operations
 // of it. It is guarded by the session's mu.
 type take struct {

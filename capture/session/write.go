@@ -72,7 +72,7 @@ func (s *Session) write(ctx context.Context, p part, wrap, hold bool) (bool, err
 	if plan.Kind == classify.MustFail {
 		e.exec, e.onTag = nil, func(string) { tx.fail(errMoved) }
 	}
-	if plan.CatalogChanges {
+	if plan.CatalogChanges || plan.ByTriggers {
 		s.changes(plan, e)
 	}
 	text := p.sql
@@ -83,6 +83,7 @@ func (s *Session) write(ctx context.Context, p part, wrap, hold bool) (bool, err
 		text, e.skipTags, e.shift = wrapPrefix+text, e.skipTags+1, len(wrapPrefix)+e.shift
 		s.wrapped = true
 	}
+	s.explainEnds(plan, e)
 	if err := s.send(pgwire.Query, pgwire.AppendQuery(nil, text), e); err != nil {
 		return false, err
 	}

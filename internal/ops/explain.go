@@ -121,7 +121,7 @@ func (e *explainer) open(ctx context.Context, searchPath string) error {
 	for i := 0; i+1 < len(settings); i += 2 {
 		e.session.Settings.Settings = append(e.session.Settings.Settings, event.Setting{Name: settings[i], Value: settings[i+1]})
 	}
-	if e.catalog, err = catalog.Open(ctx, catalog.Config{DSN: e.cfg.Catalog.DSN, ReadOnly: true}); err != nil {
+	if e.catalog, err = catalog.Open(ctx, catalog.Config{DSN: e.cfg.Catalog.DSN, ReadOnly: true, Triggers: e.cfg.Capture.Triggers}); err != nil {
 		return err
 	}
 	e.classifier = classify.New(classify.Config{Catalog: e.catalog})
