@@ -31,6 +31,8 @@ type form struct {
 	cfg     rig.Config
 	agents  []string // names
 	clients int
+	// opaque has functions and triggers that write, and capture triggers to follow them.
+	opaque bool
 }
 
 // Random workloads leave the same tables and sequences on the backup, and every
@@ -43,15 +45,16 @@ func TestRandomWorkloads(t *testing.T) {
 	}
 	seed = variable(t, seedVariable, seed)
 	for _, f := range []form{
-		{"recorded, two agents", rig.Config{Gate: "recorded", GateTimeout: 20 * time.Second}, []string{"a1", "a2"}, 16},
-		{"recorded, full digests", rig.Config{Gate: "recorded", GateTimeout: 20 * time.Second, Digest: "full", Verify: "full"}, []string{"a1"}, 8},
-		{"none", rig.Config{Gate: "none"}, []string{"a1"}, 8},
+		{"recorded, two agents", rig.Config{Gate: "recorded", GateTimeout: 20 * time.Second}, []string{"a1", "a2"}, 16, false},
+		{"recorded, full digests", rig.Config{Gate: "recorded", GateTimeout: 20 * time.Second, Digest: "full", Verify: "full"}, []string{"a1"}, 8, false},
+		{"none", rig.Config{Gate: "none"}, []string{"a1"}, 8, false},
+		{"capture triggers", rig.Config{Gate: "recorded", GateTimeout: 20 * time.Second, AgentYAML: "capture: {triggers: on, chunk: 64KiB}\n"}, []string{"a1", "a2"}, 12, true},
 	} {
 		t.Run(f.name, func(t *testing.T) {
 			t.Logf("repeat with %s=%d %s=%d", seedVariable, seed, secondsVariable, seconds)
 			f.cfg.Bin, f.cfg.Dir = testkit.Build(t), t.TempDir()
 			if dir := os.Getenv(dirVariable); dir != "" {
-				f.cfg.Dir = filepath.Join(dir, fmt.Sprintf("%d-%s-%d", seed, f.cfg.Gate, len(f.agents))+f.cfg.Digest)
+				f.cfg.Dir = filepath.Join(dir, fmt.Sprintf("%d-%s-%d", seed, f.cfg.Gate, len(f.agents))+f.cfg.Digest+f.cfg.AgentYAML[:min(7, len(f.cfg.AgentYAML))])
 			}
 			f.run(t, seed, time.Duration(seconds)*time.Second)
 		})
@@ -68,6 +71,9 @@ func (f form) run(t *testing.T, seed uint64, length time.Duration) {
 		}
 	})
 	schema := newSchema(rand.New(rand.NewPCG(seed, 0)))
+	if f.opaque {
+		schema.makeOpaque(rand.New(rand.NewPCG(seed, 1)))
+	}
 	must(t, w.open(ctx, f.cfg, schema))
 	seen, failures := w.work(ctx, seed, schema, f.clients, length)
 	t.Log(w.ledger)

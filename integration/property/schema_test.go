@@ -37,6 +37,8 @@ type table struct {
 type schema struct {
 	tables []*table
 	parent []*table // those that a foreign key can name: one int as the key
+	// opaque are triggers and functions that only capture triggers can follow.
+	opaque []string
 }
 
 // preamble are the objects that tables are made of.
@@ -177,7 +179,7 @@ func (s *schema) ddl() []string {
 			out = append(out, t.indexes...)
 		}
 	}
-	return out
+	return append(out, s.opaque...)
 }
 
 func (t *table) ddl() string {

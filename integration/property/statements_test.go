@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -93,13 +94,17 @@ var shapes = []shape{
 
 // draw draws a statement on any table.
 func (s *schema) draw(r *rand.Rand) stmt {
+	all := shapes
+	if s.opaque != nil {
+		all = append(slices.Clone(shapes), opaqueShapes...)
+	}
 	total := 0
-	for _, sh := range shapes {
+	for _, sh := range all {
 		total += sh.weight
 	}
 	for {
 		n := r.IntN(total)
-		for _, sh := range shapes {
+		for _, sh := range all {
 			if n -= sh.weight; n >= 0 {
 				continue
 			}
