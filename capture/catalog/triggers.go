@@ -17,6 +17,9 @@ import (
 // what its change sets off.
 const TriggerName = "!opmux"
 
+// TruncateTriggerName is the name of the trigger that keeps TRUNCATE.
+const TruncateTriggerName = "!opmux_truncate"
+
 // SwitchOn wakes the capture triggers for the rest of the session's transaction, or
 // until the images are taken; TakeSQL takes them, its parameter is CaptureMAC.
 const (

@@ -101,6 +101,7 @@ var parts = []part{
 	{"latency", true, (*bench).latency},
 	{"topic", true, (*bench).topic},
 	{"apply", false, func(b *bench, ctx context.Context, _ *world) error { return b.apply(ctx) }},
+	{"triggers", false, func(b *bench, ctx context.Context, _ *world) error { return b.triggers(ctx) }},
 	{"lag", false, func(b *bench, ctx context.Context, _ *world) error { return b.lag(ctx) }},
 }
 

@@ -17,6 +17,7 @@ type plan struct {
 	backlog        int // transactions
 	applyRounds    int
 	lagSeconds     int
+	triggerRows    int
 }
 
 const (
@@ -41,7 +42,7 @@ var full = plan{
 		{"select-only", "prepared", 20}, {"select-only", "simple", 20},
 		{"tpcb", "prepared", 1}, {"tpcb", "simple", 1},
 	},
-	latencySeconds: 5, latencyRounds: 3, topicSeconds: 5, backlog: 100_000, applyRounds: 3, lagSeconds: 15,
+	latencySeconds: 5, latencyRounds: 3, topicSeconds: 5, backlog: 100_000, applyRounds: 3, lagSeconds: 15, triggerRows: 100_000,
 }
 
 // brief leaves out what tells least, and is too short for figures to be quoted.
@@ -51,7 +52,7 @@ var brief = plan{
 		{"tpcb", "prepared", 20}, {"tpcb", "simple", 20}, {"simple-update", "prepared", 20},
 		{"select-only", "prepared", 20}, {"tpcb", "prepared", 1},
 	},
-	latencySeconds: 2, latencyRounds: 1, topicSeconds: 2, backlog: 20_000, applyRounds: 1, lagSeconds: 6,
+	latencySeconds: 2, latencyRounds: 1, topicSeconds: 2, backlog: 20_000, applyRounds: 1, lagSeconds: 6, triggerRows: 20_000,
 }
 
 // settleTime is how long a way is used before it is measured the first time.
