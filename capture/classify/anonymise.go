@@ -12,7 +12,8 @@ const Unparsable = "(unparsable statement)"
 
 // Anonymise is Normalise for texts that are shown to others than the application's
 // people: it leaves no constant, which Normalise does in DDL, COPY and EXECUTE, and
-// no comment. A constant that has no number is "…". The text is on one line.
+// no comment. A constant that has no number is "…". The text
+// is on one line and without a semicolon at its end.
 func Anonymise(sql string) string {
 	text, err := pg.Normalize(sql)
 	if err != nil {
@@ -39,5 +40,5 @@ func Anonymise(sql string) string {
 			b.WriteString(text[t.Start:t.End])
 		}
 	}
-	return b.String()
+	return strings.TrimRight(b.String(), "; ")
 }

@@ -10,7 +10,7 @@ import (
 func TestAnonymiseLeavesNoConstant(t *testing.T) {
 	for sql, want := range map[string]string{
 		"UPDATE t SET a = 'secret' WHERE id = 4711":                                  "UPDATE t SET a = $1 WHERE id = $2",
-		"UPDATE t\n  SET a = $1\tWHERE id = $2;":                                     "UPDATE t SET a = $1 WHERE id = $2;",
+		"UPDATE t\n  SET a = $1\tWHERE id = $2;":                                     "UPDATE t SET a = $1 WHERE id = $2",
 		"/* secret */ SELECT 1 -- secret\n FROM t":                                   "SELECT $1 FROM t",
 		"CREATE USER bob PASSWORD 'secret'":                                          "CREATE USER bob PASSWORD $1",
 		"ALTER ROLE bob WITH ENCRYPTED PASSWORD 'secret'":                            "ALTER ROLE bob WITH ENCRYPTED PASSWORD $1",

@@ -29,7 +29,7 @@ func (s *Session) observeParse(ctx context.Context, m pgwire.Message) error {
 func (s *Session) lookAtStatement(ctx context.Context, st *statement) (look, bool, error) {
 	parts, err := s.deps.Classifier.Split(st.text)
 	if err != nil {
-		return look{text: st.text, err: err}, true, nil
+		return look{text: st.text, err: err}, true, nil //nolint:nilerr // the look tells it
 	}
 	if len(parts) != 1 {
 		return look{}, false, nil

@@ -1,6 +1,7 @@
 package session
 
 import (
+	"cmp"
 	"context"
 	"slices"
 
@@ -98,10 +99,8 @@ func (s *Session) observeStatements(ctx context.Context, m pgwire.Message, looks
 	if err := s.settle(ctx); err != nil {
 		return err
 	}
-	for i := late; i < len(looks); i++ {
-		if err := s.lookAgain(ctx, looks, i, i < ran); err != nil {
-			return s.planFailed(err, false)
-		}
+	if err := s.lookAgain(ctx, looks, late, ran); err != nil {
+		return s.planFailed(err, false)
 	}
 	return s.release(ctx)
 }
@@ -110,43 +109,61 @@ func (s *Session) observeStatements(ctx context.Context, m pgwire.Message, looks
 // without.
 func catalogMoves(l look) bool { return l.plan == nil || l.plan.CatalogChanges }
 
-// lookAgain tells of a statement that stood behind one that alters what it means.
-func (s *Session) lookAgain(ctx context.Context, looks []look, i int, ran bool) error {
-	before := looks[i]
-	if !ran || contextFree(before.text) {
-		s.tell(before, 1)
-		return nil
+// lookAgain tells of the statements of a Query from late on, which stood behind one
+// that alters what they mean; ran of all have run.
+func (s *Session) lookAgain(ctx context.Context, looks []look, late, ran int) error {
+	now := slices.Clone(looks)
+	for i := late; i < min(ran, len(looks)); i++ {
+		if contextFree(looks[i].text) {
+			continue
+		}
+		var err error
+		if now[i], err = s.lookAt(ctx, looks[i].text, nil, false); err != nil {
+			return err
+		}
+		var one entry
+		if err := s.follow(now[i], &one); err != nil {
+			return err
+		}
+		if one.onTag != nil {
+			s.locked(func() { one.onTag("") })
+		}
 	}
-	now, err := s.lookAt(ctx, before.text, nil, false)
-	if err != nil {
-		return err
+	for i := late; i < len(looks); i++ {
+		if i >= ran || contextFree(looks[i].text) {
+			s.tell(looks[i], 1)
+			continue
+		}
+		s.tell(together(looks, now, i), 1)
 	}
-	var one entry
-	if err := s.follow(now, &one); err != nil {
-		return err
-	}
-	if one.onTag != nil {
-		s.locked(func() { one.onTag("") })
-	}
-	s.tell(together(before, now, looks[:i], looks[i+1:]), 1)
 	return nil
 }
 
-// together chooses between what a statement looked like before its Query and
-// behind it: neither need be what it met, where others altered that in between.
-func together(before, now look, ahead, behind []look) look {
-	settings := slices.ContainsFunc(ahead, func(l look) bool { return l.plan == nil || l.plan.ContextChanges })
-	moved := slices.ContainsFunc(behind, func(l look) bool {
-		return l.alters() || settings && endsBlock(l.plan)
-	})
-	is := func(l look, kinds ...classify.Kind) bool { return l.plan != nil && slices.Contains(kinds, l.plan.Kind) }
-	switch {
-	case !moved && !is(now, classify.MustFail):
-		return now
-	case is(now, classify.DDL, classify.Standalone):
-		return now
-	case is(before, classify.DDL, classify.Standalone), is(before, classify.Refused) && is(now, classify.Refused, classify.MustFail):
-		return before
+func (l *look) is(kinds ...classify.Kind) bool {
+	return l.plan != nil && slices.Contains(kinds, l.plan.Kind)
+}
+
+// together chooses between what a statement looked like before its Query and what
+// it looks like behind it: neither need be what it met, where others altered that in
+// between.
+func together(before, now []look, i int) look {
+	settings := slices.ContainsFunc(before[:i], func(l look) bool { return l.plan == nil || l.plan.ContextChanges })
+	moved := false
+	for k := i + 1; k < len(before); k++ {
+		l := &before[k]
+		if l.is(classify.MustFail) {
+			l = &now[k] // it was made in this Query
+		}
+		moved = moved || l.alters() || settings && endsBlock(l.plan)
 	}
-	return look{text: before.text, prepared: before.prepared, err: errTogether}
+	was, is := before[i], now[i]
+	switch {
+	case !moved && !is.is(classify.MustFail):
+		return is
+	case is.is(classify.DDL, classify.Standalone):
+		return is
+	case was.is(classify.DDL, classify.Standalone), was.is(classify.Refused) && is.is(classify.Refused, classify.MustFail):
+		return was
+	}
+	return look{text: was.text, prepared: cmp.Or(is.prepared, was.prepared), err: errTogether}
 }
