@@ -95,6 +95,9 @@ func Open(ctx context.Context, cfg Config) (*Catalog, error) {
 	pc.RuntimeParams["lock_timeout"] = "2s"
 	pc.RuntimeParams["plan_cache_mode"] = "force_generic_plan"
 	pc.RuntimeParams["jit"] = "off"
+	if cfg.ReadOnly {
+		pc.RuntimeParams["default_transaction_read_only"] = "on"
+	}
 	c := &Catalog{cfg: cfg}
 	c.reset()
 	c.lookups = &link{cfg: pc, connected: c.connected}

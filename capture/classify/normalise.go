@@ -11,7 +11,7 @@ import (
 func Normalise(sql string) string {
 	s, err := pg.Normalize(sql)
 	if err != nil {
-		return "(unparsable statement)"
+		return Unparsable
 	}
 	return s
 }
@@ -25,14 +25,21 @@ const (
 // Normaliser is Normalise for programs that see the same texts again and again,
 // as those of prepared statements. Its zero value is ready.
 type Normaliser struct {
+	// Form takes the place of Normalise where it is set.
+	Form func(sql string) string
+
 	mu    sync.Mutex
 	known map[string]string
 }
 
 // Normalise is the function of that name.
 func (n *Normaliser) Normalise(sql string) string {
+	form := n.Form
+	if form == nil {
+		form = Normalise
+	}
 	if len(sql) > maxNormalisedText {
-		return Normalise(sql)
+		return form(sql)
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -44,7 +51,7 @@ func (n *Normaliser) Normalise(sql string) string {
 		// would cost more than to begin anew.
 		n.known = make(map[string]string, maxNormalised)
 	}
-	s := Normalise(sql)
+	s := form(sql)
 	n.known[sql] = s
 	return s
 }

@@ -108,7 +108,9 @@ func (s *Session) introduce() error {
 	}); err != nil {
 		return err
 	}
-	if r := s.wrongPrimary(); r != nil {
+	if s.deps.Observer != nil {
+		s.deps.Observer.Session(s.who.systemID)
+	} else if r := s.wrongPrimary(); r != nil {
 		return s.die(r)
 	}
 	return s.ready(pgwire.StatusIdle)

@@ -47,9 +47,12 @@ type Deps struct {
 	Classifier *classify.Classifier
 	Catalog    *catalog.Catalog
 	// Ledger returns the ledger of the agent's current epoch, nil while there is none.
-	Ledger  func() *order.Ledger
-	Log     *zap.Logger
-	Metrics *Metrics
+	Ledger func() *order.Ledger
+	// Observer, where there is one, has sessions look on instead of capturing. There
+	// is no Ledger then.
+	Observer Observer
+	Log      *zap.Logger
+	Metrics  *Metrics
 }
 
 type ledger = *order.Ledger

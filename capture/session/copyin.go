@@ -101,6 +101,9 @@ func (s *Session) keepCopyData(ctx context.Context, x *execution, data []byte) {
 			return
 		}
 	}
+	if x.passing {
+		return
+	}
 	x.data = append(x.data, data...)
 	if x.keep(len(data)); len(x.data) >= s.piece() {
 		s.makePart(ctx, x, true)

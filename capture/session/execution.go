@@ -36,6 +36,8 @@ type execution struct {
 	late bool
 	// finished: its command has completed. Dropped: it was rolled back, to a savepoint.
 	finished, dropped bool
+	// passing: a session that looks on keeps nothing of its data.
+	passing bool
 	// data is a piece of the COPY stream not made an operation yet; scan looks for
 	// values in it that mean another moment on each server.
 	data []byte

@@ -58,10 +58,8 @@ func (s *Session) rouse() bool {
 // ending tells whether the session is to end here, between two messages: its
 // epoch is over, or the agent is stopping and no transaction is open.
 func (s *Session) ending() (bool, error) {
-	select {
-	case <-s.ledger.Done():
+	if s.epochOver() {
 		return true, s.die(&refusal{code: stateShutdown, message: "the agent opens a new epoch", hint: "Connect again."})
-	default:
 	}
 	if !s.stopping() || s.piped {
 		return false, nil
@@ -72,7 +70,27 @@ func (s *Session) ending() (bool, error) {
 	if s.transactionStatus() != pgwire.StatusIdle {
 		return false, nil
 	}
-	return true, s.die(&refusal{code: stateShutdown, message: "the agent is stopping", hint: "Connect again later, or to another agent."})
+	return true, s.die(&refusal{code: stateShutdown, message: s.stoppingWord(), hint: "Connect again later, or to another agent."})
+}
+
+func (s *Session) stoppingWord() string {
+	if s.deps.Observer != nil {
+		return "the watch is over, and opmux relays no longer"
+	}
+	return "the agent is stopping"
+}
+
+// epochOver tells whether the epoch that the session writes in has ended.
+func (s *Session) epochOver() bool {
+	if s.ledger == nil { // it looks on
+		return false
+	}
+	select {
+	case <-s.ledger.Done():
+		return true
+	default:
+		return false
+	}
 }
 
 // dispatch deals with one message of the client's.
@@ -102,13 +120,19 @@ func (s *Session) dispatch(ctx context.Context, typ byte) error {
 	}
 	m, err := s.cr.Message(s.cfg.MaxMessage)
 	var large *pgwire.TooLargeError
-	if errors.As(err, &large) {
+	observing := s.deps.Observer != nil
+	switch {
+	case errors.As(err, &large) && observing:
+		return s.observeTooLarge(ctx, large)
+	case errors.As(err, &large):
 		return s.onTooLarge(large)
-	}
-	if err != nil {
+	case err != nil:
 		return clientError(err)
+	case observing:
+		err = s.observe(ctx, m)
+	default:
+		err = s.onMessage(ctx, m)
 	}
-	err = s.onMessage(ctx, m)
 	s.piped = m.Type != pgwire.Query && m.Type != pgwire.Sync
 	if m.Type == pgwire.Query {
 		// It may have left what it began (a BEGIN that was cancelled), so what
@@ -194,10 +218,12 @@ func (s *Session) onTooLarge(large *pgwire.TooLargeError) error {
 // onFunctionCall refuses the fast path: which function it calls is an OID, and
 // what it does nobody reads. Drivers use it for large objects, which are refused too.
 func (s *Session) onFunctionCall() error {
-	return s.refuseQuery(&refusal{code: stateNotSupported,
-		message: "fast-path function call: what the function writes cannot be told",
-		hint:    "Call it by SQL, or keep large objects in bytea columns."})
+	return s.refuseQuery(fastPath)
 }
+
+var fastPath = &refusal{code: stateNotSupported,
+	message: "fast-path function call: what the function writes cannot be told",
+	hint:    "Call it by SQL, or keep large objects in bytea columns."}
 
 // transactionStatus is what the server last said of the transaction, once every
 // answer is in.

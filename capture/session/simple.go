@@ -117,7 +117,7 @@ func (s *Session) refusedPlan(p *classify.Plan, before int) *refusal {
 	if p.Kind == classify.Prepare && p.Inner != nil {
 		p = p.Inner
 	}
-	if p.Kind != classify.Refused || (s.cfg.Flag && !p.Refusal.Always) {
+	if p.Kind != classify.Refused || (s.cfg.Flag && !p.Refusal.Always) || s.deps.Observer != nil {
 		return nil
 	}
 	return refusedStatement(p.Refusal, before)

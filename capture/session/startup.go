@@ -25,6 +25,8 @@ type hello struct {
 	database string
 	user     string
 	tls      bool
+	// replication is set where it is a connection of another protocol's commands.
+	replication bool
 }
 
 // accept takes a client from its first byte to the point where its session can
@@ -48,15 +50,9 @@ func (l *Listener) accept(ctx context.Context, conn net.Conn) (*Session, error) 
 	if err != nil || h == nil {
 		return nil, err
 	}
-	ledger := l.deps.Ledger()
-	if ledger == nil {
-		return nil, turnAway(h, &refusal{code: stateNotReady, message: "the agent is not ready", hint: "See its /readyz."})
-	}
-	captured := h.database == l.cfg.Database
-	if !captured && !l.cfg.PassOthers {
-		return nil, turnAway(h, &refusal{code: stateNoDatabase,
-			message: fmt.Sprintf("this agent captures database %q only, not %q", l.cfg.Database, h.database),
-			hint:    "Connect to that database directly, or set capture.other_databases: pass."})
+	ledger, captured, err := l.admit(h)
+	if err != nil {
+		return nil, err
 	}
 	dialCtx, cancel := context.WithTimeout(ctx, l.cfg.AuthTimeout)
 	defer cancel()
@@ -78,6 +74,31 @@ func (l *Listener) accept(ctx context.Context, conn net.Conn) (*Session, error) 
 		return nil, errors.Join(err, server.Close())
 	}
 	return s, errors.Join(conn.SetDeadline(time.Time{}), server.SetDeadline(time.Time{}))
+}
+
+// admit tells whether a session may begin, and whether it is captured or only relayed.
+func (l *Listener) admit(h *hello) (ledger ledger, captured bool, err error) {
+	captured = h.database == l.cfg.Database && !h.replication
+	if l.deps.Observer != nil {
+		switch {
+		case h.replication:
+			l.deps.Observer.Unobserved("replication connections, which an agent turns away")
+		case !captured && l.cfg.PassOthers:
+			l.deps.Observer.Unobserved("on another database, which an agent relays uncaptured")
+		case !captured:
+			l.deps.Observer.Unobserved("on another database, which an agent turns away (capture.other_databases)")
+		}
+		return nil, captured, nil
+	}
+	if ledger = l.deps.Ledger(); ledger == nil {
+		return nil, false, turnAway(h, &refusal{code: stateNotReady, message: "the agent is not ready", hint: "See its /readyz."})
+	}
+	if !captured && !l.cfg.PassOthers {
+		return nil, false, turnAway(h, &refusal{code: stateNoDatabase,
+			message: fmt.Sprintf("this agent captures database %q only, not %q", l.cfg.Database, h.database),
+			hint:    "Connect to that database directly, or set capture.other_databases: pass."})
+	}
+	return ledger, captured, nil
 }
 
 func (l *Listener) newSession(h *hello, server Conn, ledger ledger) *Session {
@@ -154,10 +175,11 @@ func (l *Listener) begin(h *hello) (*hello, error) {
 	if h.database == "" {
 		h.database = h.user
 	}
+	h.replication = wantsReplication(params["replication"])
 	switch {
 	case l.cfg.RequireTLS && !h.tls:
 		return nil, turnAway(h, &refusal{code: stateAuthSpec, message: "this agent accepts encrypted connections only", hint: "Use sslmode=require."})
-	case wantsReplication(params["replication"]):
+	case h.replication && l.deps.Observer == nil:
 		return nil, turnAway(h, &refusal{code: stateNotSupported, message: "replication connections are not relayed", hint: "Connect to the primary directly."})
 	}
 	return h, nil

@@ -46,6 +46,9 @@ type portal struct {
 	suspended bool
 	before    *portal
 	gone      bool
+	// seen is what a session that looks on made of it when it was bound, nil where it
+	// holds no statement.
+	seen *look
 }
 
 // mustFail stands for what the server is expected to refuse.

@@ -78,7 +78,7 @@ func (s *Session) newTake(tx *txn, plan *classify.Plan) *take {
 
 // entry is that of the Execute which takes the images.
 func (t *take) entry(ctx context.Context) *entry {
-	e := &entry{silent: true, onError: inFailedBlock}
+	e := &entry{silent: true, onError: failedBefore}
 	e.onRow = func(values []pgwire.DataRowValue) { t.add(ctx, values) }
 	return e
 }
@@ -95,7 +95,7 @@ func (t *take) ask(ctx context.Context) error {
 func (s *Session) takeSimple(ctx context.Context, tx *txn, plan *classify.Plan, quiet bool) error {
 	s.locked(func() { tx.opaque, tx.traced = true, true })
 	probe := s.probeEntry(ctx, tx)
-	probe.onError = inFailedBlock
+	probe.onError = failedBefore
 	if err := s.runOwn(ownProbe, probe); err != nil {
 		return err
 	}

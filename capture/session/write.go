@@ -109,7 +109,7 @@ func (s *Session) write(ctx context.Context, p part, wrap, hold bool) (bool, err
 func (s *Session) probeSimple(ctx context.Context, tx *txn, quiet bool) error {
 	if s.probing(tx) {
 		probe := s.probeEntry(ctx, tx)
-		probe.onError = inFailedBlock
+		probe.onError = failedBefore
 		if err := s.runOwn(ownProbe, probe); err != nil {
 			return err
 		}
@@ -127,8 +127,8 @@ func (s *Session) probeSimple(ctx context.Context, tx *txn, quiet bool) error {
 	return s.ready(s.transactionStatus())
 }
 
-// inFailedBlock takes the error of a question behind a statement that has failed.
-func inFailedBlock(fields []pgwire.Field) bool {
+// failedBefore takes the error of a question behind a statement that has failed.
+func failedBefore(fields []pgwire.Field) bool {
 	return pgwire.FieldValue(fields, pgwire.FieldCode) == stateFailedTransaction
 }
 

@@ -210,25 +210,13 @@ func addressFree(ctx context.Context, address string) error {
 }
 
 func (a *agent) buildListener() error {
-	clientTLS, err := a.cfg.Listen.TLS.Config()
+	cfg, deps, err := sessionParts(a.cfg)
 	if err != nil {
 		return err
 	}
-	upstreamTLS, err := a.cfg.Upstream.Config()
-	if err != nil {
-		return err
-	}
-	a.listener = session.NewListener(session.Config{
-		Database: a.cfg.Upstream.Database, PassOthers: a.cfg.Capture.OtherDatabases == "pass",
-		Flag: a.cfg.OnUnsafe == "flag", Level: event.Level(a.cfg.Digest.Level), None: a.cfg.Gate.Mode == order.GateNone,
-		MaxMessage: int(a.cfg.Capture.MaxMessage), ChunkBytes: int(a.cfg.Capture.Chunk), OpenBytes: int(a.cfg.Capture.Open),
-		ClientTLS: clientTLS, RequireTLS: a.cfg.Listen.TLS != nil && a.cfg.Listen.TLS.Require,
-		AuthTimeout: a.cfg.Listen.HandshakeTimeout,
-	}, session.Deps{
-		Upstream:   &session.Primary{Address: a.cfg.Upstream.Address, Config: upstreamTLS, Optional: a.cfg.Upstream.TLS.Mode == "prefer"},
-		Classifier: classify.New(classify.Config{Catalog: a.catalog}), Catalog: a.catalog,
-		Ledger: a.ledger.Load, Log: a.log, Metrics: a.sessions,
-	}, session.Limits{Sessions: a.cfg.Listen.MaxSessions, Handshakes: a.cfg.Listen.MaxHandshakes, Drain: a.cfg.Listen.DrainTimeout})
+	deps.Classifier, deps.Catalog = classify.New(classify.Config{Catalog: a.catalog}), a.catalog
+	deps.Ledger, deps.Log, deps.Metrics = a.ledger.Load, a.log, a.sessions
+	a.listener = session.NewListener(cfg, deps, sessionLimits(a.cfg))
 	return nil
 }
 

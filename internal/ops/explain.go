@@ -14,6 +14,7 @@ import (
 	"github.com/opmux/opmux/event"
 	"github.com/opmux/opmux/internal/config"
 	"github.com/opmux/opmux/internal/exit"
+	"github.com/opmux/opmux/internal/readiness"
 )
 
 func explainCommand() command {
@@ -48,15 +49,6 @@ type explained struct {
 	Hint      string      `json:"hint,omitempty"`
 	Position  int         `json:"position,omitempty"` // 1-based characters of the statement
 }
-
-// The actions.
-const (
-	actionPass    = "pass"
-	actionPublish = "publish"
-	actionFlag    = "flag"
-	actionRefuse  = "refuse"
-	actionFail    = "fail"
-)
 
 func runExplain(ctx context.Context, stdio IO, c *call) error {
 	path, asJSON := c.configFlag(), c.jsonFlag()
@@ -148,7 +140,7 @@ func (e *explainer) text(ctx context.Context, sql string) error {
 		if err != nil {
 			return err
 		}
-		if err := e.print(e.of(strings.TrimSpace(s.Text), plan)); err != nil {
+		if err := e.print(explain(strings.TrimSpace(s.Text), plan, e.cfg.OnUnsafe == "flag")); err != nil {
 			return err
 		}
 	}
@@ -158,16 +150,16 @@ func (e *explainer) text(ctx context.Context, sql string) error {
 // unparsable is what the agent does with a text that its parser does not know: the
 // server tells an error of syntax from a statement of another version.
 func unparsable(sql string, err *classify.SyntaxError) explained {
-	return explained{Statement: sql, Construct: "statement", Class: event.ClassRefused, Action: actionRefuse, Tables: []string{},
+	return explained{Statement: sql, Construct: "statement", Class: event.ClassRefused, Action: readiness.Refuse, Tables: []string{},
 		Reason: err.Message + "; what opmux cannot parse does not run", Position: err.Position}
 }
 
-// of says what a plan means for a statement.
-func (e *explainer) of(statement string, p *classify.Plan) explained {
+// explain says what a plan means for a statement, under policy flag or reject.
+func explain(statement string, p *classify.Plan, flag bool) explained {
 	x := explained{Statement: statement, Construct: p.Construct, Class: p.Class, Reason: p.Reason, Tables: append([]string{}, p.Tables...)}
 	if p.Kind == classify.Prepare && p.Inner != nil {
-		x = e.of(statement, p.Inner)
-		if x.Construct = "PREPARE of " + x.Construct; x.Action == actionPublish {
+		x = explain(statement, p.Inner, flag)
+		if x.Construct = "PREPARE of " + x.Construct; x.Action == readiness.Publish {
 			x.Reason = "each EXECUTE of it: " + x.Reason
 		}
 		x.RunsAs = ""
@@ -176,15 +168,15 @@ func (e *explainer) of(statement string, p *classify.Plan) explained {
 	switch p.Kind {
 	case classify.Refused:
 		x.Construct, x.Hint, x.Position = p.Refusal.Construct, p.Refusal.Hint, p.Refusal.Position
-		if x.Action = actionRefuse; e.cfg.OnUnsafe == "flag" && !p.Refusal.Always {
-			x.Action, x.Tables = actionFlag, append([]string{}, p.Diverged...)
+		if x.Action = readiness.Refuse; flag && !p.Refusal.Always {
+			x.Action, x.Tables = readiness.Flag, append([]string{}, p.Diverged...)
 		}
 	case classify.MustFail:
-		x.Action = actionFail
+		x.Action = readiness.Fail
 	case classify.Write, classify.Copy, classify.DDL, classify.Standalone, classify.Draw:
-		x.Action = actionPublish
+		x.Action = readiness.Publish
 	default:
-		x.Action = actionPass
+		x.Action = readiness.Pass
 	}
 	if x.Reason == "" {
 		x.Reason = "it changes nothing that the backups hold"

@@ -43,7 +43,7 @@ type call struct {
 
 func commands() []command {
 	return []command{
-		brokerCommand(), topicsCreateCommand(), checkCommand(), explainCommand(), waitCommand(), statusCommand(), tailCommand(),
+		brokerCommand(), topicsCreateCommand(), checkCommand(), explainCommand(), readinessCommand(), waitCommand(), statusCommand(), tailCommand(),
 		indoubtListCommand(), indoubtSettleCommand(), failoverShowCommand(), failoverAcceptCommand(), snapshotCommand(), replayCommand(), verdictsCommand(), demoCommand(),
 	}
 }
