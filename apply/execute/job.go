@@ -38,7 +38,7 @@ func (j *Job) position(n int) position.Position {
 	p := j.Base
 	p.Done = j.Base.Done.Clone()
 	for _, t := range j.Transactions[:n] {
-		p.Done.Add(t.Offset)
+		t.AddTo(&p.Done)
 	}
 	return p
 }

@@ -84,7 +84,7 @@ func (s *Scheduler) gather(fence *Tx) *Group {
 	g := &Group{}
 	blocked := waiting{}
 	passed := 0
-	onlyFirst := s.done.Len() >= s.cfg.Ranges
+	onlyFirst := s.crowded()
 	for t := s.queue.first; t != nil && passed < lookAhead; t = t.next {
 		if fence != nil && t.Offset > fence.place {
 			break
@@ -160,7 +160,7 @@ func (s *Scheduler) Position(g *Group) position.Position {
 	p := position.Position{Low: s.low, Done: s.done.Clone(), Heads: s.passed.heads.Clone()}
 	if g != nil {
 		for _, t := range g.Transactions {
-			p.Done.Add(t.Offset)
+			t.AddTo(&p.Done)
 		}
 	}
 	return p

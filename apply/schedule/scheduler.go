@@ -54,7 +54,8 @@ type Scheduler struct {
 	passed  chains // as of low
 	read    int64  // the offset behind the last record that was added
 	low     int64
-	done    position.Ranges // finished or applied, from low on
+	done    position.Ranges // transactions that are finished or applied, from low on
+	behind  int64           // the offset behind the last transaction that was added
 
 	window  window
 	open    map[event.Ref]*Tx // intents without an outcome
@@ -83,6 +84,7 @@ func New(cfg Config, p position.Position, skip SkipFunc) *Scheduler {
 		passed:  chains{heads: p.Heads.Clone(), origin: p.Origin},
 		read:    p.Low,
 		low:     p.Low,
+		behind:  p.Low,
 		done:    p.Done.Clone(),
 		open:    map[event.Ref]*Tx{},
 		decided: outcomes{limit: cfg.Remembered, known: map[event.Ref]bool{}},
@@ -125,7 +127,8 @@ func (s *Scheduler) Add(offset int64, size int, hash []byte, r *event.Record) er
 }
 
 func (s *Scheduler) addTransaction(e *entry, ref event.Ref, size int, tx *event.Transaction) error {
-	t := &Tx{Offset: e.offset, Ref: ref, Transaction: tx, size: int64(size), place: e.offset, entry: e}
+	t := &Tx{Offset: e.offset, Ref: ref, Transaction: tx, size: int64(size), from: s.behind, place: e.offset, entry: e}
+	s.behind = e.offset + 1
 	if s.done.Has(e.offset) {
 		t.Skip = TakeOver
 	} else {
@@ -227,7 +230,10 @@ func (s *Scheduler) commit(t *Tx, at int64) {
 func (s *Scheduler) settle(t *Tx, committed bool) {
 	t.Committed = committed
 	t.state = applied
-	s.done.Add(t.Offset)
+	if s.crowded() {
+		s.idle = false // it may fill the gap between two ranges
+	}
+	t.AddTo(&s.done)
 	s.finishing++
 	s.settled = append(s.settled, t)
 }
@@ -267,7 +273,7 @@ func (s *Scheduler) Applied(g *Group) {
 		t.state = applied
 		s.finishing++
 		s.drop(t)
-		s.done.Add(t.Offset)
+		t.AddTo(&s.done)
 	}
 }
 
@@ -279,7 +285,6 @@ func (s *Scheduler) Finish(t *Tx) {
 }
 
 func (s *Scheduler) finishEntry(e *entry) {
-	s.done.Add(e.offset)
 	if len(s.barrier) > 0 {
 		s.idle = false // a barrier waits for everything in front of it
 	}
@@ -295,6 +300,12 @@ func (s *Scheduler) finishEntry(e *entry) {
 	if first := s.window.first; first != nil {
 		s.low = first.offset
 	}
+	if s.crowded() {
+		s.idle = false // there may be room for ranges now
+	}
 	s.done.TrimBelow(s.low)
-	s.idle = false
 }
+
+// crowded says that the position has so many ranges that only what is first in the
+// queue may run.
+func (s *Scheduler) crowded() bool { return s.done.Len() >= s.cfg.Ranges }
