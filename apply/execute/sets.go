@@ -14,6 +14,10 @@ import (
 const (
 	maxSetRows  = 20_000
 	maxSetBytes = 4 << 20
+	// sendRows is the number of rows from which on they are sent, between two
+	// transactions: the target works on them while further ones are gathered. Fewer
+	// would fold less.
+	sendRows = 2_000
 	// minSetJob is the number of operations of a group from which on sets are tried.
 	minSetJob = 8
 	// minSetRows is the number of rows from which on a statement over arrays is
@@ -72,8 +76,7 @@ func (s *sets) take(r *replay, op *event.Operation) (bool, error) {
 	for _, m := range members {
 		s.join(sh, m)
 	}
-	r.current.affected = op.Digest.Affected // or the set fails
-	r.result.InSets[op.Kind]++
+	r.current.affected, r.current.gathered = op.Digest.Affected, true
 	s.used = true
 	if s.rows >= maxSetRows || s.bytes >= maxSetBytes {
 		return true, s.flush()
@@ -126,6 +129,17 @@ func (s *sets) flush() error {
 		}
 	}
 	return nil
+}
+
+// hurry sends what was gathered, once it is worth that, without waiting for answers.
+func (s *sets) hurry() error {
+	if s == nil || s.rows < sendRows {
+		return nil
+	}
+	if err := s.flush(); err != nil {
+		return err
+	}
+	return s.pipe.push()
 }
 
 // settled sends what was gathered and waits until all counts are known: the server
