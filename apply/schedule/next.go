@@ -38,6 +38,7 @@ func (s *Scheduler) Next() *Group {
 	for _, t := range g.Transactions {
 		t.state = running
 	}
+	s.ready -= len(g.Transactions)
 	s.running++
 	return g
 }
@@ -172,9 +173,11 @@ func (s *Scheduler) Low() int64 { return s.low }
 // Read is the offset behind the last record that was added.
 func (s *Scheduler) Read() int64 { return s.read }
 
-// Full says that no record should be added until something is finished.
+// Full says that no record should be added until something is finished. While a group
+// runs it need not be more than what the next groups are made of: what is held longer
+// costs memory, and the garbage collector passes over it again and again.
 func (s *Scheduler) Full() bool {
-	return s.window.len >= s.cfg.Window || s.bytes >= s.cfg.WindowBytes
+	return s.window.len >= s.cfg.Window || s.bytes >= s.cfg.WindowBytes || s.running > 0 && s.ready >= s.cfg.Ahead
 }
 
 // Idle says that Next has nothing to return.

@@ -86,3 +86,28 @@ func TestWhatWaitsForRangesRunsOnceThereAreFewer(t *testing.T) {
 		t.Fatalf("with %s done nothing runs", s.done.String())
 	}
 }
+
+// TestI7ReadingWaitsForWhatRunsAndNotForMore: while a group runs, a few groups are read
+// ahead; when nothing runs, reading goes on, since what is needed may lie further on.
+func TestI7ReadingWaitsForWhatRunsAndNotForMore(t *testing.T) {
+	p := newTopic()
+	epoch := p.fence("a")
+	p.decided(epoch, 10)
+	s := New(Config{GroupTransactions: 2}, position.Position{}, nil)
+	if err := feed(t, s, p.messages...); err != nil {
+		t.Fatal(err)
+	}
+	if s.Full() {
+		t.Fatal("full though nothing runs")
+	}
+	for left := 8; left > 0; left -= 2 {
+		g := s.Next()
+		if want := left >= 8; s.Full() != want {
+			t.Fatalf("with %d behind the group that runs: full is %v", left, s.Full())
+		}
+		s.Applied(g)
+		if s.Full() {
+			t.Fatal("full though nothing runs")
+		}
+	}
+}

@@ -18,6 +18,7 @@ type Config struct {
 	GroupBytes        int64 // of one target transaction's records in memory; 8 MiB
 	Window            int   // records between the position and the reader; 200,000
 	WindowBytes       int64 // of transactions that are not applied; 64 MiB
+	Ahead             int   // committed transactions that wait while a group runs; four groups
 	Ranges            int   // of finished offsets above the position; 1,000
 	Remembered        int   // outcomes kept to notice contradictions; 65,536
 }
@@ -27,6 +28,7 @@ func (c Config) withDefaults() Config {
 	setDefault(&c.GroupBytes, 8<<20)
 	setDefault(&c.Window, 200_000)
 	setDefault(&c.WindowBytes, 64<<20)
+	setDefault(&c.Ahead, 4*c.GroupTransactions)
 	setDefault(&c.Ranges, 1_000)
 	setDefault(&c.Remembered, 65_536)
 	return c
@@ -65,6 +67,7 @@ type Scheduler struct {
 	settled []*Tx // to be finished without execution, not handed out yet
 
 	bytes     int64     // of transactions in queue
+	ready     int       // of them, how many are committed and do not run
 	adding    event.Ref // the record that Add is about
 	running   int       // groups
 	finishing int       // transactions that are applied or settled, and not finished
@@ -219,6 +222,7 @@ func (s *Scheduler) Foresee(at int64, o event.Outcome) (bool, error) {
 func (s *Scheduler) commit(t *Tx, at int64) {
 	t.Committed = true
 	t.state = ready
+	s.ready++
 	s.idle = false
 	if t.Transaction.Standalone {
 		t.place = at
