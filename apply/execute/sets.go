@@ -14,10 +14,10 @@ import (
 const (
 	maxSetRows  = 20_000
 	maxSetBytes = 4 << 20
-	// sendRows is the number of rows from which on they are sent, between two
-	// transactions: the target works on them while further ones are gathered. Fewer
-	// would fold less.
-	sendRows = 2_000
+	// firstSend is the number of rows from which on they are sent, between two
+	// transactions: the target works on them while further ones are gathered. It doubles
+	// with each time, since longer sets fold more and the target is busy by then.
+	firstSend = 500
 	// minSetJob is the number of operations of a group from which on sets are tried.
 	minSetJob = 8
 	// minSetRows is the number of rows from which on a statement over arrays is
@@ -36,6 +36,7 @@ type sets struct {
 	buckets []*bucket
 	rows    int
 	bytes   int
+	send    int  // the number of rows that hurry waits for
 	used    bool // something was gathered in this attempt
 	key     []byte
 }
@@ -53,7 +54,7 @@ func (a *attempt) newSets() *sets {
 		a.conn.ParameterStatus("server_encoding") != "UTF8" {
 		return nil
 	}
-	return &sets{attempt: a}
+	return &sets{attempt: a, send: firstSend}
 }
 
 // take gathers an operation; false where it has to be sent on its own.
@@ -133,9 +134,10 @@ func (s *sets) flush() error {
 
 // hurry sends what was gathered, once it is worth that, without waiting for answers.
 func (s *sets) hurry() error {
-	if s == nil || s.rows < sendRows {
+	if s == nil || s.rows < s.send {
 		return nil
 	}
+	s.send *= 2
 	if err := s.flush(); err != nil {
 		return err
 	}
