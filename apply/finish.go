@@ -29,7 +29,11 @@ type finishing struct {
 type finisher struct {
 	*stream
 	keeper *keeper
-	failed chan error // of the producer
+	failed chan error    // of the producer
+	acked  chan struct{} // there is something in acknowledged
+
+	ackMu        sync.Mutex
+	acknowledged []*schedule.Tx // their digests are, and they are to be noted as finished
 
 	saving  sync.Mutex
 	saved   int64 // the position that the keeper has stored
@@ -38,7 +42,7 @@ type finisher struct {
 
 func newFinisher(st *stream) *finisher {
 	return &finisher{
-		stream: st, keeper: newKeeper(st), failed: make(chan error, 1), saved: st.held.Low,
+		stream: st, keeper: newKeeper(st), failed: make(chan error, 1), acked: make(chan struct{}, 1), saved: st.held.Low,
 	}
 }
 
@@ -63,6 +67,8 @@ func (f *finisher) run(ctx context.Context) error {
 			if err := f.finishAll(ctx, list); err != nil {
 				return err
 			}
+		case <-f.acked:
+			f.finished(f.takeAcknowledged())
 		case <-tick.C:
 			if err := f.saveIdle(ctx); err != nil {
 				return err
@@ -74,8 +80,10 @@ func (f *finisher) run(ctx context.Context) error {
 // finishAll finishes transactions that came together.
 func (f *finisher) finishAll(ctx context.Context, list []finishing) error {
 	var marks execute.Marks
+	var counts counts
 	records := make([]*event.DigestRecord, len(list))
 	for i, t := range list {
+		counts.add(t)
 		record, own, err := f.conclude(ctx, t)
 		if err != nil {
 			return err
@@ -83,18 +91,58 @@ func (f *finisher) finishAll(ctx context.Context, list []finishing) error {
 		records[i] = record
 		marks.Merge(own)
 	}
+	counts.report(f.stream)
 	if err := f.keeper.setSequences(ctx, marks); err != nil {
 		return err
 	}
 	for _, t := range list {
 		t.Transaction = nil // only its place is needed from here on (I7)
 	}
+	var finished []*schedule.Tx
 	for i, t := range list {
-		if err := f.publish(t.Tx, records[i]); err != nil {
+		if records[i] == nil {
+			finished = append(finished, t.Tx)
+		} else if err := f.publish(t.Tx, records[i]); err != nil {
 			return err
 		}
 	}
+	f.finished(finished)
 	return nil
+}
+
+// counts are what a list of transactions adds to the metrics.
+type counts struct {
+	outcomes   map[string]int
+	operations execute.Counts
+}
+
+func (c *counts) add(t finishing) {
+	if c.outcomes == nil {
+		c.outcomes = map[string]int{}
+	}
+	switch {
+	case !t.Committed:
+		c.outcomes["aborted"]++
+	case t.result == nil:
+		c.outcomes["skipped"]++
+	default:
+		c.outcomes["applied"]++
+		if t.result.Unknown == "" {
+			for _, n := range t.result.Operations {
+				c.operations.Add(n)
+			}
+		}
+	}
+}
+
+func (c *counts) report(st *stream) {
+	for outcome, n := range c.outcomes {
+		st.metrics.transactions.WithLabelValues(st.source, outcome).Add(float64(n))
+	}
+	for _, n := range c.operations {
+		st.metrics.operations.WithLabelValues(st.source, string(n.Kind), "single").Add(float64(n.All - n.InSets))
+		st.metrics.operations.WithLabelValues(st.source, string(n.Kind), "set").Add(float64(n.InSets))
+	}
 }
 
 // conclude returns a transaction's digests, nil for none to publish, and its
@@ -104,22 +152,11 @@ func (f *finisher) conclude(ctx context.Context, t finishing) (*event.DigestReco
 		Source: f.source, Tx: t.Transaction.ID, Offset: t.Offset, Target: f.cfg.Target,
 		Level: event.LevelFull, Time: time.Now().UnixMicro(), Skipped: t.Skip,
 	}
-	outcome := "skipped"
-	switch {
-	case !t.Committed:
-		outcome = "aborted"
-	case t.result != nil:
-		outcome = "applied"
+	if t.result != nil {
 		record.Skipped = t.result.Unknown
 	}
-	f.metrics.transactions.WithLabelValues(f.source, outcome).Inc()
 	if t.result != nil && t.result.Unknown == "" {
 		t.result.Digests.Fill(record)
-		for kind, n := range t.result.Operations {
-			set := t.result.InSets[kind]
-			f.metrics.operations.WithLabelValues(f.source, string(kind), "single").Add(float64(n - set))
-			f.metrics.operations.WithLabelValues(f.source, string(kind), "set").Add(float64(set))
-		}
 		return publishable(record), t.result.Marks, nil
 	}
 	if t.Skip == skipSnapshot && t.Transaction.Chunks > 0 {
@@ -183,10 +220,6 @@ func (f *finisher) lookOnce(ctx context.Context, tx *schedule.Tx) (compared int3
 // publish hands a transaction's digests to the producer. The transaction is
 // finished when they are acknowledged.
 func (f *finisher) publish(tx *schedule.Tx, record *event.DigestRecord) error {
-	if record == nil {
-		f.finished(tx)
-		return nil
-	}
 	value, err := f.deps.Codec.EncodeDigest(record)
 	if err != nil {
 		return f.recordError(tx.Offset, fmt.Errorf("encoding its digests: %w", err))
@@ -196,7 +229,7 @@ func (f *finisher) publish(tx *schedule.Tx, record *event.DigestRecord) error {
 	f.producer.Produce(topic, digest.Key(f.source, record.Tx), value, nil, func(_ int64, err error) {
 		if err == nil {
 			crashpoint.At(crashpoint.DigestAfter)
-			f.finished(tx)
+			f.acknowledge(tx)
 			return
 		}
 		select {
@@ -207,10 +240,35 @@ func (f *finisher) publish(tx *schedule.Tx, record *event.DigestRecord) error {
 	return nil
 }
 
-func (f *finisher) finished(tx *schedule.Tx) {
+// acknowledge leaves a transaction to the finisher's own goroutine, which notes those
+// that came meanwhile together.
+func (f *finisher) acknowledge(tx *schedule.Tx) {
+	f.ackMu.Lock()
+	defer f.ackMu.Unlock()
+	f.acknowledged = append(f.acknowledged, tx)
+	select {
+	case f.acked <- struct{}{}:
+	default: // it knows
+	}
+}
+
+func (f *finisher) takeAcknowledged() []*schedule.Tx {
+	f.ackMu.Lock()
+	defer f.ackMu.Unlock()
+	list := f.acknowledged
+	f.acknowledged = nil
+	return list
+}
+
+func (f *finisher) finished(list []*schedule.Tx) {
+	if len(list) == 0 {
+		return
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.scheduler.Finish(tx)
+	for _, tx := range list {
+		f.scheduler.Finish(tx)
+	}
 	f.signal()
 }
 

@@ -55,10 +55,11 @@ func (st *stream) add(ctx context.Context, m topics.Message) error {
 		return st.recordError(m.Offset, err)
 	}
 	st.mu.Lock()
+	idle := st.scheduler.Idle()
 	err = st.scheduler.Add(m.Offset, footprint(m.Value), avro.Hash(m.Value), record)
 	settled := st.settled()
-	if !st.scheduler.Idle() {
-		st.signal()
+	if idle && !st.scheduler.Idle() {
+		st.signal() // else somebody knows already, and will look
 	}
 	st.mu.Unlock()
 	if err != nil {

@@ -87,3 +87,44 @@ func TestOverflowOnTheWayToASumIsFound(t *testing.T) {
 		})
 	}
 }
+
+// A group is sent in parts while the rest is gathered: whichever part does not add up,
+// nothing of the group stays, and it runs one by one.
+func TestPartOfAGroupThatDoesNotAddUpTakesTheOthersBack(t *testing.T) {
+	const transactions = 1_200
+	for name, missing := range map[string]int{"none": -1, "first": 10, "second": 700, "last": 1_190} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t)
+			r.pg.Exec(t, r.db, "CREATE TABLE t (id int PRIMARY KEY, n int)", "INSERT INTO t SELECT i, 0 FROM generate_series(0, 999) i")
+			failed := r.setsFailed()
+			a := r.agent("a1")
+			first := r.end()
+			for i := range transactions {
+				id := i % 1_000
+				if i == missing {
+					id = -1
+				}
+				op := text("UPDATE t SET n = n + $1 WHERE id = $2", "1", fmt.Sprint(id))
+				op.Digest = event.Digest{SQLState: "00000", Affected: 1}
+				a.later(a.tx(op))
+			}
+			if err := r.replay(); err != nil {
+				t.Fatal(err)
+			}
+			want := transactions
+			if missing >= 0 {
+				want--
+				if d := r.digest(first + int64(missing)); d.Affected != 0 {
+					t.Errorf("the digest of what hit no row has %d", d.Affected)
+				}
+				if d := r.digest(first + int64(missing) - 1); d.Affected != 1 {
+					t.Errorf("the digest of the one before has %d rows", d.Affected)
+				}
+			}
+			r.want("SELECT sum(n), max(n) FROM t", fmt.Sprintf("%d|2", want))
+			if (failed() > 0) != (missing >= 0) {
+				t.Errorf("sets failed %d times", failed())
+			}
+		})
+	}
+}

@@ -75,6 +75,13 @@ func (c *Collector) Add(op *event.Operation) {
 	c.AddDigest(d)
 }
 
+// Expect makes room for the digests of so many operations.
+func (c *Collector) Expect(operations int) {
+	if n := min(operations, MaxOperations); cap(c.ops) < n {
+		c.ops = append(make([]event.OpDigest, 0, n), c.ops...)
+	}
+}
+
 // AddDigest takes a digest that is already numbered, as a worker has it after it
 // executed the operation.
 func (c *Collector) AddDigest(d event.OpDigest) {

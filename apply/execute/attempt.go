@@ -46,7 +46,8 @@ type attempt struct {
 	declared []position.Diverged
 	// misfitting are tables whose operations did something else than on the primary.
 	misfitting []position.Diverged
-	sets       *sets // nil: operations run one by one
+	sets       *sets       // nil: operations run one by one
+	room       []operation // see newOperation
 }
 
 func (l *Lane) attempt(ctx context.Context, job *Job) ([]Result, error) {
@@ -110,6 +111,9 @@ func (a *attempt) run() error {
 	}
 	for i := range a.job.Transactions {
 		if err := a.transaction(i); err != nil {
+			return err
+		}
+		if err := a.sets.hurry(); err != nil {
 			return err
 		}
 	}
@@ -196,7 +200,8 @@ func (l *Lane) normalise(text string) string {
 // transaction sends the i-th transaction of the group.
 func (a *attempt) transaction(i int) error {
 	tx := a.job.Transactions[i]
-	a.results = append(a.results, Result{Tx: tx, Operations: map[event.OpKind]int{}, InSets: map[event.OpKind]int{}})
+	a.results = append(a.results, Result{Tx: tx})
+	a.results[i].Digests.Expect(len(tx.Transaction.Operations))
 	ops, err := a.cfg.Open(a.ctx, tx)
 	if err != nil {
 		return err
@@ -219,6 +224,7 @@ type replay struct {
 	number  digest.Numbering
 	current *operation // the one that the next part continues; nil: none
 	inside  bool       // the transaction's context is set
+	late    bool       // digests wait for answers; those behind keep their place
 }
 
 // operation is an operation whose parts are under way.
@@ -230,6 +236,17 @@ type operation struct {
 	affected int64
 	rows     *digest.Rows // nil: no hash is wanted
 	skip     string       // why it is not executed
+	gathered bool         // into a set: its answer is known, or the set fails
+}
+
+// newOperation takes room for an operation from what is made for many at once.
+func (a *attempt) newOperation() *operation {
+	if len(a.room) == 0 {
+		a.room = make([]operation, 64)
+	}
+	o := &a.room[0]
+	a.room = a.room[1:]
+	return o
 }
 
 func (r *replay) run() error {
@@ -263,7 +280,8 @@ func (r *replay) next() (op *event.Operation, last bool, err error) {
 	r.result.Marks.Add(op.Sequences)
 	index, last := r.number.Next(op)
 	if r.current == nil {
-		r.current = &operation{index: index, kind: op.Kind, text: op.Text, tables: tablesOf(op), affected: -1}
+		r.current = r.newOperation()
+		*r.current = operation{index: index, kind: op.Kind, text: op.Text, tables: tablesOf(op), affected: -1}
 		if err := r.checkDiverged(r.current); err != nil {
 			return nil, false, err
 		}
@@ -275,10 +293,19 @@ func (r *replay) next() (op *event.Operation, last bool, err error) {
 func (r *replay) finish(op *event.Operation) {
 	cur := r.current
 	r.current = nil
-	r.result.Operations[cur.kind]++
+	count := Count{Kind: cur.kind, All: 1}
+	if cur.gathered {
+		count.InSets = 1
+	}
+	r.result.Operations.Add(count)
 	if !digest.Compared(cur.kind) {
 		return
 	}
+	if cur.gathered && !r.late {
+		r.result.Digests.AddDigest(event.OpDigest{Index: cur.index, Digest: event.Digest{SQLState: "00000", Affected: cur.affected}})
+		return
+	}
+	r.late = true
 	wantHash, want := len(op.Digest.Hash) > 0, op.Digest.Affected
 	offset := r.tx.Offset
 	r.pipe.later(func() {

@@ -1,7 +1,7 @@
 package execute
 
 import (
-	"maps"
+	"slices"
 
 	"github.com/opmux/opmux/event"
 	"github.com/opmux/opmux/internal/shape"
@@ -17,12 +17,13 @@ type bucket struct {
 	// are indexes for which that is not known of all rows.
 	keys    map[string]map[string]int
 	unknown map[string]bool
-	sums    map[int]map[int]*running // by row and parameter, of rows that were added up
+	sums    map[int][]running // by row, of rows that were added up; as setShape.Set
+	next    []running         // see fold
 	ops     int
 }
 
 func newBucket(s *setShape) *bucket {
-	return &bucket{setShape: s, values: make([][][]byte, len(s.types)), keys: map[string]map[string]int{}, unknown: map[string]bool{}, sums: map[int]map[int]*running{}}
+	return &bucket{setShape: s, values: make([][][]byte, len(s.types)), keys: map[string]map[string]int{}, unknown: map[string]bool{}, sums: map[int][]running{}}
 }
 
 // member is one row of an operation: its parameters, and the values of its keys
@@ -104,9 +105,9 @@ func (b *bucket) fold(row int, m *member) bool {
 	if !b.foldable {
 		return false
 	}
-	sums := maps.Clone(b.sums[row])
-	if sums == nil {
-		sums = map[int]*running{}
+	have := b.sums[row]
+	if b.next == nil {
+		b.next = make([]running, len(b.Set))
 	}
 	for i := range b.Set {
 		item := &b.Set[i]
@@ -117,32 +118,32 @@ func (b *bucket) fold(row int, m *member) bool {
 			}
 			continue
 		}
-		r, ok := sums[at], true
-		if r == nil {
-			r, ok = b.begin(item, b.values[at][row])
+		ok := true
+		if have != nil {
+			b.next[i] = have[i]
 		} else {
-			r = r.clone()
+			b.next[i], ok = b.begin(item, b.values[at][row])
 		}
-		if !ok || !b.advance(r, item, m.values[at]) {
+		if !ok || !b.advance(&b.next[i], item, m.values[at]) {
 			return false
 		}
-		sums[at] = r
 	}
+	if have == nil {
+		have = make([]running, len(b.Set))
+		b.sums[row] = have
+	}
+	copy(have, b.next)
 	for _, item := range b.Set {
 		if item.Kind == shape.Value {
 			b.values[item.Param-1][row] = m.values[item.Param-1]
 		}
 	}
-	b.sums[row] = sums
 	return true
 }
 
 // params returns the statement over the bucket's rows with its arrays.
 func (b *bucket) params() (sql string, params [][]byte, oids []uint32, formats []int16) {
-	added := false
-	for _, sums := range b.sums {
-		added = added || len(sums) > 0
-	}
+	added := len(b.sums) > 0 && slices.ContainsFunc(b.sum, func(oid uint32) bool { return oid != 0 })
 	add := func(p []byte, oid uint32, format int16) {
 		params, oids, formats = append(params, p), append(oids, oid), append(formats, format)
 	}
@@ -166,22 +167,21 @@ func (b *bucket) params() (sql string, params [][]byte, oids []uint32, formats [
 
 // parts are the three arrays of a parameter that is added up.
 func (b *bucket) parts(param int) [3][][]byte {
-	var item *shape.Item
-	for i := range b.Set {
-		if b.Set[i].Param-1 == param {
-			item = &b.Set[i]
-		}
-	}
+	set := slices.IndexFunc(b.Set, func(i shape.Item) bool { return i.Param-1 == param })
 	var parts [3][][]byte
+	for i := range parts {
+		parts[i] = make([][]byte, b.rows)
+	}
+	zero := []byte("0")
 	for row := range b.rows {
-		r := b.sums[row][param]
-		if r == nil {
-			parts[0] = append(parts[0], b.signed(item, b.values[param][row]))
-			parts[1], parts[2] = append(parts[1], []byte("0")), append(parts[2], []byte("0"))
+		sums := b.sums[row]
+		if sums == nil {
+			parts[0][row], parts[1][row], parts[2][row] = b.signed(&b.Set[set], b.values[param][row]), zero, zero
 			continue
 		}
-		for i, n := range r.parts() {
-			parts[i] = append(parts[i], r.text(n))
+		numbers, _ := sums[set].parts() // they fit, or it would not have been added up
+		for i, n := range numbers {
+			parts[i][row] = sums[set].text(n)
 		}
 	}
 	return parts

@@ -75,10 +75,11 @@ func (s *settings) identify() {
 // changes returns what has to be set so that the session has a transaction's
 // context, as pairs of name and value.
 func (s *settings) changes(c *event.Context) []event.Setting {
-	if s.of == c {
+	same := s.of != nil && sameContext(s.of, c)
+	s.of = c
+	if same {
 		return nil
 	}
-	s.of = c
 	list := s.differ(c.Settings, c.User)
 	names := make(map[string]bool, len(c.Settings))
 	for _, set := range c.Settings {
@@ -98,6 +99,15 @@ func (s *settings) changes(c *event.Context) []event.Setting {
 		s.identify()
 	}
 	return list
+}
+
+// sameContext says whether two contexts are one: decoded records share their settings,
+// which nobody writes to.
+func sameContext(a, b *event.Context) bool {
+	if a == b {
+		return true
+	}
+	return a.User == b.User && len(a.Settings) > 0 && len(a.Settings) == len(b.Settings) && &a.Settings[0] == &b.Settings[0]
 }
 
 // valueReset stands for the session's own value of a setting.

@@ -1,8 +1,9 @@
 package execute
 
 import (
+	"bytes"
 	"math"
-	"math/big"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 
@@ -10,48 +11,51 @@ import (
 )
 
 // running is the sum of what several operations add to one column of one row, and
-// the highest and lowest value that it had on the way, 0 among them.
+// the highest and lowest value that it had on the way, 0 among them. What would not
+// fit is not added up.
 type running struct {
-	sum, high, low *big.Int
+	sum, high, low int64
 	scale          int // of the decimals, which are these numbers / 10^scale
 }
 
-func (r *running) add(n *big.Int) {
-	r.sum = new(big.Int).Add(r.sum, n)
-	if r.sum.Cmp(r.high) > 0 {
-		r.high = r.sum
-	}
-	if r.sum.Cmp(r.low) < 0 {
-		r.low = r.sum
-	}
+func (r *running) add(n int64) (ok bool) {
+	r.sum, ok = plus(r.sum, n)
+	r.high, r.low = max(r.high, r.sum), min(r.low, r.sum)
+	return ok
+}
+
+func plus(a, b int64) (sum int64, ok bool) {
+	sum = a + b
+	return sum, (sum > a) == (b > 0)
 }
 
 // rescale brings it to at least so many decimals.
-func (r *running) rescale(scale int) {
-	if scale <= r.scale {
-		return
+func (r *running) rescale(scale int) (ok bool) {
+	ok = true
+	for ; ok && r.scale < scale; r.scale++ {
+		for _, n := range []*int64{&r.sum, &r.high, &r.low} {
+			ok = ok && *n >= math.MinInt64/10 && *n <= math.MaxInt64/10
+			*n *= 10
+		}
 	}
-	ten := new(big.Int).Exp(big.NewInt(10), big.NewInt(int64(scale-r.scale)), nil)
-	for _, n := range []**big.Int{&r.sum, &r.high, &r.low} {
-		*n = new(big.Int).Mul(*n, ten)
-	}
-	r.scale = scale
+	return ok
 }
 
 // parts are the three numbers that are added one after the other: up to the
 // highest value, down to the lowest, and to the sum.
-func (r *running) parts() [3]*big.Int {
-	return [3]*big.Int{r.high, new(big.Int).Sub(r.low, r.high), new(big.Int).Sub(r.sum, r.low)}
+func (r *running) parts() (parts [3]int64, ok bool) {
+	down, fits := plus(r.low, -r.high)
+	up, ok := plus(r.sum, -r.low)
+	return [3]int64{r.high, down, up}, ok && fits && r.low != math.MinInt64
 }
 
-// fits says that the parts are values of an integer type.
+// fits says that the parts are numbers that a type has.
 func (r *running) fits(oid uint32) bool {
-	for _, n := range r.parts() {
-		if !n.IsInt64() || !inRange(n.Int64(), oid) {
-			return false
-		}
+	parts, ok := r.parts()
+	for _, n := range parts {
+		ok = ok && inRange(n, oid)
 	}
-	return true
+	return ok
 }
 
 // inRange says that an integer is a value of a type.
@@ -65,45 +69,58 @@ func inRange(n int64, oid uint32) bool {
 	return true
 }
 
-// maxDigits bounds the decimals that are added up: longer ones are rare, and far
-// from where numeric itself has a bound.
-const maxDigits = 200
+// maxDigits is how many digits of a decimal certainly fit.
+const maxDigits = 18
 
 // addend reads what a parameter of a type adds to a column of a type, as an integer
 // and its number of decimals.
-func addend(value []byte, binaryForm bool, param, column uint32) (n *big.Int, scale int, ok bool) {
+func addend(value []byte, binaryForm bool, param, column uint32) (n int64, scale int, ok bool) {
 	if value == nil {
-		return nil, 0, false
+		return 0, 0, false
 	}
 	if familyOf(param) != integers {
-		return decimal(string(value))
+		return decimal(value)
 	}
-	i, ok := integer(value, binaryForm)
-	ok = ok && inRange(i, param) && (column == oidNumeric || inRange(i, column))
-	return big.NewInt(i), 0, ok
+	n, ok = integer(value, binaryForm)
+	ok = ok && inRange(n, param) && (column == oidNumeric || inRange(n, column))
+	return n, 0, ok
 }
 
-func decimal(text string) (*big.Int, int, bool) {
-	whole, fraction, _ := strings.Cut(text, ".")
-	digits := strings.TrimPrefix(whole, "-") + fraction
-	if digits == "" || len(digits) > maxDigits || strings.TrimLeft(digits, "0123456789") != "" || whole == "" || whole == "-" {
-		return nil, 0, false
+func decimal(text []byte) (n int64, scale int, ok bool) {
+	digits := bytes.TrimPrefix(text, []byte("-"))
+	whole, fraction, _ := bytes.Cut(digits, []byte("."))
+	if len(whole) == 0 || len(whole)+len(fraction) > maxDigits {
+		return 0, 0, false
 	}
-	n, ok := new(big.Int).SetString(whole+fraction, 10)
-	return n, len(fraction), ok
+	for _, part := range [][]byte{whole, fraction} {
+		for _, c := range part {
+			if !isDigit(c) {
+				return 0, 0, false
+			}
+			n = 10*n + int64(c-'0')
+		}
+	}
+	if len(digits) < len(text) {
+		n = -n
+	}
+	return n, len(fraction), true
 }
 
 // text writes a part.
-func (r *running) text(n *big.Int) []byte {
+func (r *running) text(n int64) []byte {
 	if r.scale == 0 {
-		return n.Append(nil, 10)
+		return strconv.AppendInt(nil, n, 10)
 	}
-	digits := new(big.Int).Abs(n).String()
+	size := uint64(n)
+	if n < 0 {
+		size = -size
+	}
+	digits := strconv.FormatUint(size, 10)
 	if short := r.scale + 1 - len(digits); short > 0 {
 		digits = strings.Repeat("0", short) + digits
 	}
 	out := make([]byte, 0, len(digits)+2)
-	if n.Sign() < 0 {
+	if n < 0 {
 		out = append(out, '-')
 	}
 	at := len(digits) - r.scale
@@ -111,34 +128,32 @@ func (r *running) text(n *big.Int) []byte {
 }
 
 // begin starts the running sum of a row's parameter.
-func (s *setShape) begin(i *shape.Item, value []byte) (*running, bool) {
-	r := &running{sum: new(big.Int), high: new(big.Int), low: new(big.Int)}
-	return r, s.advance(r, i, value)
+func (s *setShape) begin(i *shape.Item, value []byte) (running, bool) {
+	var r running
+	ok := s.advance(&r, i, value)
+	return r, ok
 }
 
-// advance adds an operation's parameter to a running sum.
+// advance adds an operation's parameter to a running sum; where it is false, the sum
+// is not to be used any more.
 func (s *setShape) advance(r *running, i *shape.Item, value []byte) bool {
 	at := i.Param - 1
 	n, scale, ok := addend(value, s.binaryOf(at), s.types[at], s.sum[at])
-	if !ok {
+	if !ok || i.Kind == shape.Minus && n == math.MinInt64 {
 		return false
 	}
 	if i.Kind == shape.Minus {
-		n = new(big.Int).Neg(n)
+		n = -n
 	}
-	if c := s.table.column(i.Column); c.oid == oidNumeric && c.typmod >= 0 {
-		if _, most := numericTypmod(c.typmod); scale > most {
-			return false // each is rounded
+	if s.sum[at] == oidNumeric {
+		if c := s.table.column(i.Column); c.typmod >= 0 {
+			if _, most := numericTypmod(c.typmod); scale > most {
+				return false // each is rounded
+			}
 		}
 	}
-	r.rescale(scale)
-	if scale < r.scale {
-		other := &running{sum: n, high: n, low: n, scale: scale}
-		other.rescale(r.scale)
-		n = other.sum
-	}
-	r.add(n)
-	return s.sum[at] == oidNumeric || r.fits(s.sum[at])
+	one := running{sum: n, scale: scale}
+	return r.rescale(scale) && one.rescale(r.scale) && r.add(one.sum) && r.fits(s.sum[at])
 }
 
 // replaceable says whether a value may be left out since a later one replaces it:
@@ -159,10 +174,4 @@ func (s *setShape) replaceable(i *shape.Item, value []byte) bool {
 		return word == "t" || word == "f" || word == "true" || word == "false"
 	}
 	return utf8.Valid(value) && strings.IndexByte(string(value), 0) < 0
-}
-
-// clone returns a copy that can be changed without the other.
-func (r *running) clone() *running {
-	c := *r
-	return &c
 }

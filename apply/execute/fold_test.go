@@ -1,7 +1,6 @@
 package execute
 
 import (
-	"math/big"
 	"testing"
 
 	"github.com/opmux/opmux/event"
@@ -32,16 +31,25 @@ func TestSumsGoByTheHighestAndTheLowestValue(t *testing.T) {
 		{"no value of the parameter", adding(oidInt8, oidInt4, -1), []string{"1", "3000000000"}, ""},
 		{"decimals", adding(oidNumeric, oidNumeric, -1), []string{"0.5", "-0.75", "2"}, "1.75 -2.00 2.00"},
 		{"rounded one by one", adding(oidNumeric, oidNumeric, 4+8<<16+1), []string{"0.5", "0.25"}, ""},
+		{"as many digits as fit", adding(oidNumeric, oidNumeric, -1), []string{"999999999999999999", "-0.5"}, ""},
+		{"more digits than fit", adding(oidNumeric, oidNumeric, -1), []string{"1", "1000000000000000000"}, ""},
+		{"as far as it goes", adding(oidInt8, oidInt8, -1), []string{"9223372036854775807", "-9223372036854775807", "-1"}, "9223372036854775807 -9223372036854775808 0"},
+		{"further than it goes", adding(oidInt8, oidInt8, -1), []string{"9223372036854775807", "-9223372036854775807", "-2"}, ""},
+		{"beyond the largest", adding(oidInt8, oidInt8, -1), []string{"9223372036854775807", "1"}, ""},
+		{"the smallest", adding(oidInt8, oidInt8, -1), []string{"-9223372036854775808"}, ""},
+		{"small decimals", adding(oidNumeric, oidNumeric, -1), []string{"-0.05", "0.5"}, "0.45 -0.50 0.50"},
+		{"no whole part", adding(oidNumeric, oidNumeric, -1), []string{".5"}, ""},
+		{"two signs", adding(oidNumeric, oidNumeric, -1), []string{"--5"}, ""},
 		{"not a number", adding(oidNumeric, oidNumeric, -1), []string{"1", "NaN"}, ""},
 		{"a form of its own", adding(oidInt4, oidInt4, -1), []string{"1", "+1"}, ""},
 	} {
-		r := &running{sum: new(big.Int), high: new(big.Int), low: new(big.Int)}
+		r := &running{}
 		ok := true
 		for _, v := range test.values {
 			ok = ok && test.s.advance(r, &test.s.Set[0], []byte(v))
 		}
 		got := ""
-		if p := r.parts(); ok {
+		if p, _ := r.parts(); ok {
 			got = string(r.text(p[0])) + " " + string(r.text(p[1])) + " " + string(r.text(p[2]))
 		}
 		if got != test.want {

@@ -38,7 +38,7 @@ func (j *Job) position(n int) position.Position {
 	p := j.Base
 	p.Done = j.Base.Done.Clone()
 	for _, t := range j.Transactions[:n] {
-		p.Done.Add(t.Offset)
+		t.AddTo(&p.Done)
 	}
 	return p
 }
@@ -52,10 +52,30 @@ type Result struct {
 	Unknown string
 	// Marks are the sequence marks of all operations, the furthest of each.
 	Marks Marks
-	// Operations counts what was executed, by kind.
-	Operations map[event.OpKind]int
-	// InSets counts those of them that were executed together with others.
-	InSets map[event.OpKind]int
+	// Operations counts what was executed.
+	Operations Counts
+}
+
+// Counts are numbers of operations by kind; there are few kinds.
+type Counts []Count
+
+// Count is how many operations of a kind were executed, and how many of those together
+// with others.
+type Count struct {
+	Kind        event.OpKind
+	All, InSets int
+}
+
+// Add notes operations of a kind.
+func (c *Counts) Add(more Count) {
+	for i := range *c {
+		if have := &(*c)[i]; have.Kind == more.Kind {
+			have.All += more.All
+			have.InSets += more.InSets
+			return
+		}
+	}
+	*c = append(*c, more)
 }
 
 // Marks are sequence marks by sequence, the furthest one each.

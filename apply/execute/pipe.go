@@ -103,6 +103,10 @@ func (p *pipe) drain() error {
 	return p.read()
 }
 
+// push hands everything that was sent to the server, which begins with it, and does
+// not wait for results.
+func (p *pipe) push() error { return p.lost(p.line.Flush()) }
+
 // read takes the results of everything that was sent.
 func (p *pipe) read() error {
 	for i := range p.unread {

@@ -14,6 +14,10 @@ import (
 const (
 	maxSetRows  = 20_000
 	maxSetBytes = 4 << 20
+	// firstSend is the number of rows from which on they are sent, between two
+	// transactions: the target works on them while further ones are gathered. It doubles
+	// with each time, since longer sets fold more and the target is busy by then.
+	firstSend = 500
 	// minSetJob is the number of operations of a group from which on sets are tried.
 	minSetJob = 8
 	// minSetRows is the number of rows from which on a statement over arrays is
@@ -32,6 +36,7 @@ type sets struct {
 	buckets []*bucket
 	rows    int
 	bytes   int
+	send    int  // the number of rows that hurry waits for
 	used    bool // something was gathered in this attempt
 	key     []byte
 }
@@ -49,7 +54,7 @@ func (a *attempt) newSets() *sets {
 		a.conn.ParameterStatus("server_encoding") != "UTF8" {
 		return nil
 	}
-	return &sets{attempt: a}
+	return &sets{attempt: a, send: firstSend}
 }
 
 // take gathers an operation; false where it has to be sent on its own.
@@ -72,8 +77,7 @@ func (s *sets) take(r *replay, op *event.Operation) (bool, error) {
 	for _, m := range members {
 		s.join(sh, m)
 	}
-	r.current.affected = op.Digest.Affected // or the set fails
-	r.result.InSets[op.Kind]++
+	r.current.affected, r.current.gathered = op.Digest.Affected, true
 	s.used = true
 	if s.rows >= maxSetRows || s.bytes >= maxSetBytes {
 		return true, s.flush()
@@ -126,6 +130,18 @@ func (s *sets) flush() error {
 		}
 	}
 	return nil
+}
+
+// hurry sends what was gathered, once it is worth that, without waiting for answers.
+func (s *sets) hurry() error {
+	if s == nil || s.rows < s.send {
+		return nil
+	}
+	s.send *= 2
+	if err := s.flush(); err != nil {
+		return err
+	}
+	return s.pipe.push()
 }
 
 // settled sends what was gathered and waits until all counts are known: the server

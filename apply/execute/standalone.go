@@ -70,7 +70,7 @@ func (s *standalone) try(ctx context.Context) error {
 
 func (s *standalone) steps(ctx context.Context) error {
 	tx := s.job.Transactions[0]
-	s.result = Result{Tx: tx, Operations: map[event.OpKind]int{}}
+	s.result = Result{Tx: tx}
 	again := s.begun != nil
 	if !again {
 		invalid, err := s.invalidIndexes(ctx)
@@ -157,7 +157,7 @@ func (s *standalone) command(ctx context.Context, op *event.Operation, index int
 	if err != nil && (!again || !tookEffect(err)) {
 		return s.refusal(op, index, err)
 	}
-	s.result.Operations[op.Kind]++
+	s.result.Operations.Add(Count{Kind: op.Kind, All: 1})
 	s.result.Digests.AddDigest(event.OpDigest{Index: index, Digest: event.Digest{SQLState: "00000", Affected: -1}})
 	return nil
 }

@@ -22,7 +22,8 @@ type Position struct {
 	Origin int64
 	// Low is the offset below which everything is finished.
 	Low int64
-	// Done are the offsets from Low on that are finished as well.
+	// Done has, of the transactions from Low on, those that are finished as well. Of
+	// other records it may have any: they are read again and change nothing.
 	Done Ranges
 	// Heads are the ends of the epochs' chains as of Low.
 	Heads Heads

@@ -107,7 +107,7 @@ func TestI7WhatIsBehindALongOpenIntentTakesNoMemory(t *testing.T) {
 	if err := feed(t, s, p.messages...); err != nil {
 		t.Fatal(err)
 	}
-	if s.window.len > 2 || s.Full() || s.Low() != offset || s.done.Len() != 1 {
+	if s.window.len > 2 || s.Full() || s.Low() != offset || s.done.Len() > 1 {
 		t.Fatalf("%d entries, low %d, done %s", s.window.len, s.Low(), s.done.String())
 	}
 	before := s.Position(nil)

@@ -38,6 +38,7 @@ func (s *Scheduler) Next() *Group {
 	for _, t := range g.Transactions {
 		t.state = running
 	}
+	s.ready -= len(g.Transactions)
 	s.running++
 	return g
 }
@@ -84,7 +85,7 @@ func (s *Scheduler) gather(fence *Tx) *Group {
 	g := &Group{}
 	blocked := waiting{}
 	passed := 0
-	onlyFirst := s.done.Len() >= s.cfg.Ranges
+	onlyFirst := s.crowded()
 	for t := s.queue.first; t != nil && passed < lookAhead; t = t.next {
 		if fence != nil && t.Offset > fence.place {
 			break
@@ -160,7 +161,7 @@ func (s *Scheduler) Position(g *Group) position.Position {
 	p := position.Position{Low: s.low, Done: s.done.Clone(), Heads: s.passed.heads.Clone()}
 	if g != nil {
 		for _, t := range g.Transactions {
-			p.Done.Add(t.Offset)
+			t.AddTo(&p.Done)
 		}
 	}
 	return p
@@ -172,9 +173,11 @@ func (s *Scheduler) Low() int64 { return s.low }
 // Read is the offset behind the last record that was added.
 func (s *Scheduler) Read() int64 { return s.read }
 
-// Full says that no record should be added until something is finished.
+// Full says that no record should be added until something is finished. While a group
+// runs it need not be more than what the next groups are made of: what is held longer
+// costs memory, and the garbage collector passes over it again and again.
 func (s *Scheduler) Full() bool {
-	return s.window.len >= s.cfg.Window || s.bytes >= s.cfg.WindowBytes
+	return s.window.len >= s.cfg.Window || s.bytes >= s.cfg.WindowBytes || s.running > 0 && s.ready >= s.cfg.Ahead
 }
 
 // Idle says that Next has nothing to return.

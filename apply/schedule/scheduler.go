@@ -18,6 +18,7 @@ type Config struct {
 	GroupBytes        int64 // of one target transaction's records in memory; 8 MiB
 	Window            int   // records between the position and the reader; 200,000
 	WindowBytes       int64 // of transactions that are not applied; 64 MiB
+	Ahead             int   // committed transactions that wait while a group runs; four groups
 	Ranges            int   // of finished offsets above the position; 1,000
 	Remembered        int   // outcomes kept to notice contradictions; 65,536
 }
@@ -27,6 +28,7 @@ func (c Config) withDefaults() Config {
 	setDefault(&c.GroupBytes, 8<<20)
 	setDefault(&c.Window, 200_000)
 	setDefault(&c.WindowBytes, 64<<20)
+	setDefault(&c.Ahead, 4*c.GroupTransactions)
 	setDefault(&c.Ranges, 1_000)
 	setDefault(&c.Remembered, 65_536)
 	return c
@@ -54,7 +56,8 @@ type Scheduler struct {
 	passed  chains // as of low
 	read    int64  // the offset behind the last record that was added
 	low     int64
-	done    position.Ranges // finished or applied, from low on
+	done    position.Ranges // transactions that are finished or applied, from low on
+	behind  int64           // the offset behind the last transaction that was added
 
 	window  window
 	open    map[event.Ref]*Tx // intents without an outcome
@@ -64,6 +67,7 @@ type Scheduler struct {
 	settled []*Tx // to be finished without execution, not handed out yet
 
 	bytes     int64     // of transactions in queue
+	ready     int       // of them, how many are committed and do not run
 	adding    event.Ref // the record that Add is about
 	running   int       // groups
 	finishing int       // transactions that are applied or settled, and not finished
@@ -83,6 +87,7 @@ func New(cfg Config, p position.Position, skip SkipFunc) *Scheduler {
 		passed:  chains{heads: p.Heads.Clone(), origin: p.Origin},
 		read:    p.Low,
 		low:     p.Low,
+		behind:  p.Low,
 		done:    p.Done.Clone(),
 		open:    map[event.Ref]*Tx{},
 		decided: outcomes{limit: cfg.Remembered, known: map[event.Ref]bool{}},
@@ -125,7 +130,8 @@ func (s *Scheduler) Add(offset int64, size int, hash []byte, r *event.Record) er
 }
 
 func (s *Scheduler) addTransaction(e *entry, ref event.Ref, size int, tx *event.Transaction) error {
-	t := &Tx{Offset: e.offset, Ref: ref, Transaction: tx, size: int64(size), place: e.offset, entry: e}
+	t := &Tx{Offset: e.offset, Ref: ref, Transaction: tx, size: int64(size), from: s.behind, place: e.offset, entry: e}
+	s.behind = e.offset + 1
 	if s.done.Has(e.offset) {
 		t.Skip = TakeOver
 	} else {
@@ -216,6 +222,7 @@ func (s *Scheduler) Foresee(at int64, o event.Outcome) (bool, error) {
 func (s *Scheduler) commit(t *Tx, at int64) {
 	t.Committed = true
 	t.state = ready
+	s.ready++
 	s.idle = false
 	if t.Transaction.Standalone {
 		t.place = at
@@ -227,7 +234,10 @@ func (s *Scheduler) commit(t *Tx, at int64) {
 func (s *Scheduler) settle(t *Tx, committed bool) {
 	t.Committed = committed
 	t.state = applied
-	s.done.Add(t.Offset)
+	if s.crowded() {
+		s.idle = false // it may fill the gap between two ranges
+	}
+	t.AddTo(&s.done)
 	s.finishing++
 	s.settled = append(s.settled, t)
 }
@@ -267,7 +277,7 @@ func (s *Scheduler) Applied(g *Group) {
 		t.state = applied
 		s.finishing++
 		s.drop(t)
-		s.done.Add(t.Offset)
+		t.AddTo(&s.done)
 	}
 }
 
@@ -279,7 +289,6 @@ func (s *Scheduler) Finish(t *Tx) {
 }
 
 func (s *Scheduler) finishEntry(e *entry) {
-	s.done.Add(e.offset)
 	if len(s.barrier) > 0 {
 		s.idle = false // a barrier waits for everything in front of it
 	}
@@ -295,6 +304,12 @@ func (s *Scheduler) finishEntry(e *entry) {
 	if first := s.window.first; first != nil {
 		s.low = first.offset
 	}
+	if s.crowded() {
+		s.idle = false // there may be room for ranges now
+	}
 	s.done.TrimBelow(s.low)
-	s.idle = false
 }
+
+// crowded says that the position has so many ranges that only what is first in the
+// queue may run.
+func (s *Scheduler) crowded() bool { return s.done.Len() >= s.cfg.Ranges }

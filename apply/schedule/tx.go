@@ -3,6 +3,7 @@ package schedule
 import (
 	"fmt"
 
+	"github.com/opmux/opmux/apply/position"
 	"github.com/opmux/opmux/event"
 )
 
@@ -26,6 +27,7 @@ type Tx struct {
 	Skip string
 
 	size    int64
+	from    int64 // the offset behind the transaction before it in the topic
 	place   int64 // its place in the order; the outcome's for a standalone command
 	barrier bool
 	state   state
@@ -33,6 +35,11 @@ type Tx struct {
 
 	next, prev *Tx // in the queue
 }
+
+// AddTo puts the transaction into a set of those that are finished, and with it the
+// records between it and the transaction before it, which are read again and change
+// nothing: so what is done in a row is one range, whatever lies in between.
+func (t *Tx) AddTo(done *position.Ranges) { done.AddRange(t.from, t.Offset+1) }
 
 // before says whether a barrier's place is in front of another's.
 func (t *Tx) before(other *Tx) bool {
