@@ -189,22 +189,28 @@ func (s *Session) holdCommit(ctx context.Context, extended bool) (*order.Ticket,
 	if err != nil {
 		return nil, false, err
 	}
-	if h.refusal != nil {
-		if err := s.refuse(h.refusal); err != nil {
-			return nil, false, err
-		}
+	if h.refusal == nil {
+		return h.ticket, h.told, nil
 	}
-	return h.ticket, h.told || h.refusal != nil, nil
+	// The COMMIT's own Bind is answered first, and may have failed by itself.
+	if err := s.drain(); err != nil {
+		return nil, false, err
+	}
+	if s.failing() {
+		return nil, true, nil
+	}
+	return nil, true, s.refuse(h.refusal)
 }
 
 // ending is how the server answered a COMMIT.
 type ending struct {
-	tag    string
-	failed bool // an error, or it was skipped behind one
+	tag     string
+	failed  bool // an error, or it was skipped behind one
+	skipped bool
 }
 
 func (end *ending) watch(e *entry) {
-	e.onTag, e.onFail, e.onError = func(t string) { end.tag = t }, func() { end.failed = true }, isFatal
+	e.onTag, e.onFail, e.onError = func(t string) { end.tag = t }, func() { end.failed, end.skipped = true, e.skipped }, isFatal
 }
 
 // definite tells whether the answer says how the transaction ended. One that says
@@ -218,6 +224,13 @@ func (s *Session) committed(ctx context.Context, ticket *order.Ticket, end *endi
 	}
 	if ticket != nil && !end.definite() {
 		return s.lost(ticket, violation("COMMIT was answered by %q", end.tag))
+	}
+	if end.skipped {
+		// The transaction is still there, and has failed: the client will end it.
+		if ticket != nil {
+			ticket.Aborted()
+		}
+		return nil
 	}
 	ok := end.tag == "COMMIT"
 	if ticket != nil {

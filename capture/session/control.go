@@ -53,13 +53,16 @@ func (s *Session) beginExtended(m pgwire.Message, one part) error {
 }
 
 // commitExtended deals with the client's COMMIT in the extended protocol: it is
-// held until the answers before it are in.
+// held until the answers of what ran before it are in. Its own Bind need not be: if
+// that fails, the server skips the COMMIT.
 func (s *Session) commitExtended(ctx context.Context, m pgwire.Message, plan *classify.Plan) error {
 	if err := s.settleSynced(ctx); err != nil {
 		return err
 	}
-	if err := s.drain(); err != nil {
-		return err
+	if s.running() {
+		if err := s.drain(); err != nil {
+			return err
+		}
 	}
 	if s.skips() {
 		return s.sendRaw(m, &entry{kind: answerExecute})
@@ -88,11 +91,25 @@ func (s *Session) commitExtended(ctx context.Context, m pgwire.Message, plan *cl
 	if err := s.sendRaw(m, e); err != nil {
 		return s.lost(ticket, err)
 	}
+	if err := s.syncAlong(); err != nil {
+		return s.lost(ticket, err)
+	}
 	if err := s.committed(ctx, ticket, &end, false); err != nil {
 		return err
 	}
 	s.blockEnded(end.tag != "", plan.Chain)
 	return nil
+}
+
+// syncAlong sends the client's Sync in one packet with its COMMIT, where it has
+// arrived: the answers to both then come in one as well. A Sync that ends what the
+// agent began is not the client's alone.
+func (s *Session) syncAlong() error {
+	if s.wrapped || s.cr.Arrived() != pgwire.Sync {
+		return nil
+	}
+	s.syncSent = true
+	return s.send(pgwire.Sync, nil, &entry{kind: answerSync})
 }
 
 // blockEnded notes that a block has ended, and whether another has begun with it.

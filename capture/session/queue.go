@@ -164,6 +164,14 @@ func (s *Session) unflushed() bool {
 	return len(s.queue) > 0 && !s.queue[len(s.queue)-1].ends()
 }
 
+// running tells whether an answer is awaited that says what a statement did, or how
+// the transaction stands.
+func (s *Session) running() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.ContainsFunc(s.queue, func(e *entry) bool { return e.kind == answerExecute || e.ends() })
+}
+
 // idle tells whether no answer is awaited.
 func (s *Session) idle() bool {
 	s.mu.Lock()
