@@ -90,16 +90,19 @@ func (e *entry) ends() bool {
 
 // push appends an entry. After an error the server skips everything up to the
 // next Sync, so entries before that one are dropped as failed, and none behind it.
-func (s *Session) push(e *entry) {
+// False: it was dropped, and its message need not be sent; to a server that did not
+// fail it must not be, since nobody would look at what it does (I1).
+func (s *Session) push(e *entry) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.skipping && e.kind != answerSync && !s.syncAhead() {
 		e.skipped = true
 		e.fail()
-		return
+		return false
 	}
 	s.skipping = false
 	s.queue = append(s.queue, e)
+	return true
 }
 
 // syncAhead tells whether a Sync is on its way already, behind which the server
