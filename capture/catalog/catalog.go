@@ -44,6 +44,7 @@ type Config struct {
 type Catalog struct {
 	cfg     Config
 	counted bool
+	unmoved string // see UnmovedSQL
 	// lookups and versions are two connections, so that reading the counter, for
 	// which commits wait, never waits for a look-up.
 	lookups, versions *link
@@ -113,6 +114,11 @@ func (c *Catalog) start(ctx context.Context) error {
 	if !counted && !c.cfg.ReadOnly {
 		c.cfg.Log.Warn("the catalogue login may not create the event trigger that counts DDL; a hash of the catalogue is read instead, which is slower. " +
 			"Let a superuser run the agent's check once, or give the login the rights to create it")
+	}
+	if counted {
+		if err := c.publish(ctx); err != nil {
+			return err
+		}
 	}
 	if _, err := c.Version(ctx); err != nil {
 		return err

@@ -22,6 +22,9 @@ const (
 	ownXID         = "opmux_xid"
 	ownLockDDL     = "opmux_lock_ddl"
 	ownDurable     = "opmux_durable"
+	ownSavepoint   = "opmux_savepoint"
+	ownUnmoved     = "opmux_unmoved"
+	ownUnguard     = "opmux_rollback_to"
 )
 
 const (
@@ -34,19 +37,23 @@ const (
 
 var ownSQL = map[string]string{
 	ownBegin: "BEGIN", ownCommit: "COMMIT", ownRollback: "ROLLBACK", ownProbe: probeSQL, ownConstraints: constraintsSQL, ownXID: xidSQL, ownLockDDL: catalog.LockDDL(),
-	ownDurable: durableSQL,
+	ownDurable: durableSQL, ownSavepoint: "SAVEPOINT opmux_commit", ownUnguard: "ROLLBACK TO SAVEPOINT opmux_commit",
 }
 
 // runOwn puts one of the agent's statements on its way by Bind and Execute; e is
 // the entry of the Execute, whose onError hears of errors before it as well.
-func (s *Session) runOwn(name string, e *entry) error {
+func (s *Session) runOwn(name string, e *entry, params ...pgwire.Param) error {
 	s.mu.Lock()
 	exists := s.prepared[name]
 	s.prepared[name] = true
 	s.mu.Unlock()
 	if !exists {
 		fail := func() { delete(s.prepared, name) }
-		if err := s.send(pgwire.Parse, pgwire.ParseBody{Name: name, Text: ownSQL[name]}.Append(nil),
+		text := ownSQL[name]
+		if name == ownUnmoved {
+			text = s.deps.Catalog.UnmovedSQL()
+		}
+		if err := s.send(pgwire.Parse, pgwire.ParseBody{Name: name, Text: text}.Append(nil),
 			&entry{kind: answerParse, silent: true, onFail: fail, onError: e.onError}); err != nil {
 			return err
 		}
@@ -54,7 +61,7 @@ func (s *Session) runOwn(name string, e *entry) error {
 	e.kind, e.silent = answerExecute, true
 	// A portal of its own for each: one whose statement failed stays until the
 	// transaction ends.
-	bind := pgwire.BindBody{Portal: name, Statement: name}
+	bind := pgwire.BindBody{Portal: name, Statement: name, Params: params}
 	if err := s.send(pgwire.Bind, bind.Append(nil), ownBind(e.onError)); err != nil {
 		return err
 	}

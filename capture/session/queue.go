@@ -42,6 +42,8 @@ type entry struct {
 	holdReady bool
 	// passReady forwards ReadyForQuery of an entry that is silent otherwise.
 	passReady bool
+	// unless, when set, is asked before ReadyForQuery is forwarded; true: it is not.
+	unless func() bool
 	// muteWarning swallows notices: the agent's own BEGIN made the client's one warn.
 	muteWarning bool
 	// describes is the statement whose description passes, for entries that
