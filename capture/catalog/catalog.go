@@ -47,6 +47,7 @@ type Catalog struct {
 	cfg     Config
 	counted bool
 	secret  []byte // of the capture triggers; nil: there are none
+	unmoved string // see UnmovedSQL
 	// lookups and versions are two connections, so that reading the counter, for
 	// which commits wait, never waits for a look-up.
 	lookups, versions *link
@@ -122,6 +123,11 @@ func (c *Catalog) start(ctx context.Context) error {
 	}
 	if c.cfg.Triggers && !c.cfg.ReadOnly {
 		if err := c.installTriggers(ctx); err != nil {
+			return err
+		}
+	}
+	if counted {
+		if err := c.publish(ctx); err != nil {
 			return err
 		}
 	}

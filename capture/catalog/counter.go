@@ -45,7 +45,7 @@ create event trigger opmux_ddl on ddl_command_end execute function opmux.count_d
 create event trigger opmux_ddl_start on ddl_command_start
   when tag in ('CREATE INDEX', 'ALTER TABLE') execute function opmux.count_ddl();
 alter event trigger opmux_ddl enable always;
-alter event trigger opmux_ddl_start enable always;
+alter event trigger opmux_ddl_start enable always
 `, lockClass, ddlLock)
 
 const (
@@ -100,17 +100,23 @@ func install(ctx context.Context, l *link, look bool) (counted bool, err error) 
 	if ok == "t" || look {
 		return ok == "t", nil
 	}
-	err = l.Exec(ctx, fmt.Sprintf("begin; select pg_catalog.pg_advisory_xact_lock(%d, %d);", lockClass, installLock)+counterSQL+"commit")
+	err = l.installing(ctx, counterSQL)
 	if err == nil {
 		return true, nil
-	}
-	if rollback := l.Exec(ctx, "rollback"); rollback != nil {
-		return false, errors.Join(err, rollback)
 	}
 	if notAllowed(err) {
 		return false, nil
 	}
 	return false, fmt.Errorf("catalogue: install the DDL counter in schema opmux: %w", err)
+}
+
+// installing runs commands in one transaction that no other agent's overlaps.
+func (l *link) installing(ctx context.Context, sql string) error {
+	err := l.Exec(ctx, fmt.Sprintf("begin; select pg_catalog.pg_advisory_xact_lock(%d, %d); %s; commit", lockClass, installLock, sql))
+	if err == nil {
+		return nil
+	}
+	return errors.Join(err, l.Exec(ctx, "rollback"))
 }
 
 // notAllowed tells insufficient_privilege and read-only servers.

@@ -24,6 +24,9 @@ const (
 	ownDurable     = "opmux_durable"
 	ownSwitchOn    = "opmux_switch_on"
 	ownTake        = "opmux_take"
+	ownSavepoint   = "opmux_savepoint"
+	ownUnmoved     = "opmux_unmoved"
+	ownUnguard     = "opmux_rollback_to"
 )
 
 const (
@@ -37,6 +40,7 @@ const (
 var ownSQL = map[string]string{
 	ownBegin: "BEGIN", ownCommit: "COMMIT", ownRollback: "ROLLBACK", ownProbe: probeSQL, ownConstraints: constraintsSQL, ownXID: xidSQL, ownLockDDL: catalog.LockDDL(),
 	ownDurable: durableSQL, ownSwitchOn: catalog.SwitchOn, ownTake: catalog.TakeSQL,
+	ownSavepoint: "SAVEPOINT opmux_commit", ownUnguard: "ROLLBACK TO SAVEPOINT opmux_commit",
 }
 
 // runOwn puts one of the agent's statements on its way by Bind and Execute; e is
@@ -48,7 +52,11 @@ func (s *Session) runOwn(name string, e *entry, params ...pgwire.Param) error {
 	s.mu.Unlock()
 	if !exists {
 		fail := func() { delete(s.prepared, name) }
-		if err := s.send(pgwire.Parse, pgwire.ParseBody{Name: name, Text: ownSQL[name]}.Append(nil),
+		text := ownSQL[name]
+		if name == ownUnmoved {
+			text = s.deps.Catalog.UnmovedSQL()
+		}
+		if err := s.send(pgwire.Parse, pgwire.ParseBody{Name: name, Text: text}.Append(nil),
 			&entry{kind: answerParse, silent: true, onFail: fail, onError: e.onError}); err != nil {
 			return err
 		}

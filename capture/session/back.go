@@ -260,7 +260,7 @@ func (s *Session) readyAnswer(e *entry, m pgwire.Message) error {
 		return err
 	}
 	status := m.Body()[0]
-	if e.passReady || (!e.silent && !e.hold && !e.holdReady) {
+	if e.passReady || (!e.silent && !e.hold && !e.holdReady && (e.unless == nil || !e.unless())) {
 		if err := s.toClient(m.Type, m.Body()); err != nil {
 			return err
 		}

@@ -20,6 +20,9 @@ var errMoved = errors.New("a relation appeared between classification and execut
 // held is what the hold of a commit came to.
 type held struct {
 	ticket *order.Ticket // nil: nothing to record
+	// version is what the COMMIT's guard is to hold the catalogue to, 0: it was
+	// looked at.
+	version int64
 	// refusal is why the transaction must not commit; told is set where the
 	// client has heard it from the server already.
 	refusal *refusal
@@ -71,11 +74,17 @@ func (s *Session) hold(ctx context.Context, tx *txn, extended bool) (held, error
 	if err != nil {
 		return held{refusal: refusedByGate(err)}, nil
 	}
-	if r := s.recorded(ctx, tx, ticket, extended); r != nil {
-		ticket.Aborted()
-		return held{refusal: r}, nil
+	h := held{ticket: ticket, version: s.guardable(tx)}
+	if h.version == 0 {
+		h.refusal = s.recorded(ctx, tx, ticket, extended)
+	} else if err := ticket.Recorded(ctx); err != nil {
+		h.refusal = refusedByGate(err)
 	}
-	return held{ticket: ticket}, nil
+	if h.refusal != nil {
+		ticket.Aborted()
+		return held{refusal: h.refusal}, nil
+	}
+	return h, nil
 }
 
 // immediate has deferred constraints checked, and deferred triggers run, while there
@@ -168,59 +177,63 @@ func (s *Session) transaction(ctx context.Context, tx *txn, extended bool) (*eve
 // commitSimple deals with the client's COMMIT in the simple protocol. False: the
 // transaction was rolled back instead, and the client has been told its status.
 func (s *Session) commitSimple(ctx context.Context, p part, e *entry) (bool, error) {
-	ticket, refused, err := s.holdCommit(ctx, false)
+	h, refused, err := s.holdCommit(ctx, false)
 	if err != nil {
 		return false, err
 	}
-	defer ticket.Unknown() // should a panic come between: the first end counts
-	if refused {
+	defer h.ticket.Unknown() // should a panic come between: the first end counts
+	if !refused {
+		refused, err = s.commit(ctx, &commitment{ticket: h.ticket, version: h.version, chain: p.plan.Chain, answer: e,
+			forward: func(*sentry) error { return s.send(pgwire.Query, pgwire.AppendQuery(nil, p.sql), e) }})
+	}
+	if refused && err == nil {
 		return false, s.rollbackWrapped(ctx, false)
 	}
-	var end ending
-	end.watch(e)
-	crashpoint.At(crashpoint.CommitBefore)
-	if err := s.send(pgwire.Query, pgwire.AppendQuery(nil, p.sql), e); err != nil {
-		return false, s.lost(ticket, err)
-	}
-	return true, s.committed(ctx, ticket, &end, p.plan.Chain)
+	return true, err
 }
 
 // holdCommit holds the open transaction; true: it must not commit, and the
 // client has been told why.
-func (s *Session) holdCommit(ctx context.Context, extended bool) (*order.Ticket, bool, error) {
+func (s *Session) holdCommit(ctx context.Context, extended bool) (held, bool, error) {
 	s.mu.Lock()
 	tx, status := s.tx, s.status
 	s.mu.Unlock()
 	if tx == nil {
-		return nil, false, nil
+		return held{}, false, nil
 	}
 	if !extended && status == pgwire.StatusIdle && tx.writes() {
 		// To go on would forward a COMMIT of what nobody recorded (I1).
-		return nil, false, violation("the server says that no transaction is open, and what ran in one has not ended")
+		return held{}, false, violation("the server says that no transaction is open, and what ran in one has not ended")
 	}
 	if !extended && status != pgwire.StatusBlock {
-		return nil, false, nil
+		return held{}, false, nil
 	}
 	h, err := s.hold(ctx, tx, extended)
 	if err != nil {
-		return nil, false, err
+		return held{}, false, err
 	}
-	if h.refusal != nil {
-		if err := s.refuse(h.refusal); err != nil {
-			return nil, false, err
-		}
+	if h.refusal == nil {
+		return h, h.told, nil
 	}
-	return h.ticket, h.told || h.refusal != nil, nil
+	// The COMMIT's own Bind is answered first, and may have failed by itself.
+	if err := s.drain(); err != nil {
+		return held{}, false, err
+	}
+	if s.failing() {
+		return held{}, true, nil
+	}
+	return held{}, true, s.refuse(h.refusal)
 }
 
 // ending is how the server answered a COMMIT.
 type ending struct {
-	tag    string
-	failed bool // an error, or it was skipped behind one
+	tag     string
+	failed  bool // an error, or it was skipped behind one
+	skipped bool
 }
 
 func (end *ending) watch(e *entry) {
-	e.onTag, e.onFail, e.onError = func(t string) { end.tag = t }, func() { end.failed = true }, isFatal
+	e.onTag, e.onFail, e.onError = func(t string) { end.tag = t }, func() { end.failed, end.skipped = true, e.skipped }, isFatal
 }
 
 // definite tells whether the answer says how the transaction ended. One that says
@@ -234,6 +247,13 @@ func (s *Session) committed(ctx context.Context, ticket *order.Ticket, end *endi
 	}
 	if ticket != nil && !end.definite() {
 		return s.lost(ticket, violation("COMMIT was answered by %q", end.tag))
+	}
+	if end.skipped {
+		// The transaction is still there, and has failed: the client will end it.
+		if ticket != nil {
+			ticket.Aborted()
+		}
+		return nil
 	}
 	ok := end.tag == "COMMIT"
 	if ticket != nil {
@@ -277,25 +297,24 @@ func (s *Session) lost(ticket *order.Ticket, err error) error {
 
 // commitWrapped commits what the agent began, and then releases the answer.
 func (s *Session) commitWrapped(ctx context.Context, extended bool) error {
-	ticket, refused, err := s.holdCommit(ctx, extended)
+	h, refused, err := s.holdCommit(ctx, extended)
 	if err != nil {
 		return err
 	}
-	defer ticket.Unknown() // should a panic come between: the first end counts
+	defer h.ticket.Unknown() // should a panic come between: the first end counts
+	c := &commitment{ticket: h.ticket, version: h.version, extended: extended, answer: &entry{silent: true}}
+	// What the guard keeps back goes by Execute like itself.
+	c.forward = func(*sentry) error { return s.sendEnd("COMMIT", ownCommit, c.answer, extended || c.version != 0) }
+	if !refused {
+		refused, err = s.commit(ctx, c)
+	}
+	if err != nil {
+		return err
+	}
 	if refused {
 		return s.rollbackWrapped(ctx, extended)
 	}
-	var end ending
-	e := &entry{silent: true}
-	end.watch(e)
-	crashpoint.At(crashpoint.CommitBefore)
-	if err := s.endOwn("COMMIT", ownCommit, e, extended); err != nil {
-		return s.lost(ticket, err)
-	}
-	if err := s.committed(ctx, ticket, &end, false); err != nil {
-		return err
-	}
-	if end.tag == "COMMIT" {
+	if c.end.tag == "COMMIT" {
 		if err := s.releaseHeld(); err != nil {
 			return err
 		}

@@ -4,7 +4,6 @@ import (
 	"context"
 
 	"github.com/opmux/opmux/capture/classify"
-	"github.com/opmux/opmux/internal/crashpoint"
 	"github.com/opmux/opmux/wire/pgwire"
 )
 
@@ -53,13 +52,16 @@ func (s *Session) beginExtended(m pgwire.Message, one part) error {
 }
 
 // commitExtended deals with the client's COMMIT in the extended protocol: it is
-// held until the answers before it are in.
+// held until the answers of what ran before it are in. Its own Bind need not be: if
+// that fails, the server skips the COMMIT.
 func (s *Session) commitExtended(ctx context.Context, m pgwire.Message, plan *classify.Plan) error {
 	if err := s.settleSynced(ctx); err != nil {
 		return err
 	}
-	if err := s.drain(); err != nil {
-		return err
+	if s.running() {
+		if err := s.drain(); err != nil {
+			return err
+		}
 	}
 	if s.skips() {
 		return s.sendRaw(m, &entry{kind: answerExecute})
@@ -70,29 +72,44 @@ func (s *Session) commitExtended(ctx context.Context, m pgwire.Message, plan *cl
 	if s.transactionStatus() == pgwire.StatusFailed {
 		return s.rollbackExtended(ctx, m, plan)
 	}
-	ticket, refused, err := s.holdCommit(ctx, true)
+	h, refused, err := s.holdCommit(ctx, true)
+	if err != nil {
+		return err
+	}
+	defer h.ticket.Unknown() // should a panic come between: the first end counts
+	c := &commitment{ticket: h.ticket, version: h.version, extended: true, answer: &entry{kind: answerExecute}}
+	if s.wrapped {
+		c.answer.warning = noTransaction
+	}
+	c.forward = func(g *sentry) error {
+		if err := s.sendRaw(m, c.answer); err != nil {
+			return err
+		}
+		return s.syncAlong(g)
+	}
+	if !refused {
+		refused, err = s.commit(ctx, c)
+	}
 	if err != nil {
 		return err
 	}
 	if refused {
 		return s.failCommit()
 	}
-	defer ticket.Unknown() // should a panic come between: the first end counts
-	var end ending
-	e := &entry{kind: answerExecute}
-	end.watch(e)
-	if s.wrapped {
-		e.warning = noTransaction
-	}
-	crashpoint.At(crashpoint.CommitBefore)
-	if err := s.sendRaw(m, e); err != nil {
-		return s.lost(ticket, err)
-	}
-	if err := s.committed(ctx, ticket, &end, false); err != nil {
-		return err
-	}
-	s.blockEnded(end.tag != "", plan.Chain)
+	s.blockEnded(c.end.tag != "", plan.Chain)
 	return nil
+}
+
+// syncAlong sends the client's Sync in one packet with its COMMIT, where it has
+// arrived: the answers to both then come in one as well. A Sync that ends what the
+// agent began is not the client's alone, and one behind a COMMIT that its guard has
+// kept back is still to come.
+func (s *Session) syncAlong(g *sentry) error {
+	if s.wrapped || s.cr.Arrived() != pgwire.Sync {
+		return nil
+	}
+	s.syncSent = true
+	return s.send(pgwire.Sync, nil, &entry{kind: answerSync, unless: func() bool { return g.asked }})
 }
 
 // blockEnded notes that a block has ended, and whether another has begun with it.

@@ -220,6 +220,10 @@ func (s *Session) executeEntry(p *portal, x *execution) *entry {
 
 // onSync ends a pipeline. What the agent began in it is committed here.
 func (s *Session) onSync(ctx context.Context, m pgwire.Message) error {
+	if s.syncSent {
+		s.syncSent, s.synced = false, true
+		return nil
+	}
 	if !s.wrapped {
 		if !s.inBlock() {
 			s.mu.Lock()

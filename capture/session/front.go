@@ -180,8 +180,8 @@ func (s *Session) forward() error {
 
 // send puts a message on its way upstream, with the entry for its answer.
 func (s *Session) send(typ byte, body []byte, e *entry) error {
-	if e != nil {
-		s.push(e)
+	if e != nil && !s.push(e) {
+		return nil
 	}
 	if err := s.up.Message(typ, body); err != nil {
 		return upstreamError(err)
@@ -191,8 +191,8 @@ func (s *Session) send(typ byte, body []byte, e *entry) error {
 
 // sendRaw is send for a message of the client's that goes unchanged.
 func (s *Session) sendRaw(m pgwire.Message, e *entry) error {
-	if e != nil {
-		s.push(e)
+	if e != nil && !s.push(e) {
+		return nil
 	}
 	if err := s.up.Write(m.Raw); err != nil {
 		return upstreamError(err)

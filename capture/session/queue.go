@@ -42,6 +42,8 @@ type entry struct {
 	holdReady bool
 	// passReady forwards ReadyForQuery of an entry that is silent otherwise.
 	passReady bool
+	// unless, when set, is asked before ReadyForQuery is forwarded; true: it is not.
+	unless func() bool
 	// muteWarning swallows notices: the agent's own BEGIN made the client's one warn.
 	muteWarning bool
 	// describes is the statement whose description passes, for entries that
@@ -90,16 +92,19 @@ func (e *entry) ends() bool {
 
 // push appends an entry. After an error the server skips everything up to the
 // next Sync, so entries before that one are dropped as failed, and none behind it.
-func (s *Session) push(e *entry) {
+// False: it was dropped, and its message need not be sent; to a server that did not
+// fail it must not be, since nobody would look at what it does (I1).
+func (s *Session) push(e *entry) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.skipping && e.kind != answerSync && !s.syncAhead() {
 		e.skipped = true
 		e.fail()
-		return
+		return false
 	}
 	s.skipping = false
 	s.queue = append(s.queue, e)
+	return true
 }
 
 // syncAhead tells whether a Sync is on its way already, behind which the server
@@ -162,6 +167,14 @@ func (s *Session) unflushed() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return len(s.queue) > 0 && !s.queue[len(s.queue)-1].ends()
+}
+
+// running tells whether an answer is awaited that says what a statement did, or how
+// the transaction stands.
+func (s *Session) running() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.ContainsFunc(s.queue, func(e *entry) bool { return e.kind == answerExecute || e.ends() })
 }
 
 // idle tells whether no answer is awaited.

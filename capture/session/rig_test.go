@@ -78,6 +78,8 @@ type setting struct {
 	pg       *testkit.PG
 	limits   session.Limits // zero: 100 each
 	logs     zapcore.Core   // gets the log too
+	// unwatched leaves the catalogue's counter to be read by sessions alone.
+	unwatched bool
 	// beside is a rig whose database and topics this one shares: another agent.
 	beside *rig
 }
@@ -176,7 +178,9 @@ func (r *rig) serve(ctx context.Context, cancel context.CancelFunc, want setting
 		}()
 	}
 	run(func() error { defer close(r.stopped); return l.Run(listening, ln) })
-	run(func() error { return r.cat.Run(ctx) })
+	if !want.unwatched {
+		run(func() error { return r.cat.Run(ctx) })
+	}
 	run(func() error {
 		err := r.ledger.Run(ctx)
 		l.CloseSessions()

@@ -123,6 +123,8 @@ var scripts = map[string][]func(*rawClient){
 		ext(`BEGIN`, nil, 0), ext(`UPDATE t SET v = 70 WHERE id = 9`, nil, 0), ext(`COMMIT`, nil, 0), ext(`BEGIN`, nil, 0), ext(`INSERT INTO t VALUES (9)`, nil, 0), ext(`SELECT 1`, nil, 0), ext(`COMMIT`, nil, 0),
 		ext(`BEGIN`, nil, 0), ext(`SAVEPOINT x`, nil, 0), ext(`UPDATE t SET v = 71 WHERE id = 9`, nil, 0), ext(`ROLLBACK TO x`, nil, 0), ext(`COMMIT`, nil, 0), ext(`SELECT v FROM t WHERE id = 9`, nil, 0),
 		ext(`BEGIN`, nil, 0), ext(`INSERT INTO child VALUES (9, 99)`, nil, 0), ext(`COMMIT`, nil, 0), ext(`INSERT INTO child VALUES (9, 99)`, nil, 0),
+		ext(`BEGIN`, nil, 0), ext(`UPDATE t SET v = 72 WHERE id = 9`, nil, 0), ext(`COMMIT`, nil, 0, "too many"), ext(`SELECT 1`, nil, 0), ext(`COMMIT`, nil, 0),
+		ext(`BEGIN`, nil, 0), ext(`UPDATE t SET v = 73 WHERE id = 9`, nil, 0), ext(`COMMIT AND CHAIN`, nil, 0), ext(`UPDATE t SET v = 74 WHERE id = 9`, nil, 0), ext(`COMMIT`, nil, 0), ext(`SELECT v FROM t WHERE id = 9`, nil, 0),
 	},
 	"pipelines": {
 		func(c *rawClient) {

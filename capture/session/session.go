@@ -80,6 +80,10 @@ type Session struct {
 	// synced is true from a Sync or Query of the client's to the next message that
 	// is planned upon the state that it left.
 	synced bool
+	// unguarded says that the session may not read the catalogue's counter.
+	unguarded bool
+	// syncSent says that the client's next message is a Sync that was sent ahead of it.
+	syncSent bool
 	// between is true while a message of the client's is waited for.
 	between bool
 	// piped is true from a message of the extended protocol to its Sync.

@@ -5,7 +5,6 @@ import (
 
 	"github.com/opmux/opmux/capture/classify"
 	"github.com/opmux/opmux/event"
-	"github.com/opmux/opmux/internal/crashpoint"
 	"github.com/opmux/opmux/wire/pgwire"
 )
 
@@ -159,16 +158,9 @@ func (s *Session) rollbackWrapped(ctx context.Context, extended bool) error {
 	return s.ready(s.transactionStatus())
 }
 
-// endOwn runs the agent's COMMIT or ROLLBACK and waits for its answer.
+// endOwn runs the agent's ROLLBACK and waits for its answer.
 func (s *Session) endOwn(sql, name string, e *entry, extended bool) error {
-	if !extended {
-		e.kind = answerQuery
-		if err := s.send(pgwire.Query, pgwire.AppendQuery(nil, sql), e); err != nil {
-			return err
-		}
-		return s.drainAt(crashpoint.CommitSent)
-	}
-	if s.failing() {
+	if extended && s.failing() {
 		// The server skips up to a Sync since a question of the agent's failed.
 		if err := s.send(pgwire.Sync, nil, &entry{kind: answerSync, silent: true}); err != nil {
 			return err
@@ -177,13 +169,22 @@ func (s *Session) endOwn(sql, name string, e *entry, extended bool) error {
 			return err
 		}
 	}
+	if err := s.sendEnd(sql, name, e, extended); err != nil {
+		return err
+	}
+	return s.drain()
+}
+
+// sendEnd puts the agent's COMMIT or ROLLBACK on its way.
+func (s *Session) sendEnd(sql, name string, e *entry, extended bool) error {
+	if !extended {
+		e.kind = answerQuery
+		return s.send(pgwire.Query, pgwire.AppendQuery(nil, sql), e)
+	}
 	if err := s.runOwn(name, e); err != nil {
 		return err
 	}
-	if err := s.send(pgwire.Sync, nil, &entry{kind: answerSync, silent: true}); err != nil {
-		return err
-	}
-	return s.drainAt(crashpoint.CommitSent)
+	return s.send(pgwire.Sync, nil, &entry{kind: answerSync, silent: true})
 }
 
 // dropHeld forgets an answer whose command did not come about.

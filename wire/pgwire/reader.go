@@ -61,6 +61,19 @@ func (r *Reader) Attach(src io.Reader) { r.src = src }
 // Buffered returns how many received bytes have not been consumed.
 func (r *Reader) Buffered() int { return r.end - r.start }
 
+// Arrived returns the type of the next message if all of it has been received,
+// else 0. It never waits.
+func (r *Reader) Arrived() byte {
+	if r.Buffered() < headerSize {
+		return 0
+	}
+	typ, size, err := r.Header()
+	if err != nil || r.Buffered() < headerSize+size {
+		return 0
+	}
+	return typ
+}
+
 // Header waits for the next message's header and returns its type and the
 // length of its body, consuming nothing.
 func (r *Reader) Header() (typ byte, size int, err error) {

@@ -100,3 +100,23 @@ func TestLengthsOutOfRangeAreViolations(t *testing.T) {
 		}
 	}
 }
+
+func TestArrivedTellsOnlyOfWholeMessages(t *testing.T) {
+	stream := append(message(Query, "SELECT 1\x00"), message(Sync, "")...)
+	r := NewReader(&pieces{data: stream, size: len(stream) - 1}, 64)
+	if typ := r.Arrived(); typ != 0 {
+		t.Errorf("%q has arrived before anything was read", typ)
+	}
+	if _, err := r.Message(1 << 10); err != nil {
+		t.Fatal(err)
+	}
+	if typ := r.Arrived(); typ != 0 {
+		t.Errorf("%q has arrived but for its last byte", typ)
+	}
+	if _, _, err := r.Header(); err != nil { // reads the rest
+		t.Fatal(err)
+	}
+	if typ := r.Arrived(); typ != Sync {
+		t.Errorf("%q has arrived, want Sync", typ)
+	}
+}
