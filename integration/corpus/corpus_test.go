@@ -31,6 +31,14 @@ func TestOwnFiles(t *testing.T) {
 	run(t, folder{path: "testdata/sql", ext: ".sql", before: []string{"test_setup"}, program: psql{}})
 }
 
+// The same with sessions that wait for each other.
+func TestOwnSpecs(t *testing.T) {
+	if !hasTester() {
+		t.Skip("isolationtester is not installed: scripts/setup corpus")
+	}
+	run(t, folder{path: "testdata/specs", ext: ".spec", program: isolation{}})
+}
+
 func TestRegress(t *testing.T) {
 	before := defaultBefore
 	if text, ok := os.LookupEnv(beforeVariable); ok {

@@ -76,10 +76,13 @@ func (l *lab) captured(ctx context.Context, s script, f *finding) (out []byte, e
 	if err := l.lookAtAgent(ctx, agent, f); err != nil {
 		return nil, err
 	}
-	if err := r.Wait(ctx, catchUp); err != nil {
-		f.broken = append(f.broken, "worker: "+workerError(ctx, r, err))
+	if err := l.lookAtBackup(ctx, r, f); err != nil {
+		return nil, err
 	}
-	return out, l.lookAtBackup(ctx, r, f)
+	if filepath.Ext(s.path) == ".spec" {
+		err = l.permutations(ctx, r, s, f)
+	}
+	return out, err
 }
 
 func workerError(ctx context.Context, r *rig.Rig, err error) string {
@@ -107,9 +110,12 @@ func (l *lab) lookAtAgent(ctx context.Context, agent *rig.Program, f *finding) e
 	return nil
 }
 
-// lookAtBackup compares tables and definitions with the primary's, without those
-// that were flagged.
+// lookAtBackup waits for the worker and compares tables and definitions with the
+// primary's, without those that were flagged.
 func (l *lab) lookAtBackup(ctx context.Context, r *rig.Rig, f *finding) error {
+	if err := r.Wait(ctx, catchUp); err != nil {
+		f.broken = append(f.broken, "worker: "+workerError(ctx, r, err))
+	}
 	if err := f.readStream(ctx, r); err != nil {
 		return err
 	}

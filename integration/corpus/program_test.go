@@ -2,6 +2,7 @@ package corpus
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,6 +10,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"time"
+
+	"github.com/opmux/opmux/internal/pgserver"
 )
 
 // Longest times: of one statement, of a direct run of a file, and of one through
@@ -37,18 +40,25 @@ func (psql) command(ctx context.Context, bin string, s script, dsn string) (*exe
 type isolation struct{}
 
 func (isolation) command(ctx context.Context, bin string, s script, dsn string) (*exec.Cmd, error) {
-	tester := os.Getenv("OPMUX_ISOLATIONTESTER")
-	if tester == "" {
-		out, err := exec.CommandContext(ctx, filepath.Join(bin, "pg_config"), "--pgxs").Output()
-		if err != nil {
-			return nil, fmt.Errorf("pg_config --pgxs, which tells where isolationtester is (scripts/setup corpus): %w", err)
-		}
-		tester = filepath.Join(filepath.Dir(string(bytes.TrimSpace(out))), "..", "test", "isolation", "isolationtester")
-	}
-	cmd := exec.CommandContext(ctx, tester, dsn)
+	cmd := exec.CommandContext(ctx, tester(bin), dsn)
 	spec, err := os.ReadFile(s.path)
 	cmd.Stdin = bytes.NewReader(spec)
 	return cmd, err
+}
+
+// tester is where isolationtester is: OPMUX_ISOLATIONTESTER, or where Debian's
+// postgresql-server-dev puts it.
+func tester(bin string) string {
+	return cmp.Or(os.Getenv("OPMUX_ISOLATIONTESTER"), filepath.Join(bin, "../lib/pgxs/src/test/isolation/isolationtester"))
+}
+
+func hasTester() bool {
+	bin, err := pgserver.BinDir()
+	if err != nil {
+		return false
+	}
+	_, err = os.Stat(tester(bin))
+	return err == nil
 }
 
 // answer runs a file and returns all that was printed. A file that takes too long

@@ -30,7 +30,7 @@ func (f *finding) readStream(ctx context.Context, r *rig.Rig) error {
 	if err := os.WriteFile(filepath.Join(r.Dir, "ops.jsonl"), []byte(text), 0o600); err != nil {
 		return err
 	}
-	f.diverged = map[string]bool{}
+	f.diverged, f.flagged, f.operations = map[string]bool{}, map[string]int{}, 0
 	lines := bufio.NewScanner(strings.NewReader(text))
 	lines.Buffer(nil, len(text)+1)
 	for lines.Scan() {
