@@ -190,7 +190,9 @@ func (j *job) run(raw *pg.RawStmt) (*Plan, error) {
 	case err == nil:
 		return j.plan, nil
 	case errors.As(err, &refusal):
-		return j.refused(refusal), nil
+		p := j.refused(refusal)
+		p.Alone = alone(stmt)
+		return p, nil
 	case errors.Is(err, errMustFail):
 		j.uncacheable = true
 		return j.bare(MustFail, "the server is expected to reject it: "+err.Error()), nil
@@ -211,7 +213,7 @@ func (j *job) refused(r *Refusal) *Plan {
 	p := j.bare(Refused, r.Reason)
 	p.Class, p.Refusal, p.Diverged = event.ClassRefused, r, p.Tables
 	p.Sequences = sequences(append(slices.Clone(j.plan.Sequences), j.eff.draws...))
-	p.Deferrable, p.CopyIn = true, j.plan.CopyIn
+	p.Deferrable, p.CopyIn, p.Defines = true, j.plan.CopyIn, j.plan.CatalogChanges
 	switch {
 	case r.reach == reachNone:
 		p.Diverged = nil

@@ -109,6 +109,11 @@ type Plan struct {
 	// policy flag; "*" where the tables cannot be told, nothing where it changes no
 	// rows (GRANT).
 	Diverged []string
+	// Defines and Alone are about refused statements that run under policy flag. One
+	// that defines objects finds the catalogue changed by itself at its commit. One
+	// that is Alone must not be wrapped: it runs outside of blocks only, or commits
+	// by itself.
+	Defines, Alone bool
 	// Whole says that Operations needs all rows of an execution in one call; their
 	// number is bounded by the statement's own text.
 	Whole bool

@@ -103,6 +103,9 @@ func (s *Session) single(ctx context.Context, m pgwire.Message, text string, st 
 		return s.standalone(ctx, p)
 	}
 	wrap := s.transactionStatus() == pgwire.StatusIdle
+	if wrap && plan.Alone {
+		return s.alone(ctx, p)
+	}
 	if conditional(plan) {
 		return s.conditionalSimple(ctx, p, wrap)
 	}

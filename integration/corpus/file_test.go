@@ -50,6 +50,9 @@ func (l *lab) captured(ctx context.Context, s script, f *finding) (out []byte, e
 	if err := errors.Join(l.reset(ctx, l.primary, s.level), l.reset(ctx, l.backup, s.level)); err != nil {
 		return nil, fmt.Errorf("databases for the agent: %w", err)
 	}
+	if err := l.roles(ctx, s); err != nil {
+		return nil, err
+	}
 	r, err := l.rig(ctx, l.primary)
 	if err != nil {
 		return nil, err
@@ -115,6 +118,7 @@ func (l *lab) lookAtAgent(ctx context.Context, agent *rig.Program, f *finding) e
 func (l *lab) lookAtBackup(ctx context.Context, r *rig.Rig, f *finding) error {
 	if err := r.Wait(ctx, catchUp); err != nil {
 		f.broken = append(f.broken, "worker: "+workerError(ctx, r, err))
+		return f.readStream(ctx, r) // what it has not applied cannot be the same
 	}
 	if err := f.readStream(ctx, r); err != nil {
 		return err

@@ -3,6 +3,8 @@ package corpus
 import (
 	"context"
 	"fmt"
+	"os"
+	"regexp"
 
 	"github.com/opmux/opmux/internal/pgserver"
 	"github.com/opmux/opmux/internal/rig"
@@ -54,6 +56,26 @@ func (l *lab) reset(ctx context.Context, s *pgserver.Server, level int) error {
 	}
 	_, err = rig.Query(ctx, s.DSN("postgres"), fmt.Sprintf("CREATE DATABASE %s TEMPLATE %s", rig.Database, template(level)))
 	return err
+}
+
+var createsRole = regexp.MustCompile(`(?im)^\s*(?:step\s.*\{\s*)?CREATE\s+(?:ROLE|USER|GROUP)\s+("[^"]+"|\w+)`)
+
+// roles makes on the backup, as its operator has to, the roles that a script makes
+// on the primary, and lets them do everything, since no GRANT reaches it either.
+func (l *lab) roles(ctx context.Context, s script) error {
+	text, err := os.ReadFile(s.path)
+	if err != nil {
+		return err
+	}
+	made := map[string]bool{}
+	for _, found := range createsRole.FindAllStringSubmatch(string(text), -1) {
+		if role := found[1]; !made[role] {
+			made[role] = true
+			// It may be a name that is reserved, and then the primary has none either.
+			_, _ = rig.Query(ctx, l.backup.DSN("postgres"), "CREATE ROLE "+role+" SUPERUSER")
+		}
+	}
+	return nil
 }
 
 // obey runs the statements that a query writes.
