@@ -14,7 +14,9 @@ import (
 const definitionsSQL = `SET search_path = pg_catalog; WITH mine AS (SELECT oid FROM pg_namespace WHERE nspname NOT IN ('information_schema', 'opmux') AND nspname NOT LIKE 'pg\_%'),
 rel AS (SELECT c.oid, c.relkind, n.nspname || '.' || c.relname AS name FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace WHERE relnamespace IN (SELECT oid FROM mine)),
 lines(owner, line) AS (
-SELECT name, 'relation of kind ' || relkind::text FROM rel WHERE relkind IN ('r', 'p', 'v', 'm', 'S', 'c')
+SELECT name, 'relation of kind ' || relkind::text FROM rel WHERE relkind IN ('r', 'p', 'v', 'm', 'c')
+UNION ALL SELECT coalesce((SELECT r.name FROM pg_depend JOIN rel r ON r.oid = refobjid WHERE objid = rel.oid AND classid = 'pg_class'::regclass AND deptype IN ('a', 'i')), name),
+  'sequence ' || name FROM rel WHERE relkind = 'S'
 UNION ALL SELECT name, format('column %s %s %s %s %s %s', attname, format_type(atttypid, atttypmod), attnotnull, attidentity, attgenerated, pg_get_expr(adbin, adrelid))
   FROM pg_attribute a JOIN rel ON rel.oid = attrelid LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum
   WHERE attnum > 0 AND NOT attisdropped AND relkind IN ('r', 'p', 'v', 'm', 'c')

@@ -40,7 +40,9 @@ func (l *lab) file(ctx context.Context, s script) (*finding, error) {
 			return nil, err
 		}
 	}
-	f.compare(direct[0], direct[1], agent)
+	if l.onUnsafe == "flag" { // else an agent says what it refuses
+		f.compare(direct[0], direct[1], agent)
+	}
 	return f, nil
 }
 
