@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	pg "github.com/pganalyze/pg_query_go/v6"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/opmux/opmux/capture/catalog"
 )
@@ -54,6 +55,27 @@ func (j *job) alterTable(n *pg.Node, st *pg.AlterTableStmt) error {
 	if timed {
 		return j.pinAddedColumns(n, t)
 	}
+	return j.finalized(n)
+}
+
+// finalized writes DETACH … FINALIZE as a whole DETACH: the DETACH … CONCURRENTLY
+// that it completes was cancelled, and nothing of it is on the backups.
+func (j *job) finalized(n *pg.Node) error {
+	there := proto.Clone(n).(*pg.Node)
+	found := false
+	for _, c := range there.GetAlterTableStmt().Cmds {
+		if cmd := c.GetAlterTableCmd(); cmd.Subtype == pg.AlterTableType_AT_DetachPartitionFinalize {
+			cmd.Subtype, found = pg.AlterTableType_AT_DetachPartition, true
+		}
+	}
+	if !found {
+		return nil
+	}
+	text, err := deparse(j.grammar, there)
+	if err != nil {
+		return j.refuse("DETACH PARTITION … FINALIZE", -1, "its frozen form cannot be written: "+err.Error(), "DETACH PARTITION it once more, on each backup directly.")
+	}
+	j.plan.frozen.text = text
 	return nil
 }
 

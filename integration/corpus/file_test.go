@@ -19,8 +19,12 @@ const catchUp = 90 * time.Second
 // file runs one file three times and compares.
 func (l *lab) file(ctx context.Context, s script) (*finding, error) {
 	f := &finding{name: s.name, flagged: map[string]int{}}
+	agent, err := l.captured(ctx, s, f)
+	if err != nil || l.onUnsafe != "flag" { // elsewhere it says what it refuses
+		return f, errors.Join(err, l.keep(s, ".agent", agent))
+	}
 	var direct [2][]byte
-	for i := range direct {
+	for i, suffix := range []string{".direct", ".again"} {
 		if err := l.reset(ctx, l.direct, s.level); err != nil {
 			return nil, fmt.Errorf("the direct run's database: %w", err)
 		}
@@ -30,20 +34,17 @@ func (l *lab) file(ctx context.Context, s script) (*finding, error) {
 			return nil, err
 		}
 		direct[i], f.direct = out, time.Since(start)
-	}
-	agent, err := l.captured(ctx, s, f)
-	if err != nil {
-		return nil, err
-	}
-	for suffix, out := range map[string][]byte{".direct": direct[0], ".again": direct[1], ".agent": agent} {
-		if err := os.WriteFile(filepath.Join(l.dir, s.name+suffix), out, 0o600); err != nil {
+		if err := l.keep(s, suffix, out); err != nil {
 			return nil, err
 		}
 	}
-	if l.onUnsafe == "flag" { // else an agent says what it refuses
-		f.compare(direct[0], direct[1], agent)
-	}
-	return f, nil
+	f.compare(direct[0], direct[1], agent)
+	return f, l.keep(s, ".agent", agent)
+}
+
+// keep writes an answer where people can look at it.
+func (l *lab) keep(s script, suffix string, answer []byte) error {
+	return os.WriteFile(filepath.Join(l.dir, s.name+suffix), answer, 0o600)
 }
 
 // captured runs a file through an agent, waits for the worker, and looks at what
