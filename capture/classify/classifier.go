@@ -139,6 +139,8 @@ type job struct {
 	c    *Classifier
 	in   *Input
 	plan *Plan
+	// stmt is the statement itself.
+	stmt *pg.Node
 	// located is the text that the nodes' locations are places of: in.SQL, or the
 	// PREPARE around it.
 	located string
@@ -176,6 +178,7 @@ func newJob(ctx context.Context, c *Classifier, in *Input, version int64) *job {
 // run classifies and turns refusals into plans.
 func (j *job) run(raw *pg.RawStmt) (*Plan, error) {
 	stmt := raw.Stmt
+	j.stmt = stmt
 	j.body = j.in.SQL
 	if raw.StmtLen > 0 {
 		j.body = j.in.SQL[:raw.StmtLocation+raw.StmtLen]

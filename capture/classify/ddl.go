@@ -143,7 +143,14 @@ func (j *job) define(touches ...*pg.RangeVar) error {
 		return j.refuse(j.plan.Construct+" on temporary and other tables", -1, "temporary tables are on no backup", "Name them in statements of their own.")
 	}
 	j.plan.ClientColumns = -1
-	if temp > 0 {
+	own := temp > 0
+	if !own {
+		var err error
+		if own, err = j.temporaryNames(); err != nil {
+			return err
+		}
+	}
+	if own {
 		j.plan.Reason, j.plan.Tables = "temporary object", nil
 		j.uncacheable = true
 		return nil
