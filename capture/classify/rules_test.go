@@ -45,6 +45,8 @@ func TestI6SafetyRules(t *testing.T) {
 			{`INSERT INTO customer(name) VALUES ('x')`, "write pinned", "INSERT INTO customer (name, id, created) VALUES ('x', $1, $2)"},
 			{`INSERT INTO orders(customer) VALUES (1), (2) RETURNING id`, "write pinned", "INSERT INTO orders (customer, id) OVERRIDING SYSTEM VALUE VALUES (1, $1), (2, $2)"},
 			{`INSERT INTO orders DEFAULT VALUES`, "write rows", ""},
+			{`INSERT INTO jobs(id) VALUES (generate_series(1, 10))`, "write rows", "what it reads"},
+			{`INSERT INTO orders(customer) VALUES (unnest(ARRAY[1, 2]))`, "write rows", "what it reads"},
 			{`INSERT INTO customer VALUES (DEFAULT, 'x')`, "write pinned", "INSERT INTO customer (id, name, created) VALUES ($1, 'x', $2)"},
 			{`SELECT nextval('counter')`, "draw pinned", ""},
 			{`SELECT nextval('public."counter"'::regclass) FROM generate_series(1, 3)`, "draw pinned", ""},
