@@ -65,6 +65,18 @@ func TestFlaggedTablesAreSkippedFromTheBeginningOfTheirTransaction(t *testing.T)
 	r.want("SELECT tbl FROM opmux.diverged", "public.t")
 }
 
+// The body of a function may name what only the client's session had.
+func TestFunctionBodiesAreNotCheckedAgain(t *testing.T) {
+	r := newRig(t)
+	body := text("CREATE FUNCTION f() RETURNS bigint LANGUAGE sql AS 'SELECT count(*) FROM temporary'")
+	set := event.Operation{Kind: event.OpSet, Settings: []event.Setting{{Name: "check_function_bodies", Value: "on"}}}
+	r.agent("a1").commit(set, body)
+	if err := r.replay(); err != nil {
+		t.Fatal(err)
+	}
+	r.want("SELECT proname FROM pg_proc WHERE proname = 'f'", "f")
+}
+
 func TestUnknownDivergenceSkipsFromTheFirstMisfit(t *testing.T) {
 	r := newRig(t)
 	r.pg.Exec(t, r.db, "CREATE TABLE t (id int PRIMARY KEY)", "CREATE TABLE u (id int)", "CREATE TABLE v (id int)")
