@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"github.com/opmux/opmux/internal/rig"
+	"github.com/opmux/opmux/internal/testkit"
 )
 
 // Under policy flag what is refused otherwise runs as it does without opmux (I5):
@@ -30,6 +31,12 @@ func TestFlaggedStatementsRunAsWithoutOpmux(t *testing.T) {
 	} {
 		if result := b.psql(c.sql); result.Code != c.code {
 			t.Errorf("%s: exit code %d, want %d\n%s", c.sql, result.Code, c.code, result.Stderr)
+		}
+	}
+	conn := testkit.Connect(t, b.agent("a1").DSN()).PgConn()
+	for _, sql := range []string{"PREPARE m AS MERGE INTO nokey USING family f ON f.id = nokey.a WHEN MATCHED THEN DELETE;", "EXECUTE m;"} {
+		if _, err := conn.Exec(b.ctx, sql).ReadAll(); err != nil {
+			t.Errorf("%s: %v", sql, err)
 		}
 	}
 	if got := b.onPrimary("SELECT count(*) FROM nokey WHERE a >= 10")[0][0]; got != "4" {

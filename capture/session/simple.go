@@ -81,7 +81,7 @@ func (s *Session) single(ctx context.Context, m pgwire.Message, text string, st 
 	if r := s.refusedPlan(plan, characters(text[:st.Offset])); r != nil {
 		return s.refuseQuery(r)
 	}
-	p := part{plan: plan, text: text, sql: text}
+	p := part{plan: plan, text: st.Text, sql: text}
 	if plan.SQL != st.Text {
 		p.sql, p.before = plan.SQL, characters(text[:st.Offset])
 	}
