@@ -62,6 +62,9 @@ func targetsOf(stmt *pg.Node) []target {
 
 // setsOff gives up all tables where a statement calls what may write any.
 func (j *job) setsOff(stmt *pg.Node, r *Refusal) error {
+	if j.eff.ctes == nil {
+		j.eff.ctes = map[string]bool{}
+	}
 	if err := j.names(stmt); err != nil {
 		return err
 	}

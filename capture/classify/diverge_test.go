@@ -38,6 +38,7 @@ func TestI6FlaggedStatementsGiveUpAllThatTheyReach(t *testing.T) {
 		`WITH x AS (DELETE FROM watched RETURNING *) SELECT * FROM x`:                                        "public.watched",
 		`WITH x AS (INSERT INTO watched VALUES (1) RETURNING *) SELECT * FROM x`:                             "*",
 		`WITH x AS (DELETE FROM jobs RETURNING *) SELECT writer(id) FROM x`:                                  "*",
+		`WITH x AS (SELECT 1 AS id) MERGE INTO jobs USING x ON x.id = jobs.id WHEN MATCHED THEN DELETE`:      "public.jobs",
 		`INSERT INTO loud VALUES (1)`:                                                                        "*", `INSERT INTO cache VALUES (1)`: "public.cache",
 		`DELETE FROM history WHERE writer(tid) = 1`: "*",
 	} {
