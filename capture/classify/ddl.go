@@ -259,8 +259,12 @@ func (j *job) createIndex(st *pg.IndexStmt) error {
 	if err := j.define(st.Relation); err != nil {
 		return err
 	}
-	if st.IfNotExists {
+	switch {
+	case st.IfNotExists:
 		j.plan.Rebuilds = &Rebuilds{Index: st.Idxname}
+	case st.Idxname == "":
+		// The server finds a name that is free; on the primary an invalid index has one.
+		j.plan.Rebuilds = &Rebuilds{Table: st.Relation.Relname}
 	}
 	if st.Concurrent && j.plan.Kind == DDL {
 		j.plan.Kind, j.plan.Reason = Standalone, "DDL outside of transactions"

@@ -248,7 +248,8 @@ func (s *Session) standaloneExtended(ctx context.Context, m pgwire.Message, plan
 		return s.refuseExtended(r)
 	}
 	done := false
-	e := &entry{kind: answerExecute, onTag: func(string) { done = true }}
+	e := &entry{kind: answerExecute, onTag: func(tag string) { done = tag != "" }}
+	s.changesAnyhow(plan, e)
 	if err := s.sendRaw(m, e); err != nil {
 		return s.lost(ticket, err)
 	}

@@ -28,7 +28,8 @@ func (s *Session) standalone(ctx context.Context, p part) error {
 		return s.refuseQuery(r)
 	}
 	done := false
-	e := &entry{kind: answerQuery, shift: -p.before, onTag: func(string) { done = true }}
+	e := &entry{kind: answerQuery, shift: -p.before, onTag: func(tag string) { done = tag != "" }}
+	s.changesAnyhow(p.plan, e) // a failed CREATE INDEX CONCURRENTLY leaves an invalid index
 	if err := s.send(pgwire.Query, pgwire.AppendQuery(nil, p.sql), e); err != nil {
 		return s.lost(ticket, err)
 	}
