@@ -5,7 +5,6 @@ import (
 	"slices"
 
 	pg "github.com/pganalyze/pg_query_go/v6"
-	"google.golang.org/protobuf/proto"
 
 	"github.com/opmux/opmux/capture/catalog"
 )
@@ -25,7 +24,7 @@ var plainAlters = []pg.AlterTableType{
 	pg.AlterTableType_AT_AddInherit, pg.AlterTableType_AT_DropInherit, pg.AlterTableType_AT_AddOf, pg.AlterTableType_AT_DropOf,
 	pg.AlterTableType_AT_ReplicaIdentity, pg.AlterTableType_AT_EnableRowSecurity, pg.AlterTableType_AT_DisableRowSecurity,
 	pg.AlterTableType_AT_ForceRowSecurity, pg.AlterTableType_AT_NoForceRowSecurity, pg.AlterTableType_AT_AttachPartition,
-	pg.AlterTableType_AT_DetachPartition, pg.AlterTableType_AT_DetachPartitionFinalize, pg.AlterTableType_AT_AddIdentity,
+	pg.AlterTableType_AT_DetachPartition, pg.AlterTableType_AT_AddIdentity,
 	pg.AlterTableType_AT_SetIdentity, pg.AlterTableType_AT_DropIdentity,
 }
 
@@ -55,27 +54,6 @@ func (j *job) alterTable(n *pg.Node, st *pg.AlterTableStmt) error {
 	if timed {
 		return j.pinAddedColumns(n, t)
 	}
-	return j.finalized(n)
-}
-
-// finalized writes DETACH … FINALIZE as a whole DETACH: the DETACH … CONCURRENTLY
-// that it completes was cancelled, and nothing of it is on the backups.
-func (j *job) finalized(n *pg.Node) error {
-	there := proto.Clone(n).(*pg.Node)
-	found := false
-	for _, c := range there.GetAlterTableStmt().Cmds {
-		if cmd := c.GetAlterTableCmd(); cmd.Subtype == pg.AlterTableType_AT_DetachPartitionFinalize {
-			cmd.Subtype, found = pg.AlterTableType_AT_DetachPartition, true
-		}
-	}
-	if !found {
-		return nil
-	}
-	text, err := deparse(j.grammar, there)
-	if err != nil {
-		return j.refuse("DETACH PARTITION … FINALIZE", -1, "its frozen form cannot be written: "+err.Error(), "DETACH PARTITION it once more, on each backup directly.")
-	}
-	j.plan.frozen.text = text
 	return nil
 }
 
@@ -90,6 +68,10 @@ func (j *job) alterCommand(t *catalog.Table, cmd *pg.AlterTableCmd) (pinned bool
 		return j.addColumn(cmd.Def.GetColumnDef())
 	case cmd.Subtype == pg.AlterTableType_AT_AlterColumnType:
 		return false, j.alterType(t, cmd)
+	case cmd.Subtype == pg.AlterTableType_AT_DetachPartitionFinalize:
+		// And a plain DETACH there would lack the CHECK that CONCURRENTLY makes.
+		return false, j.refuse("DETACH PARTITION … FINALIZE", -1, "nothing of the DETACH … CONCURRENTLY that was cancelled is on the backups",
+			"Run it on the primary directly, and DETACH PARTITION … CONCURRENTLY on each backup.")
 	case cmd.Subtype == pg.AlterTableType_AT_SetLogged:
 		return false, j.refuse("ALTER TABLE … SET LOGGED", -1, "what the table holds so far is on no backup", "Create a table anew and insert the rows into it.")
 	case slices.Contains(plainAlters, cmd.Subtype):

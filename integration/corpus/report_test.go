@@ -27,6 +27,7 @@ type finding struct {
 	skipped       int // tables that were flagged
 	unequal       []string
 	undefined     []string
+	after         []string // permutations behind which something differed
 	broken        []string // agent and worker
 }
 
@@ -83,7 +84,7 @@ func (f *finding) problem() string {
 		slices.Sort(f.undefined)
 		out = append(out, "definitions on the backup differ, and nothing was flagged:\n"+strings.Join(f.undefined, "\n"))
 	}
-	return strings.Join(append(out, f.broken...), "\n")
+	return strings.Join(slices.Concat(out, f.after, f.broken), "\n")
 }
 
 // String is the file's line of the report.

@@ -125,7 +125,7 @@ func (l *lab) permutations(ctx context.Context, r *rig.Rig, s script, f *finding
 			return err
 		}
 		if len(f.unequal)+len(f.undefined) > before {
-			f.unequal = append(f.unequal, "after "+path+"\n"+string(out))
+			f.after = append(f.after, "after "+path+"\n"+string(out))
 		}
 		for _, sql := range parts.teardown {
 			// What it cannot drop, the next one's setup does not find free either,
