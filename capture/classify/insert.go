@@ -160,6 +160,10 @@ func (i *inserting) draw(column, why string) {
 // plain plans an INSERT without DO UPDATE.
 func (i *inserting) plain(rows [][]*pg.Node) error {
 	switch {
+	case len(i.t.Columns) == 0 && i.st.SelectStmt != nil:
+		return i.refuse("INSERT into "+i.t.Qualified()+", which has no columns", -1, "nothing comes back of its rows", "INSERT … DEFAULT VALUES, or add a column.")
+	case len(i.t.Columns) == 0:
+		return i.text(i.t, i.st.Relation, i.node, i.st.ReturningList)
 	case i.st.OnConflictClause != nil:
 		return i.asRows("only the rows that did not conflict are known afterwards")
 	case rows == nil && i.st.SelectStmt == nil:
