@@ -126,6 +126,13 @@ func (l *lab) lookAtBackup(ctx context.Context, r *rig.Rig, f *finding) error {
 	if err := f.readStream(ctx, r); err != nil {
 		return err
 	}
+	status, err := r.Status(ctx)
+	if err != nil {
+		return err
+	}
+	for _, d := range status.Diverged { // a worker adds what was written together with a flagged table
+		f.diverged[d.Table] = true
+	}
 	diffs, err := r.Compare(ctx)
 	if err != nil {
 		f.broken = append(f.broken, "tables cannot be compared: "+err.Error())
