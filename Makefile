@@ -16,7 +16,7 @@ SEED     ?= 1
 GOLANGCI ?= $(shell command -v golangci-lint 2>/dev/null || echo $$($(GO) env GOPATH)/bin/golangci-lint)
 GOLANGCI_VERSION := v2.15.0
 
-.PHONY: all build demo test unit integration simulation property kill memory lint bench microbench fuzz clean
+.PHONY: all build demo test unit integration simulation property kill memory corpus lint bench microbench fuzz clean
 
 all: build
 
@@ -55,6 +55,10 @@ kill: build ## every part killed and frozen for OPMUX_KILL_ROUNDS (1000) rounds;
 memory: build ## the long form of the memory tests (1 GB, a million statements, a day of backlog): most of an hour
 	@scripts/setup all
 	OPMUX_MEMORY=long OPMUX_BIN=$(BIN) $(GO) test -count=1 -timeout 120m -v ./integration/memory
+
+corpus: build ## SQL of others, directly and through the agent: OPMUX_CORPUS_REGRESS, OPMUX_CORPUS_ISOLATION name folders, see docs/reliability.md
+	@scripts/setup corpus
+	OPMUX_BIN=$(BIN) $(GO) test -count=1 -timeout 7h -v ./integration/corpus
 
 lint: $(GOLANGCI)
 	$(GOLANGCI) run ./...

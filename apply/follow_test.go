@@ -48,6 +48,35 @@ func TestI6FlaggedTablesAreSkippedFromThere(t *testing.T) {
 	}
 }
 
+// What a transaction did to a table before its flagged statement does not run
+// without it: here the commit would fail.
+func TestFlaggedTablesAreSkippedFromTheBeginningOfTheirTransaction(t *testing.T) {
+	r := newRig(t)
+	r.pg.Exec(t, r.db, "CREATE TABLE t (id int, EXCLUDE (id WITH =) INITIALLY DEFERRED)", "INSERT INTO t VALUES (1)", "CREATE TABLE u (id int)")
+	insert, other := text("INSERT INTO t VALUES (1)"), text("INSERT INTO u VALUES (1)")
+	insert.Tables, other.Tables = []string{"public.t"}, []string{"public.u"}
+	r.agent("a1").commit(insert, other, event.Operation{Kind: event.OpFlagged, Class: event.ClassRefused, Reason: "no key",
+		Text: "DELETE FROM t WHERE …", Tables: []string{"public.t"}, Diverged: []string{"public.t"}})
+	if err := r.replay(); err != nil {
+		t.Fatal(err)
+	}
+	r.want("SELECT id FROM t", "1")
+	r.want("SELECT id FROM u", "1")
+	r.want("SELECT tbl FROM opmux.diverged", "public.t")
+}
+
+// The body of a function may name what only the client's session had.
+func TestFunctionBodiesAreNotCheckedAgain(t *testing.T) {
+	r := newRig(t)
+	body := text("CREATE FUNCTION f() RETURNS bigint LANGUAGE sql AS 'SELECT count(*) FROM temporary'")
+	set := event.Operation{Kind: event.OpSet, Settings: []event.Setting{{Name: "check_function_bodies", Value: "on"}}}
+	r.agent("a1").commit(set, body)
+	if err := r.replay(); err != nil {
+		t.Fatal(err)
+	}
+	r.want("SELECT proname FROM pg_proc WHERE proname = 'f'", "f")
+}
+
 func TestUnknownDivergenceSkipsFromTheFirstMisfit(t *testing.T) {
 	r := newRig(t)
 	r.pg.Exec(t, r.db, "CREATE TABLE t (id int PRIMARY KEY)", "CREATE TABLE u (id int)", "CREATE TABLE v (id int)")

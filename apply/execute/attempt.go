@@ -253,6 +253,13 @@ func (r *replay) run() error {
 	if err := r.checkColumns(); err != nil {
 		return err
 	}
+	// What the transaction did to such a table before may not fit without the rest:
+	// a deferred constraint would refuse it at the commit.
+	for i := range r.tx.Transaction.Operations {
+		if err := r.flag(&r.tx.Transaction.Operations[i]); err != nil {
+			return err
+		}
+	}
 	for {
 		op, last, err := r.next()
 		if err != nil || op == nil {

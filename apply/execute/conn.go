@@ -36,6 +36,10 @@ func ParseDSN(dsn, application string) (*pgconn.Config, error) {
 		"default_transaction_read_only":       "off",
 		// I6: where row security would hide rows from the worker, fail instead.
 		"row_security": "off",
+		// As on the primary, where a transaction does not say otherwise.
+		"timezone_abbreviations": "Default",
+		// The primary has checked a function's body, against its temporary tables too.
+		"check_function_bodies": "off",
 	} {
 		cfg.RuntimeParams[name] = value
 	}

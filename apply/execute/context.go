@@ -12,6 +12,7 @@ import (
 // values of: lanes run at READ COMMITTED, and triggers fire as on the primary.
 var notApplied = map[string]bool{
 	"application_name":                    true,
+	"check_function_bodies":               true,
 	"default_transaction_deferrable":      true,
 	"default_transaction_isolation":       true,
 	"default_transaction_read_only":       true,

@@ -121,6 +121,9 @@ func (p *rowPlan) insertFrom(source string) string {
 		b.WriteString(" DEFAULT VALUES" + p.returning)
 		return b.String()
 	}
+	if p.images.Action == event.ActionUpsert && p.images.Table == "excluded" {
+		b.WriteString(` AS "the table"`) // its own name means the row that was not inserted
+	}
 	b.WriteString(" (" + quoteAll(p.columns) + ") OVERRIDING SYSTEM VALUE " + source)
 	if p.images.Action == event.ActionUpsert {
 		b.WriteString(p.onConflict())

@@ -44,6 +44,12 @@ func TestStatementsOfRowImages(t *testing.T) {
 			`INSERT INTO "public"."a""b" ("v", "w", "id") OVERRIDING SYSTEM VALUE VALUES ($1, $2, $3)` +
 				` ON CONFLICT ("id") DO UPDATE SET "v" = EXCLUDED."v", "w" = EXCLUDED."w"`, 3,
 		},
+		"upsert of a table that is named as what its rows would have been": {
+			&event.RowImages{Action: event.ActionUpsert, Schema: "public", Table: "excluded", Key: []string{"id"}, Columns: []string{"id"},
+				Rows: []event.RowImage{{Key: one.Key, Values: one.Key}}},
+			`INSERT INTO "public"."excluded" AS "the table" ("id") OVERRIDING SYSTEM VALUE VALUES ($1)` +
+				` ON CONFLICT ("id") DO UPDATE SET "id" = EXCLUDED."id"`, 1,
+		},
 		"upsert of a key": {
 			image(event.ActionUpsert, []string{"id"}, []string{"id"}, event.RowImage{Key: one.Key, Values: one.Key}),
 			`INSERT INTO "public"."a""b" ("id") OVERRIDING SYSTEM VALUE VALUES ($1)` +

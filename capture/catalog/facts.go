@@ -51,6 +51,8 @@ type Function struct {
 	Extension string
 	// Attribute says that it can be called as if it were a column of its argument.
 	Attribute bool
+	// Set says that it returns a set.
+	Set bool
 }
 
 const factsSQL = `
@@ -60,7 +62,7 @@ select pg_catalog.json_build_object(
           select from pg_catalog.pg_aggregate a join pg_catalog.pg_proc f on f.provolatile = 'v'
             and f.oid in (a.aggtransfn, a.aggfinalfn, a.aggcombinefn, a.aggserialfn, a.aggdeserialfn, a.aggmtransfn, a.aggminvtransfn, a.aggmfinalfn)
           where a.aggfnoid = p.oid) then 'v' else p.provolatile end,
-      'Language', l.lanname, 'Extension', x.extname,
+      'Language', l.lanname, 'Extension', x.extname, 'Set', p.proretset,
       'Attribute', p.pronargs >= 1 and exists (select from pg_catalog.pg_type t where t.oid = p.proargtypes[0] and t.typtype in ('c', 'p', 'd'))))
     from pg_catalog.pg_proc p join pg_catalog.pg_namespace n on n.oid = p.pronamespace join pg_catalog.pg_language l on l.oid = p.prolang
     left join pg_catalog.pg_depend d on d.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass and d.objid = p.oid and d.deptype = 'e'
@@ -117,6 +119,8 @@ type Builtins struct {
 	// Volatility is the worst provolatile of the built-in functions of a name:
 	// i, s or v.
 	Volatility map[string]byte
+	// Sets are the names of functions one of which returns a set.
+	Sets map[string]bool
 	// Types maps names of built-in types to their OIDs.
 	Types map[string]uint32
 }
@@ -127,6 +131,8 @@ select pg_catalog.json_build_object(
     select p.proname::pg_catalog.text as name, case when pg_catalog.bool_or(p.provolatile = 'v') then 'v'
       when pg_catalog.bool_or(p.provolatile = 's') then 's' else 'i' end as vol
     from pg_catalog.pg_proc p where p.oid < 16384 group by 1) f),
+  'Sets', (select pg_catalog.json_object_agg(f.name, true) from (
+    select distinct p.proname::pg_catalog.text as name from pg_catalog.pg_proc p where p.oid < 16384 and p.proretset) f),
   'Types', (select pg_catalog.json_object_agg(t.typname::pg_catalog.text, t.oid::pg_catalog.int8) from pg_catalog.pg_type t
     where t.oid < 16384 and t.typnamespace = 'pg_catalog'::pg_catalog.regnamespace)
 )::pg_catalog.text`
@@ -141,12 +147,13 @@ func loadBuiltins(ctx context.Context, q Querier) (*Builtins, error) {
 	}
 	var wire struct {
 		Functions map[string]string
+		Sets      map[string]bool
 		Types     map[string]uint32
 	}
 	if err := json.Unmarshal(rows[0][0].Text, &wire); err != nil {
 		return nil, fmt.Errorf("look up built-in functions: %w", err)
 	}
-	b := &Builtins{Volatility: make(map[string]byte, len(wire.Functions)), Types: wire.Types}
+	b := &Builtins{Volatility: make(map[string]byte, len(wire.Functions)), Sets: wire.Sets, Types: wire.Types}
 	for name, v := range wire.Functions {
 		b.Volatility[name] = v[0]
 	}

@@ -24,7 +24,7 @@ var plainAlters = []pg.AlterTableType{
 	pg.AlterTableType_AT_AddInherit, pg.AlterTableType_AT_DropInherit, pg.AlterTableType_AT_AddOf, pg.AlterTableType_AT_DropOf,
 	pg.AlterTableType_AT_ReplicaIdentity, pg.AlterTableType_AT_EnableRowSecurity, pg.AlterTableType_AT_DisableRowSecurity,
 	pg.AlterTableType_AT_ForceRowSecurity, pg.AlterTableType_AT_NoForceRowSecurity, pg.AlterTableType_AT_AttachPartition,
-	pg.AlterTableType_AT_DetachPartition, pg.AlterTableType_AT_DetachPartitionFinalize, pg.AlterTableType_AT_AddIdentity,
+	pg.AlterTableType_AT_DetachPartition, pg.AlterTableType_AT_AddIdentity,
 	pg.AlterTableType_AT_SetIdentity, pg.AlterTableType_AT_DropIdentity,
 }
 
@@ -68,6 +68,10 @@ func (j *job) alterCommand(t *catalog.Table, cmd *pg.AlterTableCmd) (pinned bool
 		return j.addColumn(cmd.Def.GetColumnDef())
 	case cmd.Subtype == pg.AlterTableType_AT_AlterColumnType:
 		return false, j.alterType(t, cmd)
+	case cmd.Subtype == pg.AlterTableType_AT_DetachPartitionFinalize:
+		// And a plain DETACH there would lack the CHECK that CONCURRENTLY makes.
+		return false, j.refuse("DETACH PARTITION … FINALIZE", -1, "nothing of the DETACH … CONCURRENTLY that was cancelled is on the backups",
+			"Run it on the primary directly, and DETACH PARTITION … CONCURRENTLY on each backup.")
 	case cmd.Subtype == pg.AlterTableType_AT_SetLogged:
 		return false, j.refuse("ALTER TABLE … SET LOGGED", -1, "what the table holds so far is on no backup", "Create a table anew and insert the rows into it.")
 	case slices.Contains(plainAlters, cmd.Subtype):

@@ -139,6 +139,8 @@ type job struct {
 	c    *Classifier
 	in   *Input
 	plan *Plan
+	// stmt is the statement itself.
+	stmt *pg.Node
 	// located is the text that the nodes' locations are places of: in.SQL, or the
 	// PREPARE around it.
 	located string
@@ -176,6 +178,7 @@ func newJob(ctx context.Context, c *Classifier, in *Input, version int64) *job {
 // run classifies and turns refusals into plans.
 func (j *job) run(raw *pg.RawStmt) (*Plan, error) {
 	stmt := raw.Stmt
+	j.stmt = stmt
 	j.body = j.in.SQL
 	if raw.StmtLen > 0 {
 		j.body = j.in.SQL[:raw.StmtLocation+raw.StmtLen]
@@ -192,7 +195,9 @@ func (j *job) run(raw *pg.RawStmt) (*Plan, error) {
 	case errors.As(err, &refusal) && j.byTriggers(stmt, refusal):
 		return j.traced(refusal), nil
 	case errors.As(err, &refusal):
-		return j.refused(refusal), nil
+		p := j.refused(refusal)
+		p.Alone = alone(stmt)
+		return p, nil
 	case errors.Is(err, errMustFail):
 		j.uncacheable = true
 		return j.bare(MustFail, "the server is expected to reject it: "+err.Error()), nil
@@ -213,7 +218,7 @@ func (j *job) refused(r *Refusal) *Plan {
 	p := j.bare(Refused, r.Reason)
 	p.Class, p.Refusal, p.Diverged = event.ClassRefused, r, p.Tables
 	p.Sequences = sequences(append(slices.Clone(j.plan.Sequences), j.eff.draws...))
-	p.Deferrable, p.CopyIn = true, j.plan.CopyIn
+	p.Deferrable, p.CopyIn, p.Defines = true, j.plan.CopyIn, j.plan.CatalogChanges
 	switch {
 	case r.reach == reachNone:
 		p.Diverged = nil

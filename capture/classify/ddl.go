@@ -143,7 +143,14 @@ func (j *job) define(touches ...*pg.RangeVar) error {
 		return j.refuse(j.plan.Construct+" on temporary and other tables", -1, "temporary tables are on no backup", "Name them in statements of their own.")
 	}
 	j.plan.ClientColumns = -1
-	if temp > 0 {
+	own := temp > 0
+	if !own {
+		var err error
+		if own, err = j.temporaryNames(); err != nil {
+			return err
+		}
+	}
+	if own {
 		j.plan.Reason, j.plan.Tables = "temporary object", nil
 		j.uncacheable = true
 		return nil
@@ -252,8 +259,12 @@ func (j *job) createIndex(st *pg.IndexStmt) error {
 	if err := j.define(st.Relation); err != nil {
 		return err
 	}
-	if st.IfNotExists {
+	switch {
+	case st.IfNotExists:
 		j.plan.Rebuilds = &Rebuilds{Index: st.Idxname}
+	case st.Idxname == "":
+		// The server finds a name that is free; on the primary an invalid index has one.
+		j.plan.Rebuilds = &Rebuilds{Table: st.Relation.Relname}
 	}
 	if st.Concurrent && j.plan.Kind == DDL {
 		j.plan.Kind, j.plan.Reason = Standalone, "DDL outside of transactions"

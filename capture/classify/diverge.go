@@ -18,25 +18,10 @@ func (j *job) nameTargets(stmt *pg.Node, refusal error) error {
 	if !errors.As(refusal, &r) || r.reach != reachNamed {
 		return refusal
 	}
-	var targets []target
-	_ = walk(stmt, func(m proto.Message) (bool, error) { // visit makes no errors
-		switch s := m.(type) {
-		case *pg.InsertStmt:
-			targets = append(targets, target{rel: s.Relation, changed: assignedNames(s.OnConflictClause.GetTargetList())})
-		case *pg.UpdateStmt:
-			targets = append(targets, target{rel: s.Relation, changed: assignedNames(s.TargetList)})
-		case *pg.DeleteStmt:
-			targets = append(targets, target{rel: s.Relation, deletes: true})
-		case *pg.MergeStmt:
-			targets = append(targets, target{rel: s.Relation, deletes: true, every: true})
-		case *pg.IntoClause:
-			targets = append(targets, target{rel: s.Rel})
-		case *pg.RefreshMatViewStmt:
-			targets = append(targets, target{rel: s.Relation})
-		}
-		return true, nil
-	})
-	for _, t := range targets {
+	if err := j.setsOff(stmt, r); err != nil {
+		return err
+	}
+	for _, t := range targetsOf(stmt) {
 		if err := j.nameTarget(t, r); err != nil {
 			return err
 		}
@@ -44,12 +29,80 @@ func (j *job) nameTargets(stmt *pg.Node, refusal error) error {
 	return refusal
 }
 
+// targetsOf lists the relations that a statement changes, those of statements
+// inside of it included.
+func targetsOf(stmt *pg.Node) []target {
+	var targets []target
+	_ = walk(stmt, func(m proto.Message) (bool, error) { // visit makes no errors
+		switch s := m.(type) {
+		case *pg.InsertStmt:
+			t := target{rel: s.Relation, changed: assignedNames(s.OnConflictClause.GetTargetList()), events: catalog.TriggerInsert}
+			if s.OnConflictClause != nil {
+				t.events |= catalog.TriggerUpdate
+			}
+			targets = append(targets, t)
+		case *pg.UpdateStmt:
+			targets = append(targets, target{rel: s.Relation, changed: assignedNames(s.TargetList), events: catalog.TriggerUpdate})
+		case *pg.DeleteStmt:
+			targets = append(targets, target{rel: s.Relation, events: catalog.TriggerDelete})
+		case *pg.MergeStmt:
+			targets = append(targets, target{rel: s.Relation, every: true,
+				events: catalog.TriggerInsert | catalog.TriggerUpdate | catalog.TriggerDelete})
+		case *pg.IntoClause:
+			targets = append(targets, target{rel: s.Rel})
+		case *pg.RefreshMatViewStmt:
+			targets = append(targets, target{rel: s.Relation})
+		case *pg.AlterTableStmt:
+			targets = append(targets, target{rel: s.Relation})
+		}
+		return true, nil
+	})
+	return targets
+}
+
+// setsOff gives up all tables where a statement calls what may write any.
+func (j *job) setsOff(stmt *pg.Node, r *Refusal) error {
+	if j.eff.ctes == nil {
+		j.eff.ctes = map[string]bool{}
+	}
+	if err := j.names(stmt); err != nil {
+		return err
+	}
+	return walk(stmt, func(m proto.Message) (bool, error) {
+		switch m.(type) {
+		case *pg.InsertStmt, *pg.UpdateStmt, *pg.DeleteStmt, *pg.MergeStmt, *pg.IntoClause:
+			return true, nil // these are targets
+		case *pg.ExecuteStmt:
+			r.reach = reachAll
+			return false, nil
+		}
+		deeper, err := j.visit(m)
+		return deeper || err != nil, r.joins(err)
+	})
+}
+
+// joins widens a refusal by what was found of its statement besides; it returns
+// errors that are about something else.
+func (r *Refusal) joins(err error) error {
+	var more *Refusal
+	switch {
+	case errors.As(err, &more):
+		if more.reach == reachAll {
+			r.reach = reachAll
+		}
+		return nil
+	case errors.Is(err, errMustFail):
+		return nil // it changes nothing then
+	}
+	return err
+}
+
 // target is a relation that a refused statement changes.
 type target struct {
 	rel     *pg.RangeVar
 	changed []string
-	// deletes: rows go; every: any column may change.
-	deletes, every bool
+	events  int  // the catalog.Trigger… bits of what is done to its rows
+	every   bool // any column may change
 }
 
 func assignedNames(list []*pg.Node) []string {
@@ -60,6 +113,8 @@ func assignedNames(list []*pg.Node) []string {
 	return names
 }
 
+// nameTarget names a target with what rows of it are elsewhere: in partitions and
+// inheritance children.
 func (j *job) nameTarget(g target, r *Refusal) error {
 	t, err := j.lookup(g.rel.Schemaname, g.rel.Relname)
 	if errors.Is(err, errMustFail) {
@@ -69,25 +124,60 @@ func (j *job) nameTarget(g target, r *Refusal) error {
 	if err != nil || t.Temp {
 		return err
 	}
+	if err := j.nameMember(t, g, r); err != nil {
+		return err
+	}
+	if t.Kind != catalog.Partitioned && t.Children == 0 {
+		return nil
+	}
+	below, err := j.c.catalog.Descendants(j.ctx, j.in.Querier, t)
+	if err != nil {
+		return err
+	}
+	for _, name := range below {
+		member, err := j.lookup(name.Schema, name.Name)
+		if err != nil {
+			return r.joins(err)
+		}
+		if err := j.nameMember(member, g, r); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// nameMember names one table and those that its foreign keys take along.
+func (j *job) nameMember(t *catalog.Table, g target, r *Refusal) error {
 	j.touch(t.Qualified())
-	if t.Kind != catalog.Ordinary && t.Kind != catalog.Partitioned && t.Kind != catalog.MaterializedView {
+	if t.Kind == catalog.MaterializedView {
+		return nil
+	}
+	facts, err := j.facts()
+	if err != nil {
+		return err
+	}
+	if t.Kind == catalog.View || t.Rules > 0 || len(t.VolatileFunctions) > 0 || facts.VolatileCasts || t.Fires(g.events) != "" {
 		r.reach = reachAll
 		return nil
+	}
+	for i := range t.Columns {
+		d, err := j.defaultOf(&t.Columns[i])
+		if err := r.joins(err); err != nil {
+			return err
+		}
+		j.eff.draws = append(j.eff.draws, d.draws...)
 	}
 	if g.every {
 		g.changed = allColumns(t)
 	}
 	for _, deletes := range []bool{false, true} {
-		if deletes && !g.deletes {
+		if deletes && g.events&catalog.TriggerDelete == 0 {
 			continue
 		}
 		touched, err := j.cascades(t, g.changed, deletes)
 		var more *Refusal
 		if errors.As(err, &more) {
-			r.reach = more.reach
-			if r.reach == reachNamed {
-				r.reach = reachAll
-			}
+			r.reach = reachAll // those behind it are not known
 			return nil
 		}
 		if err != nil {

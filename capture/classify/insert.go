@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	pg "github.com/pganalyze/pg_query_go/v6"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/opmux/opmux/capture/catalog"
 	"github.com/opmux/opmux/event"
@@ -159,6 +160,10 @@ func (i *inserting) draw(column, why string) {
 // plain plans an INSERT without DO UPDATE.
 func (i *inserting) plain(rows [][]*pg.Node) error {
 	switch {
+	case len(i.t.Columns) == 0 && i.st.SelectStmt != nil:
+		return i.refuse("INSERT into "+i.t.Qualified()+", which has no columns", -1, "nothing comes back of its rows", "INSERT … DEFAULT VALUES, or add a column.")
+	case len(i.t.Columns) == 0:
+		return i.text(i.t, i.st.Relation, i.node, i.st.ReturningList)
 	case i.st.OnConflictClause != nil:
 		return i.asRows("only the rows that did not conflict are known afterwards")
 	case rows == nil && i.st.SelectStmt == nil:
@@ -191,9 +196,35 @@ func (i *inserting) plain(rows [][]*pg.Node) error {
 		return i.asRows(i.why)
 	}
 	if len(i.drawn) > 0 {
+		set, err := i.sets(rows)
+		if err != nil {
+			return err
+		}
+		if set {
+			return i.asRows("it inserts what it reads") // as from a query
+		}
 		return i.pinned(rows)
 	}
 	return i.text(i.t, i.st.Relation, i.node, i.st.ReturningList)
+}
+
+// sets tells whether a value may be a set, which makes more rows than VALUES has.
+func (j *job) sets(rows [][]*pg.Node) (found bool, err error) {
+	facts, err := j.facts()
+	if err != nil {
+		return false, err
+	}
+	for _, row := range rows {
+		_ = walk(&pg.List{Items: row}, func(m proto.Message) (bool, error) { // visit makes no errors
+			if call, ok := m.(*pg.FuncCall); ok {
+				_, fn := name(call.Funcname)
+				found = found || j.c.catalog.Builtins().Sets[fn] ||
+					slices.ContainsFunc(facts.Functions[fn], func(f catalog.Function) bool { return f.Set })
+			}
+			return !found, nil
+		})
+	}
+	return found, nil
 }
 
 // unsafeValue says why the value of a column may not travel as it is written.

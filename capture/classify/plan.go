@@ -112,6 +112,11 @@ type Plan struct {
 	// ByTriggers says that what it changes is kept by the capture triggers, which are
 	// to be switched on before it and asked behind it.
 	ByTriggers bool
+	// Defines and Alone are about refused statements that run under policy flag. One
+	// that defines objects finds the catalogue changed by itself at its commit. One
+	// that is Alone must not be wrapped: it runs outside of blocks only, or commits
+	// by itself.
+	Defines, Alone bool
 	// Whole says that Operations needs all rows of an execution in one call; their
 	// number is bounded by the statement's own text.
 	Whole bool

@@ -9,7 +9,7 @@ import (
 
 // The rows of SQL-SAFETY that this issue names, in its order.
 func TestI6SafetyRules(t *testing.T) {
-	r := newRig(t, shop...)
+	r := newRig(t, append([]string{`create table bare()`}, shop...)...)
 	groups := map[string][]want{
 		"time of transaction": {
 			{`INSERT INTO history (tid, mtime) VALUES (1, CURRENT_TIMESTAMP)`, "write pinned", "($1::pg_catalog.timestamptz)"},
@@ -45,6 +45,9 @@ func TestI6SafetyRules(t *testing.T) {
 			{`INSERT INTO customer(name) VALUES ('x')`, "write pinned", "INSERT INTO customer (name, id, created) VALUES ('x', $1, $2)"},
 			{`INSERT INTO orders(customer) VALUES (1), (2) RETURNING id`, "write pinned", "INSERT INTO orders (customer, id) OVERRIDING SYSTEM VALUE VALUES (1, $1), (2, $2)"},
 			{`INSERT INTO orders DEFAULT VALUES`, "write rows", ""},
+			{`INSERT INTO bare DEFAULT VALUES`, "write text", ""}, {`INSERT INTO bare SELECT FROM jobs`, "refused", "no columns"},
+			{`INSERT INTO jobs(id) VALUES (generate_series(1, 10))`, "write rows", "what it reads"},
+			{`INSERT INTO orders(customer) VALUES (unnest(ARRAY[1, 2]))`, "write rows", "what it reads"},
 			{`INSERT INTO customer VALUES (DEFAULT, 'x')`, "write pinned", "INSERT INTO customer (id, name, created) VALUES ($1, 'x', $2)"},
 			{`SELECT nextval('counter')`, "draw pinned", ""},
 			{`SELECT nextval('public."counter"'::regclass) FROM generate_series(1, 3)`, "draw pinned", ""},
@@ -262,6 +265,9 @@ func TestDDL(t *testing.T) {
 	}
 	if p := r.plan(`DROP EVENT TRIGGER opmux_ddl`); !p.Refusal.Always {
 		t.Error("dropping opmux's event trigger may be flagged")
+	}
+	if p := r.plan(`ALTER TABLE reading DETACH PARTITION reading_all FINALIZE`); p.Kind != classify.Refused || len(p.Diverged) != 2 {
+		t.Errorf("DETACH PARTITION … FINALIZE: %+v", p)
 	}
 }
 

@@ -41,6 +41,12 @@ func (s *Session) onExecute(ctx context.Context, m pgwire.Message) error {
 	case one.plan.Kind == classify.Standalone:
 		return s.standaloneExtended(ctx, m, one.plan)
 	}
+	if err := s.settleSynced(ctx); err != nil {
+		return err
+	}
+	if one.plan.Alone && !s.inBlock() {
+		return s.aloneExtended(ctx, m, one.plan)
+	}
 	return s.writeExtended(ctx, m, body, p, one)
 }
 
@@ -121,9 +127,6 @@ func (s *Session) inBlock() bool {
 // writeExtended runs a captured statement: outside of a block behind a BEGIN of
 // the agent's, which the Sync to come will end.
 func (s *Session) writeExtended(ctx context.Context, m pgwire.Message, body pgwire.ExecuteBody, p *portal, one part) error {
-	if err := s.settleSynced(ctx); err != nil {
-		return err
-	}
 	if one.plan.CopyDraw != nil {
 		return s.refuseExtended(drawnExtended)
 	}
@@ -264,7 +267,8 @@ func (s *Session) standaloneExtended(ctx context.Context, m pgwire.Message, plan
 		return s.refuseExtended(r)
 	}
 	done := false
-	e := &entry{kind: answerExecute, onTag: func(string) { done = true }}
+	e := &entry{kind: answerExecute, onTag: func(tag string) { done = tag != "" }}
+	s.changesAnyhow(plan, e)
 	if err := s.sendRaw(m, e); err != nil {
 		return s.lost(ticket, err)
 	}

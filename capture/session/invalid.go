@@ -27,7 +27,8 @@ func (s *Session) rebuilds(ctx context.Context, p *classify.Plan) (*classify.Pla
 		return p, err
 	}
 	refused := refusedPlan(p.SQL, &classify.Refusal{Construct: p.Construct, Reason: invalidReason(invalid[0]), Hint: invalidHint})
-	refused.Diverged = nil
+	refused.Diverged, refused.Alone = nil, p.Kind == classify.Maintenance || p.Kind == classify.Standalone
+	refused.CatalogChanges, refused.Defines = p.CatalogChanges, p.CatalogChanges
 	return refused, nil
 }
 

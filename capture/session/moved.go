@@ -15,7 +15,7 @@ func (s *Session) catalogMoved(ctx context.Context, tx *txn, version int64, exte
 		return "it has more different statements than can be checked again"
 	}
 	for p := range tx.plans {
-		if (p.CatalogVersion == version && version != 0) || p.Kind == classify.DDL {
+		if (p.CatalogVersion == version && version != 0) || defines(p) {
 			continue
 		}
 		var q catalog.Querier
@@ -55,3 +55,7 @@ func (s *Session) beforeOwnDDL(ctx context.Context, extended bool) (*refusal, er
 	s.locked(tx.forgetPlans)
 	return nil, nil
 }
+
+// defines tells DDL, refused DDL included, which has changed what it would be
+// classified by again.
+func defines(p *classify.Plan) bool { return p.Kind == classify.DDL || p.Defines }

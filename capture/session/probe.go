@@ -17,8 +17,15 @@ var contextSettings = []string{
 	"check_function_bodies", "client_encoding", "default_table_access_method", "default_tablespace",
 	"default_text_search_config", "extra_float_digits", "lc_monetary", "lc_numeric", "lc_time",
 	"quote_all_identifiers", "role", "row_security", "search_path", "session_replication_role",
-	"standard_conforming_strings", "transform_null_equals", "xmlbinary", "xmloption",
+	"standard_conforming_strings", abbreviations, "transform_null_equals", "xmlbinary", "xmloption",
 }
+
+// abbreviations tells what names such as IST mean as time zones. It travels where it
+// is not the server's default, which a worker's session has too.
+const (
+	abbreviations        = "timezone_abbreviations"
+	defaultAbbreviations = "Default"
+)
 
 // probeColumns precede the settings in the probe's row.
 const probeColumns = 9

@@ -81,7 +81,7 @@ func (s *Session) single(ctx context.Context, m pgwire.Message, text string, st 
 	if r := s.refusedPlan(plan, characters(text[:st.Offset])); r != nil {
 		return s.refuseQuery(r)
 	}
-	p := part{plan: plan, text: text, sql: text}
+	p := part{plan: plan, text: st.Text, sql: text}
 	if plan.SQL != st.Text {
 		p.sql, p.before = plan.SQL, characters(text[:st.Offset])
 	}
@@ -103,6 +103,9 @@ func (s *Session) single(ctx context.Context, m pgwire.Message, text string, st 
 		return s.standalone(ctx, p)
 	}
 	wrap := s.transactionStatus() == pgwire.StatusIdle
+	if wrap && plan.Alone {
+		return s.alone(ctx, p)
+	}
 	if conditional(plan) {
 		return s.conditionalSimple(ctx, p, wrap)
 	}

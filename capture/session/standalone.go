@@ -28,7 +28,8 @@ func (s *Session) standalone(ctx context.Context, p part) error {
 		return s.refuseQuery(r)
 	}
 	done := false
-	e := &entry{kind: answerQuery, shift: -p.before, onTag: func(string) { done = true }}
+	e := &entry{kind: answerQuery, shift: -p.before, onTag: func(tag string) { done = tag != "" }}
+	s.changesAnyhow(p.plan, e) // a failed CREATE INDEX CONCURRENTLY leaves an invalid index
 	if err := s.send(pgwire.Query, pgwire.AppendQuery(nil, p.sql), e); err != nil {
 		return s.lost(ticket, err)
 	}
@@ -48,7 +49,7 @@ func (s *Session) standaloneDone(ctx context.Context, ticket *order.Ticket, done
 	return nil
 }
 
-// standaloneTicket records a standalone command.
+// standaloneTicket records a standalone command, or what is given up for one.
 func (s *Session) standaloneTicket(ctx context.Context, p *classify.Plan) (*order.Ticket, *refusal, error) {
 	if err := s.ledger.Admit(); err != nil {
 		return nil, refusedByGate(err), nil
@@ -69,7 +70,7 @@ func (s *Session) standaloneTicket(ctx context.Context, p *classify.Plan) (*orde
 	s.mu.Unlock()
 	now := time.Now().UnixMicro()
 	ticket, err := s.ledger.Ticket(&event.Transaction{
-		ID: event.TxID(id), Intent: !s.cfg.None, DependsOn: s.ledger.High(), Standalone: true, Barrier: true,
+		ID: event.TxID(id), Intent: !s.cfg.None, DependsOn: s.ledger.High(), Standalone: p.Kind == classify.Standalone, Barrier: true,
 		Begin: now, Commit: now, FirstChunk: -1, Operations: ops, CatalogVersion: p.CatalogVersion,
 		Context:  event.Context{User: s.who.user, Application: s.who.application, Settings: c.settings},
 		Postgres: event.PostgresTx{BackendPID: s.who.pid, BackendStart: s.who.backendStart},

@@ -31,7 +31,12 @@ func inline(sql string, args []string) string {
 // withIsolation returns the settings with the transaction's isolation level.
 func (c *sessionContext) withIsolation(level string) []event.Setting {
 	out := make([]event.Setting, 0, len(c.settings)+1)
-	out = append(append(out, c.settings...), event.Setting{Name: "transaction_isolation", Value: level})
+	for _, s := range c.settings {
+		if s.Name != abbreviations || s.Value != defaultAbbreviations {
+			out = append(out, s)
+		}
+	}
+	out = append(out, event.Setting{Name: "transaction_isolation", Value: level})
 	sort.Slice(out, func(i, j int) bool { return out[i].Name < out[j].Name })
 	return out
 }

@@ -46,7 +46,7 @@ func (d TableDiff) String() string {
 
 // tablesSQL lists the application's tables, quoted for use in SQL.
 const tablesSQL = `SELECT format('%I.%I', n.nspname, c.relname) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE c.relkind IN ('r', 'm') AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'opmux')
+WHERE c.relkind IN ('r', 'm') AND c.relispopulated AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'opmux')
 AND n.nspname NOT LIKE 'pg\_temp%' AND n.nspname NOT LIKE 'pg\_toast%' ORDER BY 1`
 
 // Compare compares every table of the application on primary and backup.

@@ -1,0 +1,59 @@
+package classify_test
+
+import (
+	"context"
+	"testing"
+)
+
+// What a session's temporary schema has is not what the text would mean on a
+// backup: definitions of it are the session's own, and permanent ones that use it
+// are refused (I6).
+func TestI6TemporaryObjectsInDefinitions(t *testing.T) {
+	r := newRig(t, append([]string{
+		`create table foo (a int)`, `create domain dom as int`, `create type en as enum ('x')`, `create sequence sq`,
+		`create function plain() returns int language sql as 'select 1'`,
+	}, shop...)...)
+	conn := r.pg.Connect(t, r.db)
+	for _, sql := range []string{`create temp table foo (a text, b text)`, `create domain pg_temp.dom as text`,
+		`create type pg_temp.en as enum ('a')`, `create temp sequence sq`, `create temp table plain (a int)`} {
+		if _, err := conn.Exec(context.Background(), sql); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var schemas []string
+	if err := conn.QueryRow(context.Background(), `select current_schemas(true)`).Scan(&schemas); err != nil {
+		t.Fatal(err)
+	}
+	for sql, want := range map[string]string{
+		`CREATE FUNCTION f(x foo) RETURNS text LANGUAGE sql AS 'SELECT 1'`:                  "refused",
+		`CREATE FUNCTION f() RETURNS foo.a%TYPE LANGUAGE sql AS 'SELECT 1'`:                 "refused",
+		`CREATE FUNCTION f() RETURNS int LANGUAGE sql BEGIN ATOMIC SELECT 1 FROM foo; END`:  "refused",
+		`CREATE FUNCTION f(x public.foo) RETURNS text LANGUAGE sql AS 'SELECT 1'`:           "ddl",
+		`CREATE TABLE holder (f foo)`:                                                       "refused",
+		`CREATE TABLE holder (f int DEFAULT nextval('sq'))`:                                 "refused",
+		`CREATE TABLE holder (f int DEFAULT nextval('public.sq'))`:                          "ddl",
+		`CREATE TABLE holder (f int DEFAULT pg_temp.f())`:                                   "refused",
+		`CREATE TABLE foo2 (dom int, en text)`:                                              "ddl",
+		`CREATE DOMAIN d2 AS foo`:                                                           "refused",
+		`CREATE DOMAIN dom AS int`:                                                          "ddl",
+		`CREATE DOMAIN pg_temp.d2 AS int`:                                                   "pass",
+		`ALTER TABLE jobs ADD c dom`:                                                        "refused",
+		`DROP DOMAIN dom`:                                                                   "pass",
+		`DROP DOMAIN public.dom`:                                                            "ddl",
+		`DROP DOMAIN dom, public.dom`:                                                       "refused",
+		`ALTER TYPE en ADD VALUE 'c'`:                                                       "pass",
+		`ALTER TYPE public.en ADD VALUE 'c'`:                                                "ddl",
+		`ALTER TYPE en RENAME TO en2`:                                                       "pass",
+		`COMMENT ON TYPE en IS 'x'`:                                                         "pass",
+		`CREATE FUNCTION pg_temp.f() RETURNS int LANGUAGE sql AS 'SELECT 1'`:                "pass",
+		`DROP FUNCTION pg_temp.f()`:                                                         "pass",
+		`DROP FUNCTION plain()`:                                                             "ddl",
+		`CREATE TRIGGER tr BEFORE INSERT ON jobs FOR EACH ROW EXECUTE FUNCTION pg_temp.f()`: "refused",
+		`CREATE RULE ru AS ON INSERT TO jobs DO ALSO DELETE FROM foo`:                       "refused",
+	} {
+		r.in.Schemas = schemas
+		if p := r.plan(sql); p.Kind.String() != want {
+			t.Errorf("%s: %s (%s), want %s", sql, p.Kind, p.Reason, want)
+		}
+	}
+}

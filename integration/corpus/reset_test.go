@@ -1,0 +1,93 @@
+package corpus
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"regexp"
+
+	"github.com/opmux/opmux/internal/pgserver"
+	"github.com/opmux/opmux/internal/rig"
+)
+
+// globalsSQL lists roles and tablespaces, quoted for a list in SQL.
+const globalsSQL = `SELECT coalesce(string_agg(quote_literal(name), ',' ORDER BY name), '''''')
+FROM (SELECT rolname FROM pg_roles UNION SELECT spcname FROM pg_tablespace) g(name)`
+
+func globals(ctx context.Context, s *pgserver.Server) (string, error) {
+	rows, err := rig.Query(ctx, s.DSN("postgres"), globalsSQL)
+	if err != nil {
+		return "", err
+	}
+	return rows[0][0], nil
+}
+
+// What keeps a database from being dropped, each a query that writes statements.
+const (
+	holdSQL = `SELECT format('ROLLBACK PREPARED %L', gid) FROM pg_prepared_xacts WHERE database = current_database()
+UNION ALL SELECT format('ALTER SUBSCRIPTION %I DISABLE', subname) FROM pg_subscription
+UNION ALL SELECT format('ALTER SUBSCRIPTION %I SET (slot_name = NONE)', subname) FROM pg_subscription
+UNION ALL SELECT format('DROP SUBSCRIPTION %I', subname) FROM pg_subscription`
+	dropSQL = `SELECT format('DROP DATABASE %%I WITH (FORCE)', datname) FROM pg_database
+WHERE NOT datistemplate AND datname <> 'postgres' AND datname NOT LIKE 'corpus\_template\_%%'
+UNION ALL SELECT format('SELECT pg_drop_replication_slot(%%L)', slot_name) FROM pg_replication_slots
+UNION ALL SELECT format('DROP TABLESPACE %%I', spcname) FROM pg_tablespace WHERE spcname NOT IN (%[1]s)
+UNION ALL SELECT format('DROP OWNED BY %%1$I CASCADE; DROP ROLE %%1$I', rolname) FROM pg_roles WHERE rolname NOT IN (%[1]s)
+UNION ALL SELECT 'ALTER ROLE ALL RESET ALL'
+UNION ALL SELECT 'ALTER ROLE postgres RESET ALL'
+UNION ALL SELECT 'ALTER SYSTEM RESET ALL'
+UNION ALL SELECT 'SELECT pg_reload_conf()'`
+)
+
+// reset gives a server the database that a script starts from, and takes away
+// what the one before it left outside of it.
+func (l *lab) reset(ctx context.Context, s *pgserver.Server, level int) error {
+	there, err := rig.Query(ctx, s.DSN("postgres"), "SELECT FROM pg_database WHERE datname = '"+rig.Database+"'")
+	if err != nil {
+		return err
+	}
+	if len(there) > 0 {
+		if err := obey(ctx, s.DSN(rig.Database), holdSQL); err != nil {
+			return err
+		}
+	}
+	if err := obey(ctx, s.DSN("postgres"), fmt.Sprintf(dropSQL, l.kept[s])); err != nil {
+		return err
+	}
+	_, err = rig.Query(ctx, s.DSN("postgres"), fmt.Sprintf("CREATE DATABASE %s TEMPLATE %s", rig.Database, template(level)))
+	return err
+}
+
+var createsRole = regexp.MustCompile(`(?im)^\s*(?:step\s.*\{\s*)?CREATE\s+(?:ROLE|USER|GROUP)\s+("[^"]+"|\w+)`)
+
+// roles makes on the backup, as its operator has to, the roles that a script makes
+// on the primary, and lets them do everything, since no GRANT reaches it either.
+func (l *lab) roles(ctx context.Context, s script) error {
+	text, err := os.ReadFile(s.path)
+	if err != nil {
+		return err
+	}
+	made := map[string]bool{}
+	for _, found := range createsRole.FindAllStringSubmatch(string(text), -1) {
+		if role := found[1]; !made[role] {
+			made[role] = true
+			// It may be a name that is reserved, and then the primary has none either.
+			_, _ = rig.Query(ctx, l.backup.DSN("postgres"), "CREATE ROLE "+role+" SUPERUSER")
+		}
+	}
+	return nil
+}
+
+// obey runs the statements that a query writes.
+func obey(ctx context.Context, dsn, sql string) error {
+	rows, err := rig.Query(ctx, dsn, sql)
+	if err != nil {
+		return err
+	}
+	for _, row := range rows {
+		if _, err := rig.Query(ctx, dsn, row[0]); err != nil {
+			return err
+		}
+	}
+	return nil
+}

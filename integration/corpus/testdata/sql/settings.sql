@@ -1,0 +1,24 @@
+-- What a text means by the session's settings, it means on the backup.
+CREATE TABLE at (id int PRIMARY KEY, t timestamptz, i interval, d date, b text);
+INSERT INTO at (id) SELECT generate_series(1, 9);
+UPDATE at SET t = '2024-01-01 10:00 IST' WHERE id = 1;
+SET timezone_abbreviations = 'India';
+UPDATE at SET t = '2024-01-01 10:00 IST' WHERE id = 2;
+INSERT INTO at (id, t) VALUES (10, '2024-01-01 10:00 IST');
+BEGIN;
+UPDATE at SET t = '2024-01-01 10:00 IST' WHERE id = 3;
+SET LOCAL timezone_abbreviations = 'Default';
+UPDATE at SET t = '2024-01-01 10:00 IST' WHERE id = 4;
+COMMIT;
+RESET timezone_abbreviations;
+UPDATE at SET t = '2024-01-01 10:00 IST' WHERE id = 5;
+SET DateStyle = 'SQL, DMY';
+UPDATE at SET d = '02/03/2024' WHERE id = 6;
+SET IntervalStyle = 'sql_standard';
+UPDATE at SET i = '-1 2:03:04' WHERE id = 7;
+RESET DateStyle;
+SET bytea_output = 'escape';
+UPDATE at SET b = '\x00ff'::bytea::text WHERE id = 8;
+SET TimeZone = 'Asia/Kolkata';
+UPDATE at SET t = '2024-01-01 10:00' WHERE id = 9;
+SELECT * FROM at ORDER BY id;
