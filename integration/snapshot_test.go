@@ -12,7 +12,7 @@ import (
 // Shown 5: a snapshot of a loaded database while pgbench runs through two agents;
 // the stream goes on from there and the backup is identical afterwards.
 func TestSnapshotWhilePgbenchRuns(t *testing.T) {
-	b := setUp(t, rig.Config{Gate: "recorded"})
+	b := setUp(t, rig.Config{Gate: "recorded", AgentYAML: triggersOn})
 	primary := b.Primary.DSN(rig.Database)
 	b.pgbench(primary, "-i", "-q", "-s", "3")
 	for _, sql := range []string{
@@ -55,6 +55,9 @@ func TestSnapshotWhilePgbenchRuns(t *testing.T) {
 	}
 	if rows := b.onBackup("SELECT 1 FROM pg_event_trigger"); len(rows) > 0 {
 		t.Error("opmux's own event trigger was copied to the backup")
+	}
+	if rows := b.onBackup("SELECT 1 FROM pg_trigger WHERE NOT tgisinternal"); len(rows) > 0 {
+		t.Error("opmux's capture triggers were copied to the backup")
 	}
 }
 

@@ -55,6 +55,30 @@ func TestOnlyDifferencesOfContextAreSet(t *testing.T) {
 	}
 }
 
+// Triggers sleep for what an operation says, and for nothing that a context does.
+func TestTriggersSleepForAnOperationAlone(t *testing.T) {
+	s := settings{seed: maphash.MakeSeed()}
+	s.reset()
+	role := func(value string) []event.Setting { return []event.Setting{{Name: replicationRole, Value: value}} }
+	context := &event.Context{Settings: append(role("replica"), event.Setting{Name: "TimeZone", Value: "UTC"})}
+	if got := names(s.changes(context)); got != "TimeZone=UTC" {
+		t.Fatalf("a context sets %s", got)
+	}
+	id := s.id
+	if got := names(s.apply(role("replica"), "")); got != "session_replication_role=replica" || s.id == id {
+		t.Fatalf("put to sleep: %q", got)
+	}
+	if got := names(s.apply(role("replica"), "")); got != "" {
+		t.Fatalf("asleep: %q", got)
+	}
+	if got := names(s.apply(role("origin"), "")); got != "session_replication_role=origin" || s.id != id {
+		t.Fatalf("woken: %q", got)
+	}
+	if got := names(s.apply(role("origin"), "")); got != "" {
+		t.Fatalf("awake: %q", got)
+	}
+}
+
 func TestStatementsArePreparedWhenTheyComeAgain(t *testing.T) {
 	s := newStatements()
 	if st, _ := s.get("SELECT 1", nil, "a"); st != nil {

@@ -45,6 +45,9 @@ const (
 // Who may call opmux.take is told by a code that only opmux can make: images hold
 // columns that the role may not read.
 //
+// A partitioned table has none: its partitions have, and one that is attached to it
+// could not get its triggers beside its own.
+//
 // opmux.take also looks at the transaction's locks, which no statement can write
 // without: a table that no capture trigger watches is told, and so is every sequence
 // that was drawn from. Large objects show in the transaction's statistics.
@@ -104,10 +107,10 @@ end $opmux$;
 create or replace function opmux.unwatched() returns setof oid language sql stable
 set search_path = pg_catalog, pg_temp as $opmux$
   select c.oid from pg_class c join pg_namespace n on n.oid = c.relnamespace
-  where c.relkind in ('r', 'p') and c.relpersistence = 'p' and n.nspname not in ('pg_catalog', 'information_schema', 'opmux', 'pg_toast')
+  where c.relkind = 'r' and c.relpersistence = 'p' and n.nspname not in ('pg_catalog', 'information_schema', 'opmux', 'pg_toast')
     and (select count(*) from pg_trigger t where t.tgrelid = c.oid and t.tgname in ('!opmux', '!opmux_truncate') and t.tgenabled = 'A'
          and t.tgfoid in ('opmux.capture_row'::regproc, 'opmux.capture_truncate'::regproc)) < 2
-  order by c.relispartition, c.oid
+  order by c.oid
 $opmux$;
 
 create or replace function opmux.capture_ddl() returns event_trigger language plpgsql security definer
@@ -170,7 +173,7 @@ begin
       and l.database in (0, (select d.oid from pg_database d where d.datname = current_database()))
       and l.mode in ('RowExclusiveLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock')
       and (c.relkind = 'S'
-        or c.relkind in ('r', 'p', 'f') and n.nspname not in ('pg_catalog', 'information_schema', 'pg_toast')
+        or c.relkind in ('r', 'f') and n.nspname not in ('pg_catalog', 'information_schema', 'pg_toast')
           and not exists (select from pg_trigger t where t.tgrelid = c.oid and t.tgname = '!opmux' and t.tgenabled = 'A' and t.tgfoid = 'opmux.capture_row'::regproc))
     group by 1, 2, 3, 6;
   if exists (select from (values ('pg_largeobject'::regclass), ('pg_largeobject_metadata'::regclass)) v (r)

@@ -197,8 +197,11 @@ func (t *take) end(ctx context.Context, extended bool) error {
 // look looks up the tables that rows are of.
 func (t *take) look(ctx context.Context, q catalog.Querier) error {
 	for i := range t.rows {
-		if _, err := t.of(ctx, q, &t.rows[i]); err != nil {
-			return err
+		switch t.rows[i].what {
+		case catalog.TakenInsert, catalog.TakenUpdate, catalog.TakenDelete, catalog.TakenTruncate:
+			if _, err := t.of(ctx, q, &t.rows[i]); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
@@ -320,7 +323,7 @@ func (t *take) lastOps() []event.Operation {
 // replica are the operations before and behind images: on a target neither triggers
 // nor foreign keys act on them, since what those did on the primary has images too.
 func replica(role string) event.Operation {
-	return event.Operation{Kind: event.OpSet, Class: event.ClassText, Reason: "row images run without triggers",
+	return event.Operation{Kind: event.OpSet, Class: event.ClassText, Reason: "session context",
 		Settings: []event.Setting{{Name: "session_replication_role", Value: role}}, Digest: event.Digest{SQLState: "00000", Affected: -1}}
 }
 

@@ -23,9 +23,6 @@ type tracedTable struct {
 
 // of returns the table that a row is of. q as in catalog.Table.
 func (t *take) of(ctx context.Context, q catalog.Querier, row *taken) (*tracedTable, error) {
-	if row.table == "" || row.what == catalog.TakenSequence || row.what == catalog.TakenUnseen {
-		return nil, nil
-	}
 	name := [2]string{row.schema, row.table}
 	if known := t.tables[name]; known != nil {
 		return known, nil

@@ -15,6 +15,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/opmux/opmux/capture/catalog"
 )
 
 // OwnSchema is where opmux keeps its tables; it is never copied.
@@ -185,9 +187,12 @@ func lastLines(text string, n int) string {
 }
 
 // own says whether an entry is one of opmux's event triggers, which belong to no
-// schema; names are those of triggers whose function is in OwnSchema.
+// schema, or of its capture triggers, which belong to the schema's tables; names are
+// those of event triggers whose function is in OwnSchema.
 func own(e entry, triggers []string) bool {
 	switch e.kind {
+	case "TRIGGER":
+		return strings.Contains(e.rest, " "+catalog.TriggerName+" ") || strings.Contains(e.rest, " "+catalog.TruncateTriggerName+" ")
 	case "EVENT TRIGGER":
 		return slices.ContainsFunc(triggers, func(t string) bool { return strings.HasPrefix(e.rest, "- "+t+" ") })
 	case "COMMENT", "SECURITY":
