@@ -333,13 +333,18 @@ func (t *take) flush() {
 	if t.group = nil; g == nil || t.tx.broken != nil || t.err != nil {
 		return
 	}
+	t.asleep(g.operation(t.reason, t.plan))
+}
+
+// asleep puts an operation on the log that runs while triggers sleep.
+func (t *take) asleep(op event.Operation) {
 	if n := len(t.lastOps()); n > 0 && t.item.ops[n-1].Kind == event.OpSet {
 		t.tx.count(-sizeOf(t.item.ops[n-1:]))
 		t.item.ops = t.item.ops[:n-1]
 	} else {
 		t.put(replica("replica"))
 	}
-	t.put(g.operation(t.reason, t.plan))
+	t.put(op)
 	t.put(replica("origin"))
 	t.s.deps.Metrics.count(t.item.ops[len(t.item.ops)-2 : len(t.item.ops)-1])
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/opmux/opmux/capture/catalog"
 	"github.com/opmux/opmux/capture/classify"
@@ -108,10 +109,6 @@ func (t *take) image(row *taken, table *tracedTable) error {
 	var before, after []event.Value
 	var err error
 	if row.what != catalog.TakenInsert {
-		if table.key == nil {
-			return t.cannot(table.root.Qualified(), "changing rows of "+table.root.Qualified()+", which has no usable key, in "+t.construct(),
-				"the rows cannot be told apart on the backups", "Add a primary key (or a unique key, not deferrable, of NOT NULL columns).")
-		}
 		if before, err = table.values(row.before); err != nil {
 			return err
 		}
@@ -125,7 +122,7 @@ func (t *take) image(row *taken, table *tracedTable) error {
 	case catalog.TakenInsert:
 		t.join(table, event.ActionInsert, table.stored, event.RowImage{Values: at(after, table.stored)})
 	case catalog.TakenDelete:
-		t.join(table, event.ActionDelete, nil, event.RowImage{Key: at(before, table.keyAt)})
+		t.remove(table, before)
 	case catalog.TakenUpdate:
 		t.update(table, before, after)
 	default:
@@ -136,7 +133,7 @@ func (t *take) image(row *taken, table *tracedTable) error {
 
 func (t *take) update(table *tracedTable, before, after []event.Value) {
 	var changed []int
-	apart := false
+	apart := table.key == nil
 	for _, i := range table.stored {
 		if before[i].Null == after[i].Null && string(before[i].Text) == string(after[i].Text) {
 			continue
@@ -147,11 +144,54 @@ func (t *take) update(table *tracedTable, before, after []event.Value) {
 	switch {
 	case len(changed) == 0:
 	case apart:
-		t.join(table, event.ActionDelete, nil, event.RowImage{Key: at(before, table.keyAt)})
+		t.remove(table, before)
 		t.join(table, event.ActionInsert, table.stored, event.RowImage{Values: at(after, table.stored)})
 	default:
 		t.join(table, event.ActionUpdate, changed, event.RowImage{Key: at(before, table.keyAt), Values: at(after, changed)})
 	}
+}
+
+// remove takes a row away by its key or, where there is none, one of those that are
+// the same in every column: which of them is the same, too.
+func (t *take) remove(table *tracedTable, row []event.Value) {
+	if table.key != nil {
+		t.join(table, event.ActionDelete, nil, event.RowImage{Key: at(row, table.keyAt)})
+		return
+	}
+	t.flush()
+	if t.err != nil || t.tx.broken != nil {
+		return
+	}
+	op := event.Operation{Kind: event.OpStatement, Class: event.ClassRows, Reason: t.reason, Text: table.removal(),
+		Tables: []string{table.root.Qualified()}, Digest: event.Digest{SQLState: "00000", Affected: 1}}
+	for _, v := range at(row, table.stored) {
+		op.Params = append(op.Params, event.Param{Null: v.Null, Value: v.Text})
+	}
+	t.asleep(op)
+}
+
+// removal deletes one row that has all the values of its parameters. They are compared
+// as text: not every type has an equality, and some have one that is not the same as
+// being the same.
+func (t *tracedTable) removal() string {
+	from := catalog.QuoteIdent(t.root.Schema) + "." + catalog.QuoteIdent(t.root.Name)
+	if t.root.Kind == catalog.Ordinary {
+		from = "ONLY " + from // children have images of their own
+	}
+	var b strings.Builder
+	b.WriteString("DELETE FROM " + from + " WHERE (tableoid, ctid) = (SELECT o.tableoid, o.ctid FROM " + from + " AS o WHERE ")
+	for n, i := range t.stored {
+		c := &t.self.Columns[i]
+		if n > 0 {
+			b.WriteString(" AND ")
+		}
+		fmt.Fprintf(&b, `(o.%s)::pg_catalog.text COLLATE "C" IS NOT DISTINCT FROM ($%d::%s)::pg_catalog.text COLLATE "C"`, catalog.QuoteIdent(c.Name), n+1, c.Type)
+	}
+	if len(t.stored) == 0 {
+		b.WriteString("true")
+	}
+	b.WriteString(" LIMIT 1)")
+	return b.String()
 }
 
 // join puts an image into the group under way, or begins another one.

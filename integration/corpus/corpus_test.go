@@ -20,6 +20,7 @@ const (
 	beforeVariable    = "OPMUX_CORPUS_BEFORE"
 	onlyVariable      = "OPMUX_CORPUS_ONLY"
 	unsafeVariable    = "OPMUX_CORPUS_UNSAFE"
+	triggersVariable  = "OPMUX_CORPUS_TRIGGERS"
 	dirVariable       = "OPMUX_CORPUS_DIR"
 )
 
@@ -70,7 +71,7 @@ func run(t *testing.T, f folder) {
 		dir = filepath.Join(named, t.Name())
 	}
 	must(t, f.find(os.Getenv(onlyVariable)))
-	l := &lab{bin: testkit.Build(t), dir: dir, onUnsafe: os.Getenv(unsafeVariable), folder: f}
+	l := &lab{bin: testkit.Build(t), dir: dir, onUnsafe: os.Getenv(unsafeVariable), triggers: os.Getenv(triggersVariable) == "on", folder: f}
 	t.Cleanup(func() {
 		if err := l.close(); err != nil {
 			t.Error(err)

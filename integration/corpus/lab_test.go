@@ -17,6 +17,7 @@ import (
 type lab struct {
 	bin, dir, work string
 	onUnsafe       string
+	triggers       bool
 	folder         folder
 	direct         *pgserver.Server
 	primary        *pgserver.Server
@@ -128,7 +129,7 @@ func (l *lab) rig(ctx context.Context, primary *pgserver.Server) (*rig.Rig, erro
 	r, err := rig.New(ctx, rig.Config{
 		Bin: l.bin, Dir: filepath.Join(l.dir, source), Source: source, OnUnsafe: l.onUnsafe, GateTimeout: 20 * time.Second,
 		Use:       rig.Parts{Primary: primary, Backup: l.backup, Broker: l.base.Broker},
-		AgentYAML: "capture: {other_databases: pass}\n",
+		AgentYAML: fmt.Sprintf("capture: {other_databases: pass, triggers: %t}\n", l.triggers),
 	})
 	if err != nil {
 		return nil, err
