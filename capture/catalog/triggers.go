@@ -132,7 +132,7 @@ begin
       insert into opmux.captured values (pg_current_xact_id(), nextval('opmux.captured_n'), case when r.schema_name = 'pg_temp' then 'E' else 'L' end, null,
         r.command_tag || coalesce(' of ' || r.object_identity, ''));
     end if;
-    if r.classid = 'pg_class'::regclass and tg_tag in ('CREATE TABLE', 'CREATE TABLE AS', 'SELECT INTO', 'ALTER TABLE') then
+    if r.classid = 'pg_class'::regclass and r.object_type in ('table', 'table column') then
       perform opmux.keep_triggers(r.objid) from opmux.unwatched() u where u = r.objid;
     end if;
   end loop;
