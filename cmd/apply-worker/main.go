@@ -18,6 +18,8 @@ func main() {
 		What: "apply the transactions of sources to a target",
 		Load: config.LoadWorker,
 		Run:  run,
+		// A backlog passes through: what is held is little beside what has passed.
+		Garbage: 300,
 	}, os.Args[1:]))
 }
 

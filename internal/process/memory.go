@@ -9,15 +9,11 @@ import (
 // its parts at rest, sessions, and records on their way.
 const ownMemory = 112 << 20
 
-// garbage is how much there may be for each 100 bytes in use: far from the limit,
-// memory is cheaper than collecting it.
-const garbage = 300
-
 // limitMemory has garbage collected before the heap has grown that far, once that
 // would take more than the configuration says (I7). It bounds garbage, not what is
 // held: the parts of the program see to that themselves.
-func limitMemory(holds int64) {
-	if os.Getenv("GOGC") == "" {
+func limitMemory(holds int64, garbage int) {
+	if garbage > 0 && os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(garbage)
 	}
 	if os.Getenv("GOMEMLIMIT") == "" {

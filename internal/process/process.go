@@ -52,6 +52,9 @@ type Program[C Config] struct {
 	What string // one line for --help
 	Load func(path string) (C, error)
 	Run  func(ctx context.Context, cfg C, rt *Runtime) error
+	// Garbage is how much of it there may be for each 100 bytes in use; 0: as much.
+	// Where little is in use, memory is cheaper than collecting it.
+	Garbage int
 }
 
 // Main runs a program with its arguments (less its name) and returns its exit code.
@@ -94,7 +97,7 @@ func (p Program[C]) main(ctx context.Context, args []string, stderr io.Writer) e
 		return exit.AsUsage(err)
 	}
 	defer func() { _ = log.Sync() }() // standard error cannot be synced everywhere
-	limitMemory(cfg.Holds())
+	limitMemory(cfg.Holds(), p.Garbage)
 	rt := &Runtime{Log: log, Metrics: registry()}
 	if cfg.AdminAddress() != "" {
 		if rt.admin, err = admin.New(cfg.AdminAddress(), rt.Metrics); err != nil {
