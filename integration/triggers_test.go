@@ -31,6 +31,8 @@ var opaqueSchema = []string{
 	`INSERT INTO part SELECT i, i, 'x' FROM generate_series(90, 110) i`,
 	`CREATE TABLE part_more (LIKE part)`,
 	`CREATE TABLE nokey (a int, b text)`,
+	`CREATE DOMAIN short AS varchar(4) CHECK (value <> 'bad')`,
+	`CREATE TABLE nokey2 (s short, n int)`,
 	`CREATE COLLATION blind (provider = icu, locale = 'und-u-ks-level1', deterministic = false)`,
 	`CREATE TABLE odd (j json, t char(4), c float8, b text COLLATE blind)`,
 	`CREATE TABLE staging (id int PRIMARY KEY)`,
@@ -65,6 +67,8 @@ var opaqueSchema = []string{
 	`CREATE PROCEDURE commits() LANGUAGE plpgsql AS $$ BEGIN INSERT INTO audit (what) VALUES ('never'); COMMIT; END $$`,
 	`CREATE PROCEDURE ddl() LANGUAGE plpgsql AS $$ BEGIN CREATE TABLE surprise (id int PRIMARY KEY); END $$`,
 	`CREATE FUNCTION shuts() RETURNS void LANGUAGE plpgsql AS $$ BEGIN RESET ALL; UPDATE parent SET v = 'unseen'; END $$`,
+	`CREATE FUNCTION emptied() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN INSERT INTO audit (what) VALUES (TG_OP || ' ' || TG_TABLE_NAME); RETURN NULL; END $$`,
+	`CREATE TRIGGER emptied AFTER TRUNCATE ON staging2 FOR EACH STATEMENT EXECUTE FUNCTION emptied()`,
 	`CREATE UNLOGGED TABLE scrap (id int PRIMARY KEY)`,
 	`CREATE FUNCTION scraps() RETURNS void LANGUAGE plpgsql AS $$ BEGIN INSERT INTO scrap VALUES (1); END $$`,
 	`CREATE FUNCTION forgets() RETURNS void LANGUAGE plpgsql AS $$ BEGIN DELETE FROM nokey; END $$`,
@@ -104,6 +108,9 @@ var opaqueStatements = []string{
 	`DELETE FROM odd WHERE c = 1.5 AND j::text = '{"a" : 1}'`,
 	`UPDATE odd SET t = NULL WHERE c IS NULL`,
 	`SELECT forgets()`,
+	`INSERT INTO nokey2 VALUES ('ok', 1), ('ok', 2)`,
+	`UPDATE nokey2 SET n = n + 1`,
+	`TRUNCATE staging CASCADE`,
 	`INSERT INTO nokey SELECT 1, 'left' FROM generate_series(1, 3)`,
 	`BEGIN; SAVEPOINT s; SELECT transfer(4, 5, 1); ROLLBACK TO s; SELECT transfer(5, 6, 1); UPDATE parent SET v = 'text' WHERE id = 1; COMMIT`,
 	`BEGIN; SELECT transfer(1, 2, 1); ROLLBACK`,
@@ -121,6 +128,7 @@ func TestOpaqueStatementsByTriggers(t *testing.T) {
 			for _, sql := range opaqueStatements {
 				b.runParts(conn, mode, sql)
 			}
+			b.lastValueIsTheClients(conn, mode)
 			b.identical()
 			b.sequencesFollow()
 			if n := b.onPrimary("SELECT count(*) FROM opmux.captured")[0][0]; n != "0" {
@@ -130,6 +138,18 @@ func TestOpaqueStatementsByTriggers(t *testing.T) {
 				t.Errorf("verdicts %+v, want matches alone", v)
 			}
 		})
+	}
+}
+
+// lastValueIsTheClients looks at what the session has drawn last, which drivers take
+// for the key of the row that was inserted.
+func (b *bench) lastValueIsTheClients(conn *pgx.Conn, mode pgx.QueryExecMode) {
+	b.t.Helper()
+	b.runParts(conn, mode, "INSERT INTO account (id) VALUES (7001)")
+	b.runParts(conn, mode, "CREATE TEMP TABLE passing (id int)")
+	var last, drawn int64
+	if err := conn.QueryRow(b.ctx, "SELECT lastval(), last_value FROM audit_n_seq", mode).Scan(&last, &drawn); err != nil || last != drawn {
+		b.t.Errorf("lastval() is %d, the session drew %d (%v) (I5)", last, drawn, err)
 	}
 }
 

@@ -18,6 +18,7 @@ const (
 	lockClass   = 1869638005 // "opmu"
 	ddlLock     = 1
 	installLock = 2
+	countLock   = 3 // held for the moment of counting
 )
 
 // counterSQL installs the DDL counter. It counts at the end of every DDL command,
@@ -25,6 +26,9 @@ const (
 // counter was read either sees the change or finds the lock held. SECURITY DEFINER
 // because the role that runs DDL has no rights on schema opmux; ALWAYS so that
 // session_replication_role cannot silence it.
+//
+// It counts by setval, one at a time: nextval would make the counter what the
+// client's lastval() tells of.
 //
 // DROP INDEX CONCURRENTLY is counted at its end alone: it must find its transaction
 // without an id, and every so often nextval draws one. Until then its index may have
@@ -36,8 +40,15 @@ create sequence if not exists opmux.ddl_counter;
 create or replace function opmux.count_ddl() returns event_trigger language plpgsql security definer
 set search_path = pg_catalog, pg_temp as $opmux$
 begin
-  perform pg_catalog.pg_advisory_xact_lock_shared(%d, %d);
-  perform pg_catalog.nextval('opmux.ddl_counter');
+  perform pg_catalog.pg_advisory_xact_lock_shared(%[1]d, %[2]d);
+  begin
+    perform pg_catalog.pg_advisory_lock(%[1]d, %[3]d);
+    perform pg_catalog.setval('opmux.ddl_counter', case when is_called then last_value + 1 else 1 end) from opmux.ddl_counter;
+    perform pg_catalog.pg_advisory_unlock(%[1]d, %[3]d);
+  exception when query_canceled or others then
+    perform pg_catalog.pg_advisory_unlock(%[1]d, %[3]d);
+    raise;
+  end;
 end $opmux$;
 drop event trigger if exists opmux_ddl;
 drop event trigger if exists opmux_ddl_start;
@@ -46,13 +57,14 @@ create event trigger opmux_ddl_start on ddl_command_start
   when tag in ('CREATE INDEX', 'ALTER TABLE') execute function opmux.count_ddl();
 alter event trigger opmux_ddl enable always;
 alter event trigger opmux_ddl_start enable always
-`, lockClass, ddlLock)
+`, lockClass, ddlLock, countLock)
 
 const (
 	installedSQL = `select pg_catalog.count(*) = 2 and
 		coalesce(pg_catalog.has_sequence_privilege(pg_catalog.to_regclass('opmux.ddl_counter')::pg_catalog.oid, 'SELECT'), false)
 		from pg_catalog.pg_event_trigger where evtname in ('opmux_ddl', 'opmux_ddl_start') and evtenabled = 'A'
-			and not coalesce('DROP INDEX' = any (evttags), false)` // as an older opmux has it
+			and not coalesce('DROP INDEX' = any (evttags), false)
+			and exists (select from pg_catalog.pg_proc p where p.oid = evtfoid and p.prosrc like '%setval%')` // older ones of opmux are replaced
 	counterValueSQL = `select case when is_called then last_value + 1 else 1 end from opmux.ddl_counter`
 	// hashSQL stands in for the counter where the agent may not make an event
 	// trigger: it changes with every committed change of the catalogue.

@@ -65,6 +65,7 @@ const columnsSQL = `
   select pg_catalog.json_agg(pg_catalog.json_build_object(
     'Name', a.attname, 'TypeOID', a.atttypid::pg_catalog.int8, 'Type', (` + typeSQL + `),
     'BaseOID', b.oid::pg_catalog.int8, 'TypeKind', y.typtype, 'Category', b.typcategory,
+    'BaseType', case when y.typtype = 'd' and b.oid < 16384 then pg_catalog.format_type(b.oid, null) end,
     'Element', case when b.typcategory = 'A' then b.typelem::pg_catalog.int8 else 0 end,
     'ElementCategory', e.typcategory,
     'UserType', a.atttypid >= 16384 or b.oid >= 16384 or b.typelem >= 16384,

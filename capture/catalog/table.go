@@ -85,8 +85,10 @@ type Column struct {
 	// Type is its name as format_type prints it; types that are not built in are
 	// qualified.
 	Type string
-	// BaseOID is the type under a domain, else TypeOID.
-	BaseOID uint32
+	// BaseOID is the type under a domain, else TypeOID. BaseType is the name of one
+	// that is built in, "" for other columns.
+	BaseOID  uint32
+	BaseType string
 	// TypeKind is pg_type.typtype of the column's own type (b, c, d, e, p, r, m),
 	// Category pg_type.typcategory of the base type, Element the element type's
 	// OID of an array.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"strconv"
 	"time"
@@ -42,6 +41,8 @@ const (
 // triggersSQL installs what the capture triggers need. Images are printed under
 // settings of the function's own, so that every session reads them the same, and kept
 // for the transaction's own time only, so that their table need not survive a crash.
+// Their order is that of the commands which kept them (cmin): a sequence of opmux's
+// would be the client's lastval().
 // Who may call opmux.take is told by a code that only opmux can make: images hold
 // columns that the role may not read.
 //
@@ -54,10 +55,9 @@ const (
 const triggersSQL = `
 create schema if not exists opmux;
 create unlogged table if not exists opmux.captured (
-  xact pg_catalog.xid8 not null, n pg_catalog.int8 not null, what pg_catalog.text not null,
+  xact pg_catalog.xid8 not null, what pg_catalog.text not null,
   relation pg_catalog.oid, note pg_catalog.text, before pg_catalog.bytea, after pg_catalog.bytea);
-create index if not exists captured_xact on opmux.captured (xact, n);
-create sequence if not exists opmux.captured_n cache 1000;
+create index if not exists captured_xact on opmux.captured (xact);
 create table if not exists opmux.capture_secret (secret pg_catalog.bytea not null);
 insert into opmux.capture_secret
   select pg_catalog.sha256(pg_catalog.convert_to(pg_catalog.gen_random_uuid()::pg_catalog.text || pg_catalog.gen_random_uuid()::pg_catalog.text, 'UTF8'))
@@ -67,7 +67,7 @@ create or replace function opmux.capture_row() returns trigger language plpgsql 
 set search_path = pg_catalog, pg_temp set datestyle = 'ISO' set intervalstyle = 'postgres' set timezone = 'UTC'
 set extra_float_digits = 1 set bytea_output = 'hex' set xmlbinary = 'base64' set quote_all_identifiers = off as $opmux$
 begin
-  insert into opmux.captured values (pg_current_xact_id(), nextval('opmux.captured_n'), left(tg_op, 1), tg_relid, null,
+  insert into opmux.captured values (pg_current_xact_id(), left(tg_op, 1), tg_relid, null,
     case when tg_op <> 'INSERT' then convert_to(format('%s', old), 'UTF8') end,
     case when tg_op <> 'DELETE' then convert_to(format('%s', new), 'UTF8') end);
   return null;
@@ -76,7 +76,7 @@ end $opmux$;
 create or replace function opmux.capture_truncate() returns trigger language plpgsql security definer
 set search_path = pg_catalog, pg_temp as $opmux$
 begin
-  insert into opmux.captured values (pg_current_xact_id(), nextval('opmux.captured_n'), 'T', tg_relid);
+  insert into opmux.captured values (pg_current_xact_id(), 'T', tg_relid);
   return null;
 end $opmux$;
 
@@ -121,7 +121,7 @@ begin
   if tg_event = 'sql_drop' then
     if current_setting('opmux.capture', true) = 'on' then
       for r in select * from pg_event_trigger_dropped_objects() d where d.original loop
-        insert into opmux.captured values (pg_current_xact_id(), nextval('opmux.captured_n'), case when r.is_temporary then 'E' else 'L' end, null,
+        insert into opmux.captured values (pg_current_xact_id(), case when r.is_temporary then 'E' else 'L' end, null,
           tg_tag || ' of ' || r.object_identity);
       end loop;
     end if;
@@ -129,7 +129,7 @@ begin
   end if;
   for r in select * from pg_event_trigger_ddl_commands() loop
     if current_setting('opmux.capture', true) = 'on' then
-      insert into opmux.captured values (pg_current_xact_id(), nextval('opmux.captured_n'), case when r.schema_name = 'pg_temp' then 'E' else 'L' end, null,
+      insert into opmux.captured values (pg_current_xact_id(), case when r.schema_name = 'pg_temp' then 'E' else 'L' end, null,
         r.command_tag || coalesce(' of ' || r.object_identity, ''));
     end if;
     if r.classid = 'pg_class'::regclass and r.object_type in ('table', 'table column') then
@@ -159,12 +159,12 @@ begin
     return;
   end if;
   if pg_current_xact_id_if_assigned() is not null then
-    return query with d as (delete from opmux.captured c where c.xact = pg_current_xact_id() returning *)
-      select d.what, n.nspname::text, c.relname::text, rn.nspname::text, rc.relname::text, d.note, encode(d.before, 'hex'), encode(d.after, 'hex')
-      from d left join pg_class c on c.oid = d.relation left join pg_namespace n on n.oid = c.relnamespace
+    return query select d.what, n.nspname::text, c.relname::text, rn.nspname::text, rc.relname::text, d.note, encode(d.before, 'hex'), encode(d.after, 'hex')
+      from opmux.captured d left join pg_class c on c.oid = d.relation left join pg_namespace n on n.oid = c.relnamespace
         left join pg_class rc on rc.oid = case when c.relispartition then pg_partition_root(c.oid)::oid else c.oid end
         left join pg_namespace rn on rn.oid = rc.relnamespace
-      order by d.n;
+      where d.xact = pg_current_xact_id() order by d.cmin::text::int8;
+    delete from opmux.captured c where c.xact = pg_current_xact_id();
   end if;
   return query select case when c.relkind = 'S' then 'S' else 'X' end, n.nspname::text, c.relname::text, n.nspname::text, c.relname::text,
       case when c.relkind <> 'S' then 'no capture trigger watches it' end, null, ''
@@ -190,7 +190,7 @@ drop event trigger if exists opmux_capture_drop;
 create event trigger opmux_capture on ddl_command_end execute function opmux.capture_ddl();
 create event trigger opmux_capture_drop on sql_drop execute function opmux.capture_ddl();
 alter event trigger opmux_capture enable always;
-alter event trigger opmux_capture_drop enable always;
+alter event trigger opmux_capture_drop enable always
 `
 
 // watchFor is how long an agent that starts tries to get at tables that others lock.
@@ -199,11 +199,9 @@ const watchFor = 30 * time.Second
 // installTriggers installs the capture triggers on every table that has none. The
 // functions are made anew each time, so that they are this build's.
 func (c *Catalog) installTriggers(ctx context.Context) error {
-	err := c.lookups.Exec(ctx, fmt.Sprintf("begin; select pg_catalog.pg_advisory_xact_lock(%d, %d);", lockClass, installLock)+triggersSQL+"commit")
-	if err != nil {
-		rollback := c.lookups.Exec(ctx, "rollback")
-		if !notAllowed(err) || rollback != nil {
-			return errors.Join(fmt.Errorf("catalogue: install the capture triggers (capture.triggers): %w", err), rollback)
+	if err := c.lookups.installing(ctx, triggersSQL); err != nil {
+		if !notAllowed(err) {
+			return fmt.Errorf("catalogue: install the capture triggers (capture.triggers): %w", err)
 		}
 		c.cfg.Log.Info("the catalogue login may not install the capture triggers; those that are there are used")
 	}

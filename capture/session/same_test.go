@@ -44,6 +44,13 @@ var scripts = map[string][]func(*rawClient){
 		q(`BEGIN`), q(`SAVEPOINT a`), q(`UPDATE t SET v = 7 WHERE id = 3`), q(`ROLLBACK TO a`), q(`UPDATE t SET v = 8 WHERE id = 4`),
 		q(`SAVEPOINT b`), q(`INSERT INTO t VALUES (4, 4)`), q(`SELECT 1`), q(`ROLLBACK TO b`), q(`RELEASE b`), q(`COMMIT`), q(`SELECT id, v FROM t WHERE id IN (3, 4) ORDER BY id`),
 	},
+	"a table that is made again behind a savepoint": {
+		q(`BEGIN`), q(`SAVEPOINT a`), q(`CREATE TABLE again (a int UNIQUE)`), q(`INSERT INTO again VALUES (1)`), q(`INSERT INTO again VALUES (1)`), q(`ROLLBACK TO a`),
+		q(`CREATE TABLE again (a int UNIQUE)`), q(`INSERT INTO again VALUES (1)`), q(`INSERT INTO again VALUES (1)`), q(`ROLLBACK`),
+	},
+	"what was drawn last": {
+		q(`SELECT nextval('s_id_seq')`), q(`CREATE TEMP TABLE passing (n int)`), q(`SELECT lastval() = currval('s_id_seq')`),
+	},
 	"several statements in one Query": {
 		q(`INSERT INTO t VALUES (400, 1); UPDATE t SET v = 2 WHERE id = 400; SELECT v FROM t WHERE id = 400`),
 		q(`INSERT INTO t VALUES (401, 1); INSERT INTO t VALUES (401, 1)`), q(`SELECT * FROM t WHERE id = 401`),

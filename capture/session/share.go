@@ -69,6 +69,7 @@ func (t *txn) keepPlan(p *classify.Plan) {
 	}
 	if len(t.plans) < maxPlans && t.planBytes+size <= most {
 		t.plans[p] = struct{}{}
+		t.noted = append(t.noted, p)
 		t.holdPlans(size)
 		return
 	}
@@ -85,7 +86,23 @@ func (t *txn) keepPlan(p *classify.Plan) {
 func (t *txn) forgetPlans() {
 	clear(t.plans)
 	t.holdPlans(-t.planBytes)
-	t.manyPlans = false
+	t.noted, t.manyPlans = nil, false
+	for i := range t.stack {
+		t.stack[i].plans = 0
+	}
+}
+
+// dropPlans forgets the plans that came behind the first n: what they did was rolled
+// back, and need not hold. What is written out already runs on targets all the same.
+func (t *txn) dropPlans(n int) {
+	if t.spilled {
+		return
+	}
+	for _, p := range t.noted[n:] {
+		delete(t.plans, p)
+		t.holdPlans(-planBytes - len(p.SQL))
+	}
+	t.noted = t.noted[:n]
 }
 
 func (t *txn) holdPlans(n int) {

@@ -289,15 +289,15 @@ func (t *take) truncate(row *taken, table *tracedTable) error {
 		name = "ONLY " + name
 	}
 	t.tx.barrier = true
-	if ops := t.lastOps(); len(ops) > 0 {
-		last := &ops[len(ops)-1]
+	if ops := t.lastOps(); len(ops) > 1 { // the last one wakes the triggers again
+		last := &ops[len(ops)-2]
 		if strings.HasPrefix(last.Text, "TRUNCATE ") && last.Kind == event.OpStatement {
 			last.Text += ", " + name
 			last.Tables = append(last.Tables, table.self.Qualified())
 			return nil
 		}
 	}
-	t.put(event.Operation{Kind: event.OpStatement, Class: event.ClassText, Reason: t.reason, Text: "TRUNCATE " + name,
+	t.asleep(event.Operation{Kind: event.OpStatement, Class: event.ClassText, Reason: t.reason, Text: "TRUNCATE " + name,
 		Tables: []string{table.self.Qualified()}, Digest: event.Digest{SQLState: "00000", Affected: -1}})
 	return nil
 }

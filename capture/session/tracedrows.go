@@ -182,10 +182,14 @@ func (t *tracedTable) removal() string {
 	b.WriteString("DELETE FROM " + from + " WHERE (tableoid, ctid) = (SELECT o.tableoid, o.ctid FROM " + from + " AS o WHERE ")
 	for n, i := range t.stored {
 		c := &t.self.Columns[i]
+		typ := c.Type
+		if c.BaseType != "" {
+			typ = c.BaseType // the values that a domain allows may have changed since
+		}
 		if n > 0 {
 			b.WriteString(" AND ")
 		}
-		fmt.Fprintf(&b, `(o.%s)::pg_catalog.text COLLATE "C" IS NOT DISTINCT FROM ($%d::%s)::pg_catalog.text COLLATE "C"`, catalog.QuoteIdent(c.Name), n+1, c.Type)
+		fmt.Fprintf(&b, `(o.%s)::pg_catalog.text COLLATE "C" IS NOT DISTINCT FROM ($%d::%s)::pg_catalog.text COLLATE "C"`, catalog.QuoteIdent(c.Name), n+1, typ)
 	}
 	if len(t.stored) == 0 {
 		b.WriteString("true")

@@ -14,7 +14,7 @@ type txn struct {
 	id  event.TxID
 	log []*logItem
 	// stack are the client's savepoints, the outermost first.
-	stack []string
+	stack []mark
 	// bytes are held by the log, kept by executions that have not made operations
 	// of it yet; both count in share until the transaction has ended.
 	bytes, kept int
@@ -32,7 +32,9 @@ type txn struct {
 	manyPlans bool
 	// unkept is the lowest catalogue version of the plans that are not kept,
 	// planBytes what those in plans take.
-	unkept         int64
+	unkept int64
+	// noted are the plans in the order in which they came.
+	noted          []*classify.Plan
 	planBytes      int
 	catalogVersion int64
 	// sequences may have been drawn from; they stay drawn after a rollback.
@@ -55,6 +57,12 @@ type txn struct {
 	spilled    bool
 	firstChunk *order.Append
 	lastChunk  *order.Append
+}
+
+// mark is a savepoint of the client's, and how many plans came before it.
+type mark struct {
+	name  string
+	plans int
 }
 
 // logItem is one step of a transaction: the operations of an execution, a change
@@ -154,7 +162,7 @@ func (t *txn) place(x *execution) {
 }
 
 func (t *txn) savepoint(name string) {
-	t.stack = append(t.stack, name)
+	t.stack = append(t.stack, mark{name, len(t.noted)})
 	t.add(&logItem{savepoint: name})
 }
 
@@ -230,10 +238,14 @@ func (t *txn) forgetSavepoints(from int) {
 // with it: 1 after a rollback to it, 0 after its release.
 func (t *txn) unwind(name string, keep int) {
 	for i := len(t.stack) - 1; i >= 0; i-- {
-		if t.stack[i] == name {
-			t.stack = t.stack[:i+keep]
-			return
+		if t.stack[i].name != name {
+			continue
 		}
+		if keep > 0 {
+			t.dropPlans(t.stack[i].plans)
+		}
+		t.stack = t.stack[:i+keep]
+		return
 	}
 }
 
