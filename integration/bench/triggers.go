@@ -75,7 +75,7 @@ func (b *bench) timeTriggers(ctx context.Context, conn *pgx.Conn) ([3][3][]float
 	}
 	for round := range b.rounds + 1 {
 		for i, kind := range triggerKinds {
-			for j, sql := range []string{"INSERT INTO traced%d SELECT g, g, 'row ' || g FROM generate_series(1, %d) g", "UPDATE traced%d SET n = n + 1 WHERE id <= %d", "DELETE FROM traced%d WHERE id <= %d"} {
+			for j, sql := range []string{"INSERT INTO traced%d SELECT g, -g, 'row ' || g FROM generate_series(1, %d) g", "UPDATE traced%d SET n = n + 1 WHERE id <= %d", "DELETE FROM traced%d WHERE id <= %d"} {
 				began := time.Now()
 				if _, err := conn.Exec(ctx, "BEGIN; "+kind.lead+"; "+fmt.Sprintf(sql, i, b.triggerRows)+"; "+kind.trail+"; COMMIT"); err != nil {
 					return times, err
