@@ -107,15 +107,7 @@ func (s *Session) write(ctx context.Context, p part, wrap, hold bool) (bool, err
 // cancel may have hit the probe.
 func (s *Session) probeSimple(ctx context.Context, tx *txn, quiet bool) error {
 	if s.probing(tx) {
-		probe := s.probeEntry(ctx, tx)
-		probe.onError = failedBefore
-		if err := s.runOwn(ownProbe, probe); err != nil {
-			return err
-		}
-		if err := s.send(pgwire.Sync, nil, &entry{kind: answerSync, silent: true, passReady: !quiet}); err != nil {
-			return err
-		}
-		return s.drain()
+		return s.probeBehind(ctx, tx, quiet, nil)
 	}
 	if err := s.drain(); err != nil {
 		return err
@@ -124,6 +116,24 @@ func (s *Session) probeSimple(ctx context.Context, tx *txn, quiet bool) error {
 		return nil
 	}
 	return s.ready(s.transactionStatus())
+}
+
+// probeBehind sends the probe and what else is to be asked, and waits for the answers.
+func (s *Session) probeBehind(ctx context.Context, tx *txn, quiet bool, more func(context.Context) error) error {
+	probe := s.probeEntry(ctx, tx)
+	probe.onError = failedBefore
+	if err := s.runOwn(ownProbe, probe); err != nil {
+		return err
+	}
+	if more != nil {
+		if err := more(ctx); err != nil {
+			return err
+		}
+	}
+	if err := s.send(pgwire.Sync, nil, &entry{kind: answerSync, silent: true, passReady: !quiet}); err != nil {
+		return err
+	}
+	return s.drain()
 }
 
 // failedBefore takes the error of a question behind a statement that has failed.
