@@ -114,6 +114,7 @@ var opaqueStatements = []string{
 	`INSERT INTO nokey SELECT 1, 'left' FROM generate_series(1, 3)`,
 	`BEGIN; SAVEPOINT s; SELECT transfer(4, 5, 1); ROLLBACK TO s; SELECT transfer(5, 6, 1); UPDATE parent SET v = 'text' WHERE id = 1; COMMIT`,
 	`BEGIN; SELECT transfer(1, 2, 1); ROLLBACK`,
+	`BEGIN READ ONLY; SELECT reads(); SELECT reads(); COMMIT`,
 	`UPDATE total SET id = DEFAULT WHERE id = 1 AND (SELECT count(*) FROM nokey) > 0`,
 	`DO $$ BEGIN INSERT INTO parent SELECT i, repeat('large', 100) FROM generate_series(1000, 3000) i; UPDATE parent SET v = v || id WHERE id > 1500; END $$`,
 }
