@@ -65,7 +65,7 @@ func TestWaitCountsOpenIntents(t *testing.T) {
 	b.history()
 	b.must("replay", "--config", b.worker, "--from", "beginning")
 	_, ref := b.intent("a1", "INSERT INTO public.t VALUES (3)")
-	b.fails(exit.Timeout, "it is at offset", "wait", "--config", b.worker, "--timeout", "1s")
+	b.fails(exit.Timeout, "it is at offset", "wait", "--config", b.worker, "--timeout", "5s")
 	done := make(chan error, 1)
 	go func() {
 		_, _, err := b.run("wait", "--config", b.worker, "--timeout", "30s")
