@@ -19,6 +19,15 @@ func (s *Session) marks(ctx context.Context, tx *txn, ops []event.Operation, q c
 			carried[classify.SequenceRef{Schema: m.Schema, Name: m.Name}] = true
 		}
 	}
+	if tx.drewUnseen {
+		all, err := s.deps.Catalog.Sequences(ctx)
+		if err != nil {
+			return nil, err
+		}
+		for _, name := range all {
+			tx.sequences[classify.SequenceRef(name)] = struct{}{}
+		}
+	}
 	var marks []event.SequenceMark
 	for ref := range tx.sequences {
 		if carried[ref] {
@@ -39,7 +48,7 @@ func (s *Session) marks(ctx context.Context, tx *txn, ops []event.Operation, q c
 // publishMarks publishes the sequence values that a rolled back transaction
 // drew: they stay drawn on the primary.
 func (s *Session) publishMarks(ctx context.Context, tx *txn) {
-	if len(tx.sequences) == 0 {
+	if len(tx.sequences) == 0 && !tx.drewUnseen {
 		return
 	}
 	marks, err := s.marks(ctx, tx, nil, nil)

@@ -171,6 +171,9 @@ func (t *take) end(ctx context.Context, extended bool) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	t.make(ctx, nil)
+	if s.skipping || s.status == pgwire.StatusFailed {
+		t.tx.drewUnseen = true
+	}
 	if t.own {
 		s.ownObjects, s.context, s.contextChanged = true, nil, true
 	}

@@ -46,6 +46,9 @@ type txn struct {
 	// opaque: the statement under way is carried by the capture triggers; traced:
 	// one was.
 	opaque, traced bool
+	// drewUnseen: a statement that the capture triggers carry has failed, and may have
+	// drawn from any sequence.
+	drewUnseen bool
 	// contextLost says that the context at the log's end is not known.
 	contextLost bool
 	// shapes are what its record says of tables.
