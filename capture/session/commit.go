@@ -95,6 +95,7 @@ func (s *Session) immediate(ctx context.Context, tx *txn, extended bool) (bool, 
 		return s.question(sql, name, &entry{kind: answerQuery, silent: true, onFail: func() { failed = true }}, extended)
 	}
 	if tx.traced {
+		s.locked(func() { tx.untaken++ })
 		if err := ask(catalog.SwitchOn, ownSwitchOn); err != nil || failed {
 			return failed, err
 		}

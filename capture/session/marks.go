@@ -19,7 +19,7 @@ func (s *Session) marks(ctx context.Context, tx *txn, ops []event.Operation, q c
 			carried[classify.SequenceRef{Schema: m.Schema, Name: m.Name}] = true
 		}
 	}
-	if tx.drewUnseen {
+	if tx.untaken > 0 {
 		all, err := s.deps.Catalog.Sequences(ctx)
 		if err != nil {
 			return nil, err
@@ -48,7 +48,7 @@ func (s *Session) marks(ctx context.Context, tx *txn, ops []event.Operation, q c
 // publishMarks publishes the sequence values that a rolled back transaction
 // drew: they stay drawn on the primary.
 func (s *Session) publishMarks(ctx context.Context, tx *txn) {
-	if len(tx.sequences) == 0 && !tx.drewUnseen {
+	if len(tx.sequences) == 0 && tx.untaken == 0 {
 		return
 	}
 	marks, err := s.marks(ctx, tx, nil, nil)

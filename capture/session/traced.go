@@ -171,8 +171,8 @@ func (t *take) end(ctx context.Context, extended bool) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	t.make(ctx, nil)
-	if s.skipping || s.status == pgwire.StatusFailed {
-		t.tx.drewUnseen = true
+	if !s.skipping && s.status != pgwire.StatusFailed && t.tx.broken == nil {
+		t.tx.untaken--
 	}
 	if t.own {
 		s.ownObjects, s.context, s.contextChanged = true, nil, true

@@ -46,9 +46,10 @@ type txn struct {
 	// opaque: the statement under way is carried by the capture triggers; traced:
 	// one was.
 	opaque, traced bool
-	// drewUnseen: a statement that the capture triggers carry has failed, and may have
-	// drawn from any sequence.
-	drewUnseen bool
+	// untaken counts the statements that the capture triggers carry and that have not
+	// told of all they did: failed, lost or under way, they may have drawn from any
+	// sequence.
+	untaken int
 	// contextLost says that the context at the log's end is not known.
 	contextLost bool
 	// shapes are what its record says of tables.
@@ -121,6 +122,9 @@ func (t *txn) note(p *classify.Plan) {
 	t.deferrable = t.deferrable || p.Deferrable
 	t.barrier = t.barrier || p.Barrier || p.Kind == classify.DDL
 	t.ownDDL = t.ownDDL || p.CatalogChanges || p.Kind == classify.DDL
+	if p.ByTriggers {
+		t.untaken++
+	}
 	for _, ref := range p.Sequences {
 		t.sequences[ref] = struct{}{}
 	}
