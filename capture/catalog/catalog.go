@@ -15,6 +15,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"go.uber.org/zap"
 
+	"github.com/opmux/opmux/capture/prepared"
 	"github.com/opmux/opmux/event"
 )
 
@@ -51,7 +52,9 @@ type Catalog struct {
 	// lookups and versions are two connections, so that reading the counter, for
 	// which commits wait, never waits for a look-up.
 	lookups, versions *link
-	reads             struct {
+	// prepared is a third one, which writes, and waits for what it wrote to be flushed.
+	prepared *link
+	reads    struct {
 		mu      sync.Mutex
 		next    *batch
 		running sync.Mutex
@@ -103,9 +106,9 @@ func Open(ctx context.Context, cfg Config) (*Catalog, error) {
 	c.reset()
 	c.lookups = &link{cfg: pc, connected: c.connected}
 	c.versions = &link{cfg: pc, connected: c.connected}
+	c.prepared = &link{cfg: writing(pc), connected: c.connected}
 	if err := c.start(ctx); err != nil {
-		c.lookups.close()
-		c.versions.close()
+		_ = c.Close() // the first error is the one to tell
 		return nil, err
 	}
 	return c, nil
@@ -238,7 +241,23 @@ func (c *Catalog) restarted(ctx context.Context, told, now int64) int64 {
 func (c *Catalog) Close() error {
 	c.lookups.close()
 	c.versions.close()
+	c.prepared.close()
 	return nil
+}
+
+// Prepared is the database by a connection of its own, for the transactions that
+// applications prepare.
+func (c *Catalog) Prepared() prepared.Database { return c.prepared }
+
+// writing is a connection's configuration under which what is written is durable, and
+// no statement fails for what others do beside it.
+func writing(of *pgconn.Config) *pgconn.Config {
+	cfg := of.Copy()
+	for name, value := range map[string]string{"application_name": "opmux prepared", "synchronous_commit": "on",
+		"default_transaction_isolation": "read committed", "default_transaction_read_only": "off", "bytea_output": "hex"} {
+		cfg.RuntimeParams[name] = value
+	}
+	return cfg
 }
 
 const primarySQL = `select pg_catalog.current_setting('server_version'), (select system_identifier::pg_catalog.text from pg_catalog.pg_control_system()),

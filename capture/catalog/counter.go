@@ -112,7 +112,7 @@ func install(ctx context.Context, l *link, look bool) (counted bool, err error) 
 	if ok == "t" || look {
 		return ok == "t", nil
 	}
-	err = l.installing(ctx, counterSQL)
+	err = l.Install(ctx, counterSQL)
 	if err == nil {
 		return true, nil
 	}
@@ -122,8 +122,8 @@ func install(ctx context.Context, l *link, look bool) (counted bool, err error) 
 	return false, fmt.Errorf("catalogue: install the DDL counter in schema opmux: %w", err)
 }
 
-// installing runs commands in one transaction that no other agent's overlaps.
-func (l *link) installing(ctx context.Context, sql string) error {
+// Install runs commands in one transaction that no other agent's overlaps.
+func (l *link) Install(ctx context.Context, sql string) error {
 	err := l.Exec(ctx, fmt.Sprintf("begin; select pg_catalog.pg_advisory_xact_lock(%d, %d); %s; commit", lockClass, installLock, sql))
 	if err == nil {
 		return nil

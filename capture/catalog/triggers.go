@@ -57,7 +57,11 @@ create schema if not exists opmux;
 create unlogged table if not exists opmux.captured (
   xact pg_catalog.xid8 not null, what pg_catalog.text not null,
   relation pg_catalog.oid, note pg_catalog.text, before pg_catalog.bytea, after pg_catalog.bytea);
-create index if not exists captured_xact on opmux.captured (xact);
+do $opmux$ begin -- it would wait for transactions that are prepared
+  if to_regclass('opmux.captured_xact') is null then
+    create index captured_xact on opmux.captured (xact);
+  end if;
+end $opmux$;
 create table if not exists opmux.capture_secret (secret pg_catalog.bytea not null);
 insert into opmux.capture_secret
   select pg_catalog.sha256(pg_catalog.convert_to(pg_catalog.gen_random_uuid()::pg_catalog.text || pg_catalog.gen_random_uuid()::pg_catalog.text, 'UTF8'))
@@ -199,7 +203,7 @@ const watchFor = 30 * time.Second
 // installTriggers installs the capture triggers on every table that has none. The
 // functions are made anew each time, so that they are this build's.
 func (c *Catalog) installTriggers(ctx context.Context) error {
-	if err := c.lookups.installing(ctx, triggersSQL); err != nil {
+	if err := c.lookups.Install(ctx, triggersSQL); err != nil {
 		if !notAllowed(err) {
 			return fmt.Errorf("catalogue: install the capture triggers (capture.triggers): %w", err)
 		}

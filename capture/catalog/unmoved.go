@@ -26,7 +26,7 @@ func (c *Catalog) UnmovedSQL() string { return c.unmoved }
 func (c *Catalog) publish(ctx context.Context) error {
 	oid, public, err := c.public(ctx)
 	if err == nil && !public && !c.cfg.ReadOnly {
-		if err = c.lookups.installing(ctx, grantSQL); err == nil || notAllowed(err) {
+		if err = c.lookups.Install(ctx, grantSQL); err == nil || notAllowed(err) {
 			oid, public, err = c.public(ctx)
 		}
 	}

@@ -41,7 +41,7 @@ type Input struct {
 	Level    event.Level
 	// Querier looks up on the session itself (its open transaction has changed the
 	// catalogue); nil: the shared, cached look-ups.
-	Querier catalog.Querier
+	Querier catalog.Querier `json:"-"`
 	InBlock bool
 	// Inline says that values are written into the text, as in the simple protocol:
 	// others like it will come with other values.

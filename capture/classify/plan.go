@@ -21,6 +21,9 @@ const (
 	Savepoint
 	RollbackTo
 	Release
+	// CommitPrepared and RollbackPrepared end the prepared transaction of a GID.
+	CommitPrepared
+	RollbackPrepared
 	// Write: a statement that changes rows, to be wrapped.
 	Write
 	// Copy: COPY … FROM STDIN, to be wrapped.
@@ -43,7 +46,7 @@ const (
 )
 
 var kindNames = [...]string{
-	"pass", "draw", "begin", "commit", "rollback", "savepoint", "rollback to", "release", "write", "copy",
+	"pass", "draw", "begin", "commit", "rollback", "savepoint", "rollback to", "release", "commit prepared", "rollback prepared", "write", "copy",
 	"ddl", "standalone", "maintenance", "prepare", "execute", "deallocate", "refused", "must fail",
 }
 
@@ -79,6 +82,9 @@ type Plan struct {
 	Name string
 	// Chain is AND CHAIN of COMMIT and ROLLBACK.
 	Chain bool
+	// Prepares says that a Commit only prepares the transaction, under the name GID.
+	Prepares bool
+	GID      string
 	// ContextChanges says that the statement may change session settings.
 	ContextChanges bool
 	// DiscardsStatements says that all prepared statements of the session go.

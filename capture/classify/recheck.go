@@ -2,6 +2,7 @@ package classify
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"slices"
 
@@ -12,38 +13,99 @@ import (
 // says what differs; "" where the plan still holds. The caller then rolls back:
 // what ran need not be what the plan says (DESIGN §4.2). q as in Input.
 func (c *Classifier) Recheck(ctx context.Context, p *Plan, q catalog.Querier) (string, error) {
-	in := p.in
-	if in.SQL == "" || p.ByTriggers { // those see whatever it does now
+	if !p.rests() {
 		return "", nil
 	}
+	return c.recheck(ctx, p.in, p.says(), q)
+}
+
+func (c *Classifier) recheck(ctx context.Context, in Input, said saying, q catalog.Querier) (string, error) {
 	in.Querier = q
 	now, err := c.Classify(ctx, in)
 	if err != nil {
 		return "", err
 	}
-	return differs(p, now), nil
+	return said.differs(now.says()), nil
 }
 
-// differs names the first difference of two plans of one statement.
-func differs(a, b *Plan) string {
+// rests tells whether a plan rests on the catalogue: what capture triggers carry does
+// not, those see whatever the statement does.
+func (p *Plan) rests() bool { return p.in.SQL != "" && !p.ByTriggers }
+
+// saying is what a plan says that must still hold at the commit.
+type saying struct {
+	Construct, Kind, Class string
+	Texts                  []string
+	Tables                 []string
+	Sequences              []SequenceRef
+	Draws                  string
+	Refs, Fingerprints     []string
+}
+
+func (p *Plan) says() saying {
+	s := saying{Construct: p.Construct, Kind: p.Kind.String(), Class: string(p.Class), Tables: p.Tables, Sequences: p.Sequences,
+		Texts: []string{p.SQL, p.frozen.text, fmt.Sprint(p.frozen.params), fmt.Sprint(p.frozen.timeAt)}}
+	if p.CopyDraw != nil {
+		s.Draws = p.CopyDraw.draws
+	}
+	for _, t := range p.TableRefs {
+		s.Refs, s.Fingerprints = append(s.Refs, t.Qualified()), append(s.Fingerprints, t.Fingerprint())
+	}
+	return s
+}
+
+// differs names the first difference of what two plans of one statement say.
+func (s saying) differs(now saying) string {
 	switch {
-	case a.Kind != b.Kind || a.Class != b.Class:
-		return fmt.Sprintf("%s was classified as %s %s and now is %s %s", a.Construct, a.Kind, a.Class, b.Kind, b.Class)
-	case a.SQL != b.SQL || a.frozen.text != b.frozen.text || !slices.Equal(a.frozen.params, b.frozen.params) || a.frozen.timeAt != b.frozen.timeAt:
+	case s.Kind != now.Kind || s.Class != now.Class:
+		return fmt.Sprintf("%s was classified as %s %s and now is %s %s", s.Construct, s.Kind, s.Class, now.Kind, now.Class)
+	case !slices.Equal(s.Texts, now.Texts):
 		return "its columns have changed"
-	case !slices.Equal(a.Tables, b.Tables):
-		return fmt.Sprintf("it writes %v instead of %v", b.Tables, a.Tables)
-	case !slices.Equal(a.Sequences, b.Sequences):
+	case !slices.Equal(s.Tables, now.Tables):
+		return fmt.Sprintf("it writes %v instead of %v", now.Tables, s.Tables)
+	case !slices.Equal(s.Sequences, now.Sequences):
 		return "it draws from other sequences"
-	case a.CopyDraw != nil && b.CopyDraw != nil && a.CopyDraw.draws != b.CopyDraw.draws:
+	case s.Draws != now.Draws:
 		return "other defaults are drawn"
-	case len(a.TableRefs) != len(b.TableRefs):
+	case len(s.Refs) != len(now.Refs):
 		return "it touches other tables"
 	}
-	for i, t := range a.TableRefs {
-		if t.Fingerprint() != b.TableRefs[i].Fingerprint() {
-			return t.Qualified() + " was altered"
+	for i, name := range s.Refs {
+		if s.Fingerprints[i] != now.Fingerprints[i] {
+			return name + " was altered"
 		}
 	}
 	return ""
+}
+
+// promise is a plan for a process that comes later.
+type promise struct {
+	In   Input
+	Says saying
+}
+
+// Promises writes down what plans rest on, so that a later process finds out by
+// Broken whether it still holds.
+func Promises(plans []*Plan) ([]byte, error) {
+	var list []promise
+	for _, p := range plans {
+		if p.rests() {
+			list = append(list, promise{p.in, p.says()})
+		}
+	}
+	return json.Marshal(list)
+}
+
+// Broken names the first promise that does not hold any more, "" where all do.
+func (c *Classifier) Broken(ctx context.Context, promises []byte) (string, error) {
+	var list []promise
+	if err := json.Unmarshal(promises, &list); err != nil {
+		return "", fmt.Errorf("reading what the transaction rests on: %w", err)
+	}
+	for _, p := range list {
+		if what, err := c.recheck(ctx, p.In, p.Says, nil); what != "" || err != nil {
+			return what, err
+		}
+	}
+	return "", nil
 }

@@ -184,7 +184,7 @@ func TestI6SafetyRules(t *testing.T) {
 			{`UPDATE jobs SET nocolumn = 1`, "must fail", ""},
 		},
 		"two-phase commit": {
-			{`PREPARE TRANSACTION 'x'`, "refused", "two-phase"}, {`COMMIT PREPARED 'x'`, "refused", "two-phase"},
+			{`PREPARE TRANSACTION 'x'`, "commit", ""}, {`COMMIT PREPARED 'x'`, "commit prepared", ""}, {`ROLLBACK PREPARED 'x'`, "rollback prepared", ""},
 		},
 		"publish nothing": {
 			{`SELECT 1`, "pass", ""}, {`SELECT * FROM customer FOR UPDATE`, "pass", ""}, {`TABLE customer`, "pass", ""}, {`VALUES (1)`, "pass", ""},

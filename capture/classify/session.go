@@ -80,7 +80,8 @@ func harmlessValue(n *pg.Node) bool {
 // transaction plans the commands of transaction control.
 func (j *job) transaction(st *pg.TransactionStmt) error {
 	p := j.plan
-	p.Name, p.Chain = st.SavepointName, st.Chain
+	p.Name, p.Chain, p.GID = st.SavepointName, st.Chain, st.Gid
+	j.uncacheable = st.Gid != "" // names are used once
 	switch st.Kind {
 	case pg.TransactionStmtKind_TRANS_STMT_BEGIN, pg.TransactionStmtKind_TRANS_STMT_START:
 		p.Kind, p.ContextChanges = Begin, len(st.Options) > 0
@@ -94,8 +95,14 @@ func (j *job) transaction(st *pg.TransactionStmt) error {
 		p.Kind = RollbackTo
 	case pg.TransactionStmtKind_TRANS_STMT_RELEASE:
 		p.Kind = Release
+	case pg.TransactionStmtKind_TRANS_STMT_PREPARE:
+		p.Kind, p.Prepares = Commit, true
+	case pg.TransactionStmtKind_TRANS_STMT_COMMIT_PREPARED:
+		p.Kind = CommitPrepared
+	case pg.TransactionStmtKind_TRANS_STMT_ROLLBACK_PREPARED:
+		p.Kind = RollbackPrepared
 	default:
-		return j.never("two-phase commit", -1, "prepared transactions are not built yet", "Commit in one phase.")
+		return j.never("transaction control of an unknown kind", -1, "what it does is not known", "")
 	}
 	return nil
 }

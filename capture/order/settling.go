@@ -163,7 +163,7 @@ func (l *Ledger) due(now time.Time) []question {
 		}
 		if s.attempt(ref, t.place(), t.tx.Postgres.XID, now, 0) {
 			list = append(list, question{ref: ref, offset: t.place(), ticket: t,
-				intent: settle.Intent{Tx: t.tx.Postgres, Primary: l.primary, Recoveries: recoveries, Ends: ends}})
+				intent: settle.Intent{ID: t.tx.ID, Tx: t.tx.Postgres, Primary: l.primary, Recoveries: recoveries, Ends: ends}})
 		}
 	}
 	for _, i := range f.view.abandoned() {
@@ -173,7 +173,7 @@ func (l *Ledger) due(now time.Time) []question {
 			delay = 0
 		}
 		if s.unknown[i.Ref] == nil && s.attempt(i.Ref, i.offset, i.tx.XID, now, delay) {
-			q := question{ref: i.Ref, offset: i.offset, intent: settle.Intent{Tx: i.tx, Recoveries: recoveries, Ends: ends}}
+			q := question{ref: i.Ref, offset: i.offset, intent: settle.Intent{ID: i.id, Tx: i.tx, Recoveries: recoveries, Ends: ends}}
 			if e := f.view.epochs[ref]; e.fence != nil {
 				q.intent.Primary = e.fence.Primary
 			}

@@ -183,18 +183,27 @@ func (s *Session) drawXID(tx *txn, extended bool) (bool, error) {
 	if !s.probing(tx) {
 		return false, nil
 	}
-	failed := false
+	_, failed, err := s.askXID(tx, extended)
+	return failed, err
+}
+
+// askXID has the server give the transaction its id.
+func (s *Session) askXID(tx *txn, extended bool) (id uint64, failed bool, err error) {
 	e := &entry{kind: answerQuery, silent: true, onFail: func() { failed = true }}
 	e.onRow = func(values []pgwire.DataRowValue) {
 		if len(values) == 0 {
 			return
 		}
-		if xid, err := strconv.ParseUint(string(values[0].Value), 10, 64); err == nil && tx.probe != nil {
+		xid, err := strconv.ParseUint(string(values[0].Value), 10, 64)
+		if err != nil {
+			return
+		}
+		if id = xid; tx.probe != nil {
 			tx.probe.xid = xid
 		}
 	}
-	err := s.question(xidSQL, ownXID, e, extended)
-	return failed, err
+	err = s.question(xidSQL, ownXID, e, extended)
+	return id, failed, err
 }
 
 // durable has the transaction's commit flushed before it is answered, where the

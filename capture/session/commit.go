@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/opmux/opmux/capture/catalog"
+	"github.com/opmux/opmux/capture/classify"
 	"github.com/opmux/opmux/capture/order"
 	"github.com/opmux/opmux/event"
 	"github.com/opmux/opmux/internal/crashpoint"
@@ -27,29 +28,14 @@ type held struct {
 	// client has heard it from the server already.
 	refusal *refusal
 	told    bool
+	// kept is the id under which a transaction that is to be prepared was written down.
+	kept uint64
 }
 
 // hold is the point that orders a transaction: all its responses have arrived
 // and its COMMIT has not been forwarded (I3). What is here is recorded, and with
 // gate recorded acknowledged, before hold returns without a refusal (I1).
 func (s *Session) hold(ctx context.Context, tx *txn, extended bool) (held, error) {
-	if err := s.drainPortals(extended); err != nil {
-		return held{}, err
-	}
-	if s.failing() {
-		return held{told: true}, nil
-	}
-	if tx.deferrable && (tx.writes() || tx.traced && !s.probing(tx)) {
-		if failed, err := s.immediate(ctx, tx, extended); failed || err != nil {
-			return held{told: failed}, err
-		}
-	}
-	if late := s.resolveLate(ctx, tx, extended); late != nil {
-		return held{refusal: refusedByGate(late)}, nil
-	}
-	if r := brokenTx(tx.broken); r != nil {
-		return held{refusal: r}, nil
-	}
 	if !tx.writes() {
 		return held{}, nil
 	}
@@ -87,32 +73,21 @@ func (s *Session) hold(ctx context.Context, tx *txn, extended bool) (held, error
 	return h, nil
 }
 
-// immediate has deferred constraints checked, and deferred triggers run, while there
-// is still something to record. True: that failed, and the client has been told.
-func (s *Session) immediate(ctx context.Context, tx *txn, extended bool) (bool, error) {
-	failed := false
-	ask := func(sql, name string) error {
-		return s.question(sql, name, &entry{kind: answerQuery, silent: true, onFail: func() { failed = true }}, extended)
-	}
-	if tx.traced {
-		s.locked(func() { tx.untaken++ })
-		if err := ask(catalog.SwitchOn, ownSwitchOn); err != nil || failed {
-			return failed, err
-		}
-	}
-	if err := ask(constraintsSQL, ownConstraints); err != nil || failed {
-		return failed, err
-	}
-	tx.depends = s.ledger.High()
-	if !tx.traced {
-		return false, nil
-	}
-	return s.takeDeferred(ctx, tx, extended)
-}
-
-// recorded waits for the record and, meanwhile, looks whether the catalogue has
+// recorded waits for the record and looks whether the catalogue has
 // moved since the transaction's statements were classified (DESIGN §4.2).
 func (s *Session) recorded(ctx context.Context, tx *txn, ticket *order.Ticket, extended bool) *refusal {
+	version, r := s.acknowledged(ctx, ticket)
+	if r != nil {
+		return r
+	}
+	if what := s.catalogMoved(ctx, tx, version, extended); what != "" {
+		return moved(what)
+	}
+	return nil
+}
+
+// acknowledged waits for the record and, meanwhile, reads the catalogue's version.
+func (s *Session) acknowledged(ctx context.Context, ticket *order.Ticket) (int64, *refusal) {
 	stale := make(chan error, 1)
 	var version int64
 	go func() {
@@ -123,15 +98,12 @@ func (s *Session) recorded(ctx context.Context, tx *txn, ticket *order.Ticket, e
 	err := ticket.Recorded(ctx)
 	versionErr := <-stale
 	if err != nil {
-		return refusedByGate(err)
+		return 0, refusedByGate(err)
 	}
 	if versionErr != nil {
-		return refusedByGate(fmt.Errorf("the catalogue's version could not be read: %w", versionErr))
+		return 0, refusedByGate(fmt.Errorf("the catalogue's version could not be read: %w", versionErr))
 	}
-	if what := s.catalogMoved(ctx, tx, version, extended); what != "" {
-		return moved(what)
-	}
-	return nil
+	return version, nil
 }
 
 // transaction makes the body of the record.
@@ -178,14 +150,17 @@ func (s *Session) transaction(ctx context.Context, tx *txn, extended bool) (*eve
 // commitSimple deals with the client's COMMIT in the simple protocol. False: the
 // transaction was rolled back instead, and the client has been told its status.
 func (s *Session) commitSimple(ctx context.Context, p part, e *entry) (bool, error) {
-	h, refused, err := s.holdCommit(ctx, false)
+	h, refused, err := s.holdCommit(ctx, p.plan, false)
 	if err != nil {
 		return false, err
 	}
 	defer h.ticket.Unknown() // should a panic come between: the first end counts
 	if !refused {
-		refused, err = s.commit(ctx, &commitment{ticket: h.ticket, version: h.version, chain: p.plan.Chain, answer: e,
-			forward: func(*sentry) error { return s.send(pgwire.Query, pgwire.AppendQuery(nil, p.sql), e) }})
+		c := &commitment{ticket: h.ticket, version: h.version, chain: p.plan.Chain, answer: e,
+			forward: func(*sentry) error { return s.send(pgwire.Query, pgwire.AppendQuery(nil, p.sql), e) }}
+		if refused, err = s.commit(ctx, c); err == nil {
+			s.preparedEnds(ctx, h.kept, &c.end)
+		}
 	}
 	if refused && err == nil {
 		return false, s.rollbackWrapped(ctx, false)
@@ -194,13 +169,11 @@ func (s *Session) commitSimple(ctx context.Context, p part, e *entry) (bool, err
 }
 
 // holdCommit holds the open transaction; true: it must not commit, and the
-// client has been told why.
-func (s *Session) holdCommit(ctx context.Context, extended bool) (held, bool, error) {
-	s.mu.Lock()
-	tx, status := s.tx, s.status
-	s.mu.Unlock()
-	if tx == nil {
-		return held{}, false, nil
+// client has been told why. The plan is the client's COMMIT, nil for the agent's own.
+func (s *Session) holdCommit(ctx context.Context, plan *classify.Plan, extended bool) (held, bool, error) {
+	tx, status, err := s.openTx(plan)
+	if tx == nil || err != nil {
+		return held{}, false, err
 	}
 	if !extended && status == pgwire.StatusIdle && tx.writes() {
 		// To go on would forward a COMMIT of what nobody recorded (I1).
@@ -209,7 +182,14 @@ func (s *Session) holdCommit(ctx context.Context, extended bool) (held, bool, er
 	if !extended && status != pgwire.StatusBlock {
 		return held{}, false, nil
 	}
-	h, err := s.hold(ctx, tx, extended)
+	h, over, err := s.gather(ctx, tx, extended)
+	switch {
+	case over || err != nil:
+	case plan != nil && plan.Prepares:
+		h, err = s.keep(ctx, tx, plan, extended)
+	default:
+		h, err = s.hold(ctx, tx, extended)
+	}
 	if err != nil {
 		return held{}, false, err
 	}
@@ -298,7 +278,7 @@ func (s *Session) lost(ticket *order.Ticket, err error) error {
 
 // commitWrapped commits what the agent began, and then releases the answer.
 func (s *Session) commitWrapped(ctx context.Context, extended bool) error {
-	h, refused, err := s.holdCommit(ctx, extended)
+	h, refused, err := s.holdCommit(ctx, nil, extended)
 	if err != nil {
 		return err
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/opmux/opmux/capture/catalog"
 	"github.com/opmux/opmux/capture/classify"
 	"github.com/opmux/opmux/capture/order"
+	"github.com/opmux/opmux/capture/prepared"
 	"github.com/opmux/opmux/event"
 )
 
@@ -46,6 +47,8 @@ type Deps struct {
 	Upstream   Upstream
 	Classifier *classify.Classifier
 	Catalog    *catalog.Catalog
+	// Prepared keeps the transactions that clients prepare.
+	Prepared *prepared.Store
 	// Ledger returns the ledger of the agent's current epoch, nil while there is none.
 	Ledger func() *order.Ledger
 	// Observer, where there is one, has sessions look on instead of capturing. There

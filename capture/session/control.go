@@ -72,7 +72,10 @@ func (s *Session) commitExtended(ctx context.Context, m pgwire.Message, plan *cl
 	if s.transactionStatus() == pgwire.StatusFailed {
 		return s.rollbackExtended(ctx, m, plan)
 	}
-	h, refused, err := s.holdCommit(ctx, true)
+	if r := s.preparesAlone(plan); r != nil {
+		return s.refuseExtended(r)
+	}
+	h, refused, err := s.holdCommit(ctx, plan, true)
 	if err != nil {
 		return err
 	}
@@ -88,7 +91,9 @@ func (s *Session) commitExtended(ctx context.Context, m pgwire.Message, plan *cl
 		return s.syncAlong(g)
 	}
 	if !refused {
-		refused, err = s.commit(ctx, c)
+		if refused, err = s.commit(ctx, c); err == nil {
+			s.preparedEnds(ctx, h.kept, &c.end)
+		}
 	}
 	if err != nil {
 		return err

@@ -44,7 +44,7 @@ func (c *cutConn) Read(p []byte) (int, error) {
 
 // commits are what COMMIT looks like: a Query, the agent's own statement, and the
 // Execute of the test's portal.
-var commits = [][]byte{[]byte("COMMIT\x00"), []byte("opmux_commit\x00"), []byte("E\x00\x00\x00\x0fcommit\x00")}
+var commits = [][]byte{[]byte("COMMIT\x00"), []byte("opmux_commit\x00"), []byte("COMMIT PREPARED"), []byte("E\x00\x00\x00\x0fcommit\x00")}
 
 func (c *cutConn) Write(p []byte) (int, error) {
 	if !c.by.armed.Load() || !slices.ContainsFunc(commits, func(m []byte) bool { return bytes.Contains(p, m) }) {

@@ -36,6 +36,8 @@ func (s *Session) onExecute(ctx context.Context, m pgwire.Message) error {
 		return s.commitExtended(ctx, m, one.plan)
 	case one.plan.Kind == classify.Rollback:
 		return s.rollbackExtended(ctx, m, one.plan)
+	case one.plan.Kind == classify.CommitPrepared, one.plan.Kind == classify.RollbackPrepared:
+		return s.finishExtended(ctx, m, one.plan)
 	case !captured(one.plan):
 		return s.passExtended(ctx, m, one)
 	case one.plan.Kind == classify.Standalone:

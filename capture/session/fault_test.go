@@ -299,3 +299,16 @@ func TestI1DrainEndsAtTransactionEnds(t *testing.T) {
 		t.Fatalf("published: %s", inserted(ops))
 	}
 }
+
+// lastMark is the highest value that operations have of a sequence.
+func lastMark(ops []event.Operation, name string) int64 {
+	var last int64
+	for i := range ops {
+		for _, m := range ops[i].Sequences {
+			if m.Name == name {
+				last = max(last, m.Value)
+			}
+		}
+	}
+	return last
+}

@@ -23,6 +23,8 @@ const (
 	stateLimit         = "54000"
 	stateNoTransaction = "25P01"
 	stateNotPrepared   = "55000"
+
+	stateUndefinedObject = "42704"
 )
 
 // refusal is an error of the agent's to a client.

@@ -20,6 +20,7 @@ import (
 	"github.com/opmux/opmux/capture/classify"
 	"github.com/opmux/opmux/capture/order"
 	"github.com/opmux/opmux/capture/order/settle"
+	"github.com/opmux/opmux/capture/prepared"
 	"github.com/opmux/opmux/capture/session"
 	"github.com/opmux/opmux/event"
 	"github.com/opmux/opmux/internal/testkit"
@@ -153,6 +154,10 @@ func (r *rig) serve(ctx context.Context, cancel context.CancelFunc, want setting
 	if err != nil {
 		t.Fatal(err)
 	}
+	kept := prepared.New(r.cat.Prepared(), log)
+	if err := kept.Open(ctx); err != nil {
+		t.Fatal(err)
+	}
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -162,7 +167,7 @@ func (r *rig) serve(ctx context.Context, cancel context.CancelFunc, want setting
 		want.upstream = &session.Primary{Address: upstreamAddress(r.pg)}
 	}
 	l := session.NewListener(cfg, session.Deps{Upstream: want.upstream,
-		Classifier: classify.New(classify.Config{Catalog: r.cat}), Catalog: r.cat, Ledger: func() *order.Ledger { return r.ledger },
+		Classifier: classify.New(classify.Config{Catalog: r.cat}), Catalog: r.cat, Prepared: kept, Ledger: func() *order.Ledger { return r.ledger },
 		Log: log, Metrics: session.NewMetrics(r.metrics)}, session.Limits{Sessions: cmp.Or(want.limits.Sessions, 100),
 		Handshakes: cmp.Or(want.limits.Handshakes, 100), Drain: cmp.Or(want.drain, time.Second)})
 	listening, stop := context.WithCancel(ctx)

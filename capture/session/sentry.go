@@ -86,6 +86,9 @@ func (s *Session) commit(ctx context.Context, c *commitment) (bool, error) {
 	}
 	c.end, c.answer.skipped = ending{}, false
 	c.end.watch(c.answer)
+	if c.ticket == nil {
+		c.answer.onError = nil // nothing is in doubt: the server's last words are the client's
+	}
 	if err == nil {
 		err = c.forward(g)
 	}

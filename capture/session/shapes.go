@@ -34,13 +34,23 @@ func (s *shapes) unpublished(tx *txn) []event.TableShape {
 	if tx.ownDDL {
 		return nil
 	}
+	return shapesOf(tx, s.changed)
+}
+
+// all lists the shapes of all tables that a transaction writes.
+func (s *shapes) all(tx *txn) []event.TableShape {
+	return shapesOf(tx, func(p *classify.Plan, t *catalog.Table) (event.TableShape, bool) { return shapeOf(t), writes(p, t) })
+}
+
+// shapesOf lists what of says of a transaction's tables, each once.
+func shapesOf(tx *txn, of func(*classify.Plan, *catalog.Table) (event.TableShape, bool)) []event.TableShape {
 	var out []event.TableShape
 	for p := range tx.plans {
 		if p.Kind == classify.Refused {
 			continue // its tables leave the source, whatever their shape
 		}
 		for _, t := range p.TableRefs {
-			if shape, ok := s.changed(p, t); ok && !slices.ContainsFunc(out, func(o event.TableShape) bool { return o.Schema == t.Schema && o.Table == t.Name }) {
+			if shape, ok := of(p, t); ok && !slices.ContainsFunc(out, func(o event.TableShape) bool { return o.Schema == t.Schema && o.Table == t.Name }) {
 				out = append(out, shape)
 			}
 		}
@@ -54,13 +64,10 @@ func (s *shapes) changed(p *classify.Plan, t *catalog.Table) (event.TableShape, 
 	s.mu.RLock()
 	_, known := s.known[t]
 	s.mu.RUnlock()
-	if known || t.Temp || !slices.Contains(p.Tables, t.Qualified()) {
+	if known || !writes(p, t) {
 		return event.TableShape{}, false
 	}
-	shape := event.TableShape{Schema: t.Schema, Table: t.Name}
-	for i := range t.Columns {
-		shape.Columns = append(shape.Columns, t.Columns[i].Name)
-	}
+	shape := shapeOf(t)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.columns[t.Qualified()] != strings.Join(shape.Columns, "\x00") {
@@ -71,6 +78,19 @@ func (s *shapes) changed(p *classify.Plan, t *catalog.Table) (event.TableShape, 
 	}
 	s.known[t] = struct{}{}
 	return event.TableShape{}, false
+}
+
+// writes tells whether a plan writes a table that targets have.
+func writes(p *classify.Plan, t *catalog.Table) bool {
+	return !t.Temp && slices.Contains(p.Tables, t.Qualified())
+}
+
+func shapeOf(t *catalog.Table) event.TableShape {
+	shape := event.TableShape{Schema: t.Schema, Table: t.Name}
+	for i := range t.Columns {
+		shape.Columns = append(shape.Columns, t.Columns[i].Name)
+	}
+	return shape
 }
 
 // published notes what a transaction that has committed carried.

@@ -154,6 +154,10 @@ func (s *Session) uncaptured(ctx context.Context, p part, e *entry) error {
 		return err
 	case classify.Rollback:
 		return s.rollbackSimple(ctx, p, e)
+	case classify.CommitPrepared, classify.RollbackPrepared:
+		if s.transactionStatus() == pgwire.StatusIdle {
+			return s.finishSimple(ctx, p, e)
+		}
 	}
 	if r, err := s.reachedBySQL(p, false); err != nil || r != nil {
 		if r != nil {

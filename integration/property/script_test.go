@@ -90,9 +90,11 @@ func (c *client) inBlock(ctx context.Context) error {
 // end ends a block in one of the ways there are.
 func (c *client) end(ctx context.Context) error {
 	switch n := c.r.IntN(100); {
-	case n < 78:
+	case n < 68:
 		_, err := c.control(ctx, "COMMIT")
 		return c.ended(err)
+	case n < 78:
+		return c.twoPhase(ctx)
 	case n < 92:
 		_, err := c.control(ctx, pick(c.r, "ROLLBACK", "ABORT"))
 		return c.ended(err)

@@ -29,7 +29,7 @@ type world struct {
 // open puts opmux up with a schema on both sides.
 func (w *world) open(ctx context.Context, cfg rig.Config, s *schema) (err error) {
 	w.ledger = newLedger()
-	cfg.PrimarySettings = []string{"deadlock_timeout = 100ms", "lock_timeout = 10s"}
+	cfg.PrimarySettings = []string{"deadlock_timeout = 100ms", "lock_timeout = 10s", "max_prepared_transactions = 50"}
 	if w.Rig, err = rig.New(ctx, cfg); err != nil {
 		return err
 	}

@@ -114,6 +114,11 @@ func (c conn) Status(ctx context.Context, xid uint64) (settle.Verdict, error) {
 	return settle.Verdict{State: settle.Pending}, nil
 }
 
+// Attempt: nobody prepares transactions here.
+func (c conn) Attempt(_ context.Context, _ settle.Intent, status settle.Verdict) (settle.Verdict, error) {
+	return status, nil
+}
+
 // advisory is the source's lock on the primary.
 type advisory struct {
 	p      *primary

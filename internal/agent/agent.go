@@ -18,6 +18,7 @@ import (
 	"github.com/opmux/opmux/capture/classify"
 	"github.com/opmux/opmux/capture/order"
 	"github.com/opmux/opmux/capture/order/settle"
+	"github.com/opmux/opmux/capture/prepared"
 	"github.com/opmux/opmux/capture/session"
 	"github.com/opmux/opmux/event"
 	"github.com/opmux/opmux/internal/config"
@@ -49,6 +50,7 @@ type agent struct {
 	producer *topics.Producer
 	settler  *settle.Server
 	catalog  *catalog.Catalog
+	prepared *prepared.Store
 	listener *session.Listener
 	metrics  *order.Metrics
 	sessions *session.Metrics
@@ -215,6 +217,8 @@ func (a *agent) buildListener() error {
 		return err
 	}
 	deps.Classifier, deps.Catalog = classify.New(classify.Config{Catalog: a.catalog}), a.catalog
+	a.prepared = prepared.New(a.catalog.Prepared(), a.log)
+	deps.Prepared = a.prepared
 	deps.Ledger, deps.Log, deps.Metrics = a.ledger.Load, a.log, a.sessions
 	a.listener = session.NewListener(cfg, deps, sessionLimits(a.cfg))
 	return nil
@@ -237,6 +241,9 @@ func (a *agent) openEpoch(ctx context.Context) error {
 	})
 	if err != nil {
 		return err
+	}
+	if err := a.prepared.Open(ctx); err != nil {
+		return errors.Join(err, l.Close(ctx))
 	}
 	a.ledger.Store(l)
 	a.unready("")

@@ -118,7 +118,7 @@ func SharedPostgres(t testing.TB) *PG {
 		t.Fatal("SharedPostgres needs: func TestMain(m *testing.M) { os.Exit(testkit.Main(m)) }")
 	}
 	if shared.pg == nil {
-		p, err := start()
+		p, err := start(WithConf("max_prepared_transactions = 20"))
 		if err != nil {
 			t.Fatal(err)
 		}

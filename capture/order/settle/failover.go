@@ -34,7 +34,7 @@ func afterFailover(ctx context.Context, server Primary, id Identity, i Intent) (
 	if i.Tx.ProbeLSN > end {
 		return Verdict{State: Aborted, By: byTimeline}, nil
 	}
-	v, err := server.Status(ctx, i.Tx.XID)
+	v, err := ended(ctx, server, i, true)
 	if v.State == Pending {
 		v = doubt("the primary failed over since, and still says in progress")
 	}

@@ -31,6 +31,8 @@ type TimelineEnd struct {
 
 // Intent is a transaction whose end is asked for.
 type Intent struct {
+	// ID tells the attempts at one prepared transaction apart.
+	ID event.TxID
 	Tx event.PostgresTx
 	// Primary is the server that it ran on, as its epoch's FENCE names it.
 	Primary event.Primary
@@ -95,6 +97,9 @@ type Primary interface {
 	Terminate(ctx context.Context, tx event.PostgresTx) (running bool, note string, err error)
 	// Status says how the transaction that has an id now ended.
 	Status(ctx context.Context, xid uint64) (Verdict, error)
+	// Attempt says what a status (Committed, or Pending where the intent's backend is
+	// gone) means for the intent, whose transaction may have been prepared.
+	Attempt(ctx context.Context, i Intent, status Verdict) (Verdict, error)
 }
 
 // asker asks over a connection.
@@ -127,7 +132,7 @@ func Judge(ctx context.Context, server Primary, id Identity, i Intent) (Verdict,
 	if err != nil {
 		return Verdict{}, err
 	}
-	v, err := server.Status(ctx, i.Tx.XID)
+	v, err := ended(ctx, server, i, !running)
 	if err != nil {
 		return Verdict{}, err
 	}
@@ -159,7 +164,7 @@ func afterRestart(ctx context.Context, server Primary, id Identity, i Intent) (V
 	case i.Tx.ProbeLSN > end:
 		return Verdict{State: Aborted, By: byRecovery}, nil
 	}
-	v, err := server.Status(ctx, i.Tx.XID)
+	v, err := ended(ctx, server, i, true)
 	if v.State == Pending {
 		v = doubt("the server has started anew since, and still says in progress")
 	}
