@@ -76,9 +76,9 @@ func (s *Session) hold(ctx context.Context, tx *txn, extended bool) (held, error
 // recorded waits for the record and looks whether the catalogue has
 // moved since the transaction's statements were classified (DESIGN §4.2).
 func (s *Session) recorded(ctx context.Context, tx *txn, ticket *order.Ticket, extended bool) *refusal {
-	version, r := s.acknowledged(ctx, ticket)
-	if r != nil {
-		return r
+	version, err := s.acknowledged(ctx, ticket)
+	if err != nil {
+		return refusedByGate(err)
 	}
 	if what := s.catalogMoved(ctx, tx, version, extended); what != "" {
 		return moved(what)
@@ -87,7 +87,7 @@ func (s *Session) recorded(ctx context.Context, tx *txn, ticket *order.Ticket, e
 }
 
 // acknowledged waits for the record and, meanwhile, reads the catalogue's version.
-func (s *Session) acknowledged(ctx context.Context, ticket *order.Ticket) (int64, *refusal) {
+func (s *Session) acknowledged(ctx context.Context, ticket *order.Ticket) (int64, error) {
 	stale := make(chan error, 1)
 	var version int64
 	go func() {
@@ -98,10 +98,10 @@ func (s *Session) acknowledged(ctx context.Context, ticket *order.Ticket) (int64
 	err := ticket.Recorded(ctx)
 	versionErr := <-stale
 	if err != nil {
-		return 0, refusedByGate(err)
+		return 0, err
 	}
 	if versionErr != nil {
-		return 0, refusedByGate(fmt.Errorf("the catalogue's version could not be read: %w", versionErr))
+		return 0, fmt.Errorf("the catalogue's version could not be read: %w", versionErr)
 	}
 	return version, nil
 }

@@ -78,12 +78,12 @@ func (s *Session) finishPrepared(ctx context.Context, plan *classify.Plan, e *en
 	}
 	if f.commits() {
 		if err := s.ledger.Admit(); err != nil {
-			return stillPrepared(refusedByGate(err)), nil
+			return stillPrepared(err), nil
 		}
 	}
 	claim, err := s.deps.Prepared.Claim(ctx, plan.GID, prepared.Attempt{ID: f.attempt, BackendPID: s.who.pid, BackendStart: s.who.backendStart})
 	if err != nil {
-		return stillPrepared(refusedByGate(err)), nil
+		return stillPrepared(err), nil
 	}
 	if claim.Standing != prepared.Claimed {
 		return f.unclaimed(ctx, claim.Standing)
@@ -92,7 +92,7 @@ func (s *Session) finishPrepared(ctx context.Context, plan *classify.Plan, e *en
 	defer func() { f.ticket.Unknown() }() // should a panic come between: the first end counts
 	if r := f.record(ctx, claim); r != nil {
 		f.giveUp(ctx)
-		return stillPrepared(r), nil
+		return r, nil
 	}
 	return nil, f.forward(ctx)
 }
@@ -108,8 +108,9 @@ func (f *finish) name() string {
 }
 
 // stillPrepared says what has become of the transaction.
-func stillPrepared(r *refusal) *refusal {
-	r.hint = "The transaction is still prepared: COMMIT PREPARED can be tried again."
+func stillPrepared(err error) *refusal {
+	r := refusedByGate(err)
+	r.hint = "The transaction is still prepared; try again."
 	return r
 }
 
@@ -149,17 +150,20 @@ func (f *finish) record(ctx context.Context, claim prepared.Claim) *refusal {
 	}
 	tx, err := s.ledger.Unpack(claim.Body)
 	if err != nil {
-		return refusedByGate(err)
+		return stillPrepared(err)
 	}
 	tx.ID, tx.DependsOn, tx.Commit, tx.Intent = f.attempt, s.ledger.High(), time.Now().UnixMicro(), !s.cfg.None
 	// The session that may commit it is this one. Its id is older than the position,
 	// which a primary must have that can say how it ended.
 	tx.Postgres = event.PostgresTx{XID: claim.XID, BackendPID: s.who.pid, BackendStart: s.who.backendStart, ProbeLSN: claim.LSN}
 	if f.ticket, err = s.ledger.Ticket(tx); err != nil {
-		return refusedByGate(err)
+		return stillPrepared(err)
 	}
-	version, r := s.acknowledged(ctx, f.ticket)
-	if r == nil && (claim.Version == 0 || claim.Version != version) {
+	var r *refusal
+	version, err := s.acknowledged(ctx, f.ticket)
+	if err != nil {
+		r = stillPrepared(err)
+	} else if claim.Version == 0 || claim.Version != version {
 		r = s.promisesHold(ctx, claim.Promises)
 	}
 	if r != nil {
@@ -174,9 +178,10 @@ func (s *Session) promisesHold(ctx context.Context, promises []byte) *refusal {
 	what, err := s.deps.Classifier.Broken(ctx, promises)
 	switch {
 	case err != nil:
-		return refusedByGate(fmt.Errorf("the catalogue could not be read: %w", err))
+		return stillPrepared(fmt.Errorf("the catalogue could not be read: %w", err))
 	case what != "":
-		return &refusal{code: stateSerialization, message: "the catalogue has changed since the transaction was prepared: " + what}
+		return &refusal{code: stateSerialization, message: "the catalogue has changed since the transaction was prepared: " + what,
+			hint: "The transaction is still prepared: undo the DDL and try again, or ROLLBACK PREPARED it and run it again."}
 	}
 	return nil
 }
