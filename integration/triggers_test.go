@@ -72,6 +72,10 @@ var opaqueSchema = []string{
 	`CREATE UNLOGGED TABLE scrap (id int PRIMARY KEY)`,
 	`CREATE FUNCTION scraps() RETURNS void LANGUAGE plpgsql AS $$ BEGIN INSERT INTO scrap VALUES (1); END $$`,
 	`CREATE FUNCTION forgets() RETURNS void LANGUAGE plpgsql AS $$ BEGIN DELETE FROM nokey; END $$`,
+	`CREATE SEQUENCE hidden`,
+	`CREATE FUNCTION draws(fate text) RETURNS void LANGUAGE plpgsql AS $$ BEGIN
+		PERFORM nextval('hid' || 'den');
+		CASE fate WHEN 'fail' THEN PERFORM 1 / 0; WHEN 'lost' THEN PERFORM pg_terminate_backend(pg_backend_pid()); ELSE NULL; END CASE; END $$`,
 	`CREATE FUNCTION blob() RETURNS oid LANGUAGE sql VOLATILE AS 'SELECT lo_create(0)'`,
 }
 
@@ -140,6 +144,32 @@ func TestOpaqueStatementsByTriggers(t *testing.T) {
 			}
 		})
 	}
+}
+
+// What a statement drew from a sequence stays drawn, however it ends: it failed,
+// its locks are gone and it has told of nothing; its session is lost with it; or
+// its transaction is rolled back. The backup's sequence follows each of them, alone.
+func TestDrawnByWhatFailed(t *testing.T) {
+	b := up(t, rig.Config{AgentYAML: triggersOn}, opaqueSchema...)
+	for _, sql := range []string{
+		"SELECT draws('fail')",
+		"BEGIN; SELECT draws('fail'); ROLLBACK",
+		"BEGIN; SAVEPOINT s; SELECT draws('fail'); ROLLBACK TO s; COMMIT",
+		"SELECT draws('lost')",
+		"BEGIN; SELECT draws(''); ROLLBACK",
+		"SELECT draws('')",
+	} {
+		before := number(t, b.onPrimary("SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM hidden")[0][0])
+		conn := testkit.Connect(t, b.agent("a1").DSN())
+		for _, part := range strings.Split(sql, "; ") {
+			_, _ = conn.Exec(b.ctx, part, pgx.QueryExecModeSimpleProtocol) // an error is what some are for
+		}
+		if n := number(t, b.onPrimary("SELECT last_value FROM hidden")[0][0]); n != before+1 {
+			t.Fatalf("%s: %d was drawn behind %d", sql, n, before)
+		}
+		b.sequencesFollow()
+	}
+	b.identical()
 }
 
 // lastValueIsTheClients looks at what the session has drawn last, which drivers take
