@@ -39,13 +39,6 @@ func (s *Session) hold(ctx context.Context, tx *txn, extended bool) (held, error
 	if !tx.writes() {
 		return held{}, nil
 	}
-	if tx.barrier {
-		if r, err := s.halfway(ctx, extended); err != nil {
-			return held{refusal: refusedByGate(err)}, nil
-		} else if r != nil {
-			return held{refusal: r}, nil
-		}
-	}
 	if failed, err := s.drawXID(tx, extended); failed || err != nil {
 		return held{told: failed}, err
 	}

@@ -24,6 +24,12 @@ func (s *Session) gather(ctx context.Context, tx *txn, extended bool) (held, boo
 		return held{refusal: refusedByGate(late)}, true, nil
 	}
 	r := brokenTx(tx.broken)
+	if r == nil && tx.barrier && tx.writes() {
+		var err error
+		if r, err = s.halfway(ctx, extended); err != nil {
+			r = refusedByGate(err)
+		}
+	}
 	return held{refusal: r}, r != nil, nil
 }
 

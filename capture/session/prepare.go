@@ -77,13 +77,6 @@ func (s *Session) drawPreparedXID(tx *txn, extended bool) (uint64, bool, error) 
 
 // pack makes the record, and what it rests on.
 func (s *Session) pack(ctx context.Context, tx *txn, k *prepared.Kept, extended bool) (*refusal, error) {
-	if tx.barrier {
-		if r, err := s.revived(ctx, extended); err != nil {
-			return refusedByGate(err), nil
-		} else if r != nil {
-			return r, nil
-		}
-	}
 	version, err := s.deps.Catalog.Version(ctx)
 	if err != nil {
 		return refusedByGate(err), nil
