@@ -99,6 +99,7 @@ type Listen struct {
 // certificate is verified; with Require, sessions without TLS (and, beside
 // ClientCA, clients without a certificate) are refused.
 type ListenTLS struct {
+	Mode     string `yaml:"mode"` // terminate
 	Require  bool   `yaml:"require"`
 	Cert     string `yaml:"cert"`
 	Key      string `yaml:"key"`

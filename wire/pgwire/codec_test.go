@@ -79,7 +79,7 @@ func TestWithoutChannelBinding(t *testing.T) {
 	body := appendCString(appendCString(appendInt32(nil, AuthSASL), "SCRAM-SHA-256-PLUS"), "SCRAM-SHA-256")
 	body = append(body, 0)
 	want := append(appendCString(appendInt32(nil, AuthSASL), "SCRAM-SHA-256"), 0)
-	if got := WithoutChannelBinding(body); !bytes.Equal(got, want) {
+	if got, had := WithoutChannelBinding(body); !bytes.Equal(got, want) || !had {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }

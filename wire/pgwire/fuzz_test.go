@@ -43,7 +43,7 @@ func FuzzStream(f *testing.F) {
 			t.Errorf("the buffer grew to %d bytes for %d that arrived", len(whole.buf), len(stream))
 		}
 		if how&2 == 2 && len(stream) > 4 && AuthCode(stream) == AuthSASL {
-			_ = WithoutChannelBinding(stream)
+			_, _ = WithoutChannelBinding(stream)
 		}
 		_ = Affected(Tag(stream))
 		_ = Columns(stream)
