@@ -45,6 +45,7 @@ func FuzzStream(f *testing.F) {
 		if how&2 == 2 && len(stream) > 4 && AuthCode(stream) == AuthSASL {
 			_, _ = WithoutChannelBinding(stream)
 		}
+		_, _, _ = SASLChoice(stream)
 		_ = Affected(Tag(stream))
 		_ = Columns(stream)
 	})
