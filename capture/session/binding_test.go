@@ -198,3 +198,23 @@ func TestOnlyTheServersOwnCertificateBinds(t *testing.T) {
 		}
 	}
 }
+
+// TestOtherDatabasesLogIn: sessions that are only relayed log in by the same rules.
+func TestOtherDatabasesLogIn(t *testing.T) {
+	pg := testkit.Postgres(t, testkit.WithTLS(), testkit.WithSCRAM())
+	pg.Exec(t, "postgres", `CREATE ROLE app LOGIN PASSWORD 'secret'`)
+	r := rigWith(t, setting{pg: pg, upstream: secured(t, pg), session: func(c *session.Config) {
+		c.PassOthers, c.ClientTLS = true, &tls.Config{Certificates: []tls.Certificate{selfSigned(t)}}
+	}}, plainTable)
+	other := *r
+	other.db = pg.CreateDB(t)
+	pg.Exec(t, other.db, plainTable, `GRANT ALL ON t TO app`)
+	for i, login := range []login{byPsql, byPgx} {
+		if err := login(&other, i, "sslmode=disable"); err != nil {
+			t.Errorf("without TLS: %v", err)
+		}
+		if err := login(&other, 10+i, "sslmode=require"); err == nil || !strings.Contains(err.Error(), giveAgentKey) {
+			t.Errorf("with TLS and another certificate: %v", err)
+		}
+	}
+}
