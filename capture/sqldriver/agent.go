@@ -95,10 +95,10 @@ func (a *Agent) run(ctx context.Context, log *zap.Logger) {
 }
 
 // Ready returns nil where the agent can capture, and otherwise why not: Kafka
-// cannot be reached, for example, or it has ended. Connections wait or fail
-// meanwhile, as the gate says.
+// cannot be reached, for example, or it ends or has ended. Connections wait or
+// fail meanwhile, as the gate says.
 func (a *Agent) Ready() error {
-	if err := a.Err(); err != nil {
+	if err := a.alive(); err != nil {
 		return err
 	}
 	if ready := a.ready.Load(); ready != nil {

@@ -36,7 +36,9 @@ func parseDSN(text string) (*dsn, error) {
 }
 
 func parseURL(text string) (*dsn, error) {
-	text, _, _ = strings.Cut(text, "#")
+	if strings.Contains(text, "#") {
+		return nil, errors.New("drivers disagree about what # means in it; write %23 for the character")
+	}
 	scheme, rest, _ := strings.Cut(text, "://")
 	end := strings.IndexAny(rest, "/?")
 	if end < 0 {
