@@ -72,6 +72,19 @@ func (d *dsn) one(key, authority, variable string) (string, error) {
 // strictness of libpq's modes of TLS: how much each makes sure of.
 var strictness = map[string]int{"": 0, "disable": 0, "allow": 0, "prefer": 0, "require": 1, "verify-ca": 2, "verify-full": 3}
 
+// impliedMode is what other parameters make of a mode that is not given.
+func (d *dsn) impliedMode() (string, error) {
+	roots, err := d.get("sslrootcert")
+	if err != nil || roots == "system" {
+		return "verify-full", err
+	}
+	ssl, err := d.get("ssl")
+	if err != nil || ssl != "true" {
+		return "", err
+	}
+	return "require", nil
+}
+
 // encrypts makes sure that the agent's way to the primary is no weaker than the
 // string asks for its own: on the way to the agent there is no TLS.
 func (a *Agent) encrypts(d *dsn, host string) error {
@@ -80,8 +93,11 @@ func (a *Agent) encrypts(d *dsn, host string) error {
 		return err
 	}
 	mode = cmp.Or(mode, os.Getenv("PGSSLMODE"))
-	if ssl, _ := d.get("ssl"); mode == "" && ssl == "true" {
-		mode = "require"
+	if mode == "" {
+		mode, err = d.impliedMode()
+	}
+	if err != nil {
+		return err
 	}
 	want, known := strictness[mode]
 	if !known {
