@@ -16,24 +16,24 @@ type Sources struct {
 	// Problem is why a backup could compute something else of the same tables, "" where
 	// it could not.
 	Problem string
-	// Tables are those that are read, those behind views and partitions included,
-	// quoted; Unlocked are those that others could write meanwhile.
-	Tables, Unlocked []string
+	// Named are the tables and views that its own query names, quoted. Unlocked are
+	// tables that others could write meanwhile, those behind views and partitions included.
+	Named, Unlocked []string
 }
 
 // treesSQL are the queries of a materialized view and of the views behind it, as the
 // server keeps them: with every name and type resolved. Parameters: schema, name.
 const treesSQL = `
 with recursive tree as (
-  select c.oid, r.ev_action::pg_catalog.text as query
+  select c.oid, true as own, r.ev_action::pg_catalog.text as query
   from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace join pg_catalog.pg_rewrite r on r.ev_class = c.oid and r.rulename = '_RETURN'
   where n.nspname = $1::pg_catalog.text and c.relname = $2::pg_catalog.text and c.relkind = 'm'
   union
-  select c.oid, r.ev_action::pg_catalog.text
+  select c.oid, false, r.ev_action::pg_catalog.text
   from tree cross join lateral pg_catalog.regexp_matches(tree.query, ':relid ([0-9]+)', 'g') m
     join pg_catalog.pg_class c on c.oid = m[1]::pg_catalog.oid and c.relkind = 'v' join pg_catalog.pg_rewrite r on r.ev_class = c.oid and r.rulename = '_RETURN'
 )
-select oid::pg_catalog.text, query from tree`
+select oid::pg_catalog.text, query, own::pg_catalog.text from tree`
 
 var (
 	treeNode = regexp.MustCompile(`\{([A-Z_]+)`)
@@ -65,11 +65,11 @@ func setOf(words string) map[string]bool {
 
 // sourcesSQL judges what a query tree refers to. Of functions only such are known
 // that are built in, and give the same everywhere: of those that give floats the
-// operators and casts alone. Rows that are equal must be the same where they are put
+// casts and the operators alone that do not call the C library. Rows that are equal must be the same where they are put
 // together (1.0 and 1.00 are not), so the equalities are listed, and so are the
 // aggregates that do not depend on the order of their input. Parameters: arrays of
-// OIDs of relations, functions, aggregates, operators, equalities, constants' types
-// and collations.
+// OIDs of relations, functions, aggregates, operators, equalities, constants' types,
+// collations, and the relations that the view itself names.
 const sourcesSQL = `
 with recursive rel as (
   select unnest as oid from pg_catalog.unnest($1::pg_catalog.oid[])
@@ -87,8 +87,9 @@ select 'problem', 'it reads ' || c.oid::pg_catalog.regclass::pg_catalog.text || 
   where n.nspname in ('pg_catalog', 'information_schema', 'pg_toast', 'opmux') or c.relkind not in ('r', 'p') or c.relpersistence <> 'p' or c.relrowsecurity
 union all
 select 'problem', 'function ' || proname || ' may give something else on another server' from called
-  where oid >= 16384 or provolatile <> 'i' or not operator and proname not in ('float4', 'float8')
-    and (prorettype in ('pg_catalog.float4'::pg_catalog.regtype, 'pg_catalog.float8'::pg_catalog.regtype))
+  where oid >= 16384 or provolatile <> 'i'
+    or prorettype in ('pg_catalog.float4'::pg_catalog.regtype, 'pg_catalog.float8'::pg_catalog.regtype)
+      and case when operator then proname in ('dpow', 'dcbrt') else proname not in ('float4', 'float8') end
 union all
 select 'problem', 'aggregate ' || p.proname || '(' || pg_catalog.oidvectortypes(p.proargtypes) || ') may depend on the order of rows'
   from pg_catalog.unnest($3::pg_catalog.oid[]) a(oid) join pg_catalog.pg_proc p on p.oid = a.oid
@@ -108,11 +109,14 @@ union all
 select 'problem', 'it uses the collation ' || l.collname from pg_catalog.unnest($7::pg_catalog.oid[]) k(oid) join pg_catalog.pg_collation l on l.oid = k.oid
   where l.oid >= 16384
 union all
-select case when exists (select from pg_catalog.pg_locks l where l.locktype = 'relation' and l.relation = c.oid and l.pid = pg_catalog.pg_backend_pid() and l.granted
+select 'unlocked', c.oid::pg_catalog.regclass::pg_catalog.text
+  from rel join pg_catalog.pg_class c on c.oid = rel.oid
+  where not exists (select from pg_catalog.pg_locks l where l.locktype = 'relation' and l.relation = c.oid and l.pid = pg_catalog.pg_backend_pid() and l.granted
       and l.database = (select d.oid from pg_catalog.pg_database d where d.datname = pg_catalog.current_database())
       and l.mode in ('ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock'))
-    then 'locked' else 'table' end, pg_catalog.quote_ident(n.nspname) || '.' || pg_catalog.quote_ident(c.relname)
-  from rel join pg_catalog.pg_class c on c.oid = rel.oid join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+union all
+select 'named', pg_catalog.quote_ident(n.nspname) || '.' || pg_catalog.quote_ident(c.relname)
+  from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace where c.oid = any ($8::pg_catalog.oid[]) and c.relkind in ('r', 'p', 'v')
 order by 1, 2`
 
 // Sources tells what a materialized view is computed of; ErrNotFound: there is none of
@@ -132,8 +136,8 @@ func (c *Catalog) Sources(ctx context.Context, q Querier, schema, name string) (
 	if problem != "" {
 		return &Sources{Problem: problem}, nil
 	}
-	args := make([]string, 0, 7)
-	for _, field := range []string{"relid", "funcid", "aggfnoid", "opno", "eqop", "consttype", "coll"} {
+	args := make([]string, 0, 8)
+	for _, field := range []string{"relid", "funcid", "aggfnoid", "opno", "eqop", "consttype", "coll", "named"} {
 		args = append(args, "{"+strings.Join(slices.Sorted(maps.Keys(refers[field])), ",")+"}")
 	}
 	if rows, err = q.Query(ctx, sourcesSQL, args...); err != nil {
@@ -142,10 +146,20 @@ func (c *Catalog) Sources(ctx context.Context, q Querier, schema, name string) (
 	return readSources(rows), nil
 }
 
-// refersTo collects the objects that query trees refer to, by the field that does,
-// without the views that they are the queries of.
-func refersTo(trees [][]event.Value) (refers map[string]map[string]bool, problem string) {
-	refers = map[string]map[string]bool{}
+// references are the OIDs of objects by the field that refers to them.
+type references map[string]map[string]bool
+
+func (r references) add(field, oid string) {
+	if r[field] == nil {
+		r[field] = map[string]bool{}
+	}
+	r[field][oid] = true
+}
+
+// refersTo collects what query trees refer to, without the views that they are the
+// queries of.
+func refersTo(trees [][]event.Value) (refers references, problem string) {
+	refers = references{}
 	for _, tree := range trees {
 		query := string(tree[1].Text)
 		for _, m := range treeNode.FindAllStringSubmatch(query, -1) {
@@ -164,10 +178,10 @@ func refersTo(trees [][]event.Value) (refers map[string]map[string]bool, problem
 			if strings.HasSuffix(field, "collid") || strings.HasSuffix(field, "collOid") {
 				field = "coll"
 			}
-			if refers[field] == nil {
-				refers[field] = map[string]bool{}
+			refers.add(field, m[2])
+			if field == "relid" && string(tree[2].Text) == "true" {
+				refers.add("named", m[2])
 			}
-			refers[field][m[2]] = true
 		}
 	}
 	for _, tree := range trees {
@@ -185,13 +199,11 @@ func readSources(rows [][]event.Value) *Sources {
 			if s.Problem == "" {
 				s.Problem = text
 			}
-		case "table":
+		case "unlocked":
 			s.Unlocked = append(s.Unlocked, text)
-			s.Tables = append(s.Tables, text)
-		default:
-			s.Tables = append(s.Tables, text)
+		case "named":
+			s.Named = append(s.Named, text)
 		}
 	}
-	slices.Sort(s.Tables)
 	return s
 }

@@ -68,7 +68,7 @@ func (j *job) refresh(st *pg.RefreshMatViewStmt) error {
 	if r := j.plan.Check(sources, "read committed"); r != nil {
 		return r
 	}
-	j.plan.Computes = &Computes{Schema: t.Schema, Name: t.Name, Locks: sources.Tables}
+	j.plan.Computes = &Computes{Schema: t.Schema, Name: t.Name, Locks: sources.Named}
 	return nil
 }
 
