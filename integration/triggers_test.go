@@ -31,6 +31,7 @@ var opaqueSchema = []string{
 	`INSERT INTO part SELECT i, i, 'x' FROM generate_series(90, 110) i`,
 	`CREATE TABLE part_more (LIKE part)`,
 	`CREATE TABLE nokey (a int, b text)`,
+	`CREATE TABLE bare ()`,
 	`CREATE DOMAIN short AS varchar(4) CHECK (value <> 'bad')`,
 	`CREATE TABLE nokey2 (s short, n int)`,
 	`CREATE COLLATION blind (provider = icu, locale = 'und-u-ks-level1', deterministic = false)`,
@@ -72,6 +73,10 @@ var opaqueSchema = []string{
 	`CREATE UNLOGGED TABLE scrap (id int PRIMARY KEY)`,
 	`CREATE FUNCTION scraps() RETURNS void LANGUAGE plpgsql AS $$ BEGIN INSERT INTO scrap VALUES (1); END $$`,
 	`CREATE FUNCTION forgets() RETURNS void LANGUAGE plpgsql AS $$ BEGIN DELETE FROM nokey; END $$`,
+	`CREATE SEQUENCE hidden`,
+	`CREATE FUNCTION draws(fate text) RETURNS void LANGUAGE plpgsql AS $$ BEGIN
+		PERFORM nextval('hid' || 'den');
+		CASE fate WHEN 'fail' THEN PERFORM 1 / 0; WHEN 'lost' THEN PERFORM pg_terminate_backend(pg_backend_pid()); ELSE NULL; END CASE; END $$`,
 	`CREATE FUNCTION blob() RETURNS oid LANGUAGE sql VOLATILE AS 'SELECT lo_create(0)'`,
 }
 
@@ -110,6 +115,8 @@ var opaqueStatements = []string{
 	`SELECT forgets()`,
 	`INSERT INTO nokey2 VALUES ('ok', 1), ('ok', 2)`,
 	`UPDATE nokey2 SET n = n + 1`,
+	`DO $$ BEGIN INSERT INTO bare DEFAULT VALUES; INSERT INTO bare SELECT FROM generate_series(1, 3); END $$`,
+	`DELETE FROM bare WHERE ctid = (SELECT min(ctid) FROM bare)`,
 	`TRUNCATE staging CASCADE`,
 	`INSERT INTO nokey SELECT 1, 'left' FROM generate_series(1, 3)`,
 	`BEGIN; SAVEPOINT s; SELECT transfer(4, 5, 1); ROLLBACK TO s; SELECT transfer(5, 6, 1); UPDATE parent SET v = 'text' WHERE id = 1; COMMIT`,
@@ -140,6 +147,32 @@ func TestOpaqueStatementsByTriggers(t *testing.T) {
 			}
 		})
 	}
+}
+
+// What a statement drew from a sequence stays drawn, however it ends: it failed,
+// its locks are gone and it has told of nothing; its session is lost with it; or
+// its transaction is rolled back. The backup's sequence follows each of them, alone.
+func TestDrawnByWhatFailed(t *testing.T) {
+	b := up(t, rig.Config{AgentYAML: triggersOn}, opaqueSchema...)
+	for _, sql := range []string{
+		"SELECT draws('fail')",
+		"BEGIN; SELECT draws('fail'); ROLLBACK",
+		"BEGIN; SAVEPOINT s; SELECT draws('fail'); ROLLBACK TO s; COMMIT",
+		"SELECT draws('lost')",
+		"BEGIN; SELECT draws(''); ROLLBACK",
+		"SELECT draws('')",
+	} {
+		before := number(t, b.onPrimary("SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM hidden")[0][0])
+		conn := testkit.Connect(t, b.agent("a1").DSN())
+		for _, part := range strings.Split(sql, "; ") {
+			_, _ = conn.Exec(b.ctx, part, pgx.QueryExecModeSimpleProtocol) // an error is what some are for
+		}
+		if n := number(t, b.onPrimary("SELECT last_value FROM hidden")[0][0]); n != before+1 {
+			t.Fatalf("%s: %d was drawn behind %d", sql, n, before)
+		}
+		b.sequencesFollow()
+	}
+	b.identical()
 }
 
 // lastValueIsTheClients looks at what the session has drawn last, which drivers take

@@ -71,8 +71,9 @@ func mayHaveWith(sql string) bool {
 	return false
 }
 
-// walk calls visit for a message and all below it, parents first; visit says
-// whether to go below.
+// walk calls visit for a message and all below it, parents first and in the order
+// of the grammar's fields, so that of two reasons it is always the same one that is
+// told; visit says whether to go below.
 func walk(m proto.Message, visit func(proto.Message) (bool, error)) error {
 	if m == nil || !m.ProtoReflect().IsValid() {
 		return nil
@@ -81,20 +82,38 @@ func walk(m proto.Message, visit func(proto.Message) (bool, error)) error {
 	if err != nil || !deeper {
 		return err
 	}
-	m.ProtoReflect().Range(func(f protoreflect.FieldDescriptor, v protoreflect.Value) bool {
-		if f.Kind() != protoreflect.MessageKind {
-			return true
+	r := m.ProtoReflect()
+	kinds := r.Descriptor()
+	for i := range kinds.Oneofs().Len() {
+		if f := r.WhichOneof(kinds.Oneofs().Get(i)); f != nil && err == nil {
+			err = walkField(r, f, visit)
 		}
-		if !f.IsList() {
-			err = walk(v.Message().Interface(), visit)
-			return err == nil
+	}
+	if kinds.Oneofs().Len() > 0 {
+		return err // a Node is one of some 270; no message stands beside a oneof
+	}
+	for i := range kinds.Fields().Len() {
+		if f := kinds.Fields().Get(i); err == nil && f.Kind() == protoreflect.MessageKind && r.Has(f) {
+			err = walkField(r, f, visit)
 		}
-		for i := 0; i < v.List().Len() && err == nil; i++ {
-			err = walk(v.List().Get(i).Message().Interface(), visit)
-		}
-		return err == nil
-	})
+	}
 	return err
+}
+
+func walkField(r protoreflect.Message, f protoreflect.FieldDescriptor, visit func(proto.Message) (bool, error)) error {
+	if f.Kind() != protoreflect.MessageKind {
+		return nil
+	}
+	if !f.IsList() {
+		return walk(r.Get(f).Message().Interface(), visit)
+	}
+	list := r.Get(f).List()
+	for i := range list.Len() {
+		if err := walk(list.Get(i).Message().Interface(), visit); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // visit judges one node of a statement.

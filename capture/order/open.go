@@ -297,8 +297,5 @@ func (l *Ledger) gateOf(ctx context.Context, e *epoch) (string, error) {
 			return "", err
 		}
 	}
-	if e.fence != nil {
-		return e.fence.Gate, nil
-	}
-	return e.gate, nil
+	return e.gateKnown(), nil
 }

@@ -88,15 +88,30 @@ func (v *view) epochOf(ref event.EpochRef) *epoch {
 	return e
 }
 
-// succeed makes ref its agent's newest epoch and ends the ones before.
+// succeed makes ref its agent's newest epoch and ends the ones before. The FENCE of
+// ref may not know of them all: a replaced process's own may arrive behind that of its
+// successor, whose epoch it ends. Under gate none that one's tail is missing from then
+// on, whatever the FENCE says (I1).
 func (v *view) succeed(ref event.EpochRef) {
 	v.newest[ref.Agent] = ref.Epoch
 	for _, e := range v.epochs {
-		if e.Agent == ref.Agent && e.Epoch < ref.Epoch {
-			e.ended = true
-			v.prune(e)
+		if e.Agent != ref.Agent || e.Epoch >= ref.Epoch {
+			continue
 		}
+		if !e.ended && e.gateKnown() == GateNone {
+			v.suspect[e.EpochRef] = true
+		}
+		e.ended = true
+		v.prune(e)
 	}
+}
+
+// gateKnown is the epoch's gate, empty where neither a FENCE nor a heartbeat told.
+func (e *epoch) gateKnown() string {
+	if e.fence != nil {
+		return e.fence.Gate
+	}
+	return e.gate
 }
 
 // prune forgets an epoch that nothing will be asked of (I7).

@@ -72,6 +72,23 @@ func TestViewFollowsTwoAgents(t *testing.T) {
 	}
 }
 
+// I1: the FENCE of a process that was replaced arrives behind its successor's, ends
+// that one's epoch and does not know of it.
+func TestI1_ViewSuspectsWhatALateFenceEnds(t *testing.T) {
+	v := newView(0)
+	script(t, v, fenceOf("a", event.Fence{Gate: GateNone}), fenceOf("a", event.Fence{Gate: GateNone}))
+	if len(v.suspect) != 1 || !v.suspect[event.EpochRef{Agent: "a", Epoch: 0}] {
+		t.Errorf("suspect is %v", v.suspect)
+	}
+	v = newView(0)
+	script(t, v, fenceOf("a", event.Fence{Gate: GateNone}), fenceOf("b", event.Fence{Gate: GateNone}),
+		&event.Record{Agent: "a", N: 1, Body: &event.Fence{Gate: GateNone, Clean: true}}, fenceOf("a", event.Fence{Gate: GateNone}),
+		fenceOf("c", event.Fence{Gate: GateRecorded}), fenceOf("c", event.Fence{Gate: GateRecorded}))
+	if len(v.suspect) != 0 {
+		t.Errorf("suspect is %v, though it was closed or recorded", v.suspect)
+	}
+}
+
 func TestI2_ViewNoticesConflicts(t *testing.T) {
 	v := newView(0)
 	script(t, v, fenceOf("a", event.Fence{}), intentOf("a", 0, 1), outcomeOf("a", 0, 2, outcome("a", 0, 1, true)),

@@ -12,11 +12,14 @@ import (
 // back reads the primary and works off the queue until the connection ends.
 func (s *Session) back(ctx context.Context) error {
 	for {
-		if s.sr.Buffered() == 0 {
+		// Between the statements of one Query the server sends nothing by itself: a client
+		// that saw one answer early would wait for the next where it waits for none now.
+		if s.sr.Buffered() == 0 && !(s.readyKept && s.inParts.Load()) {
 			if err := s.flushClient(); err != nil {
 				return err
 			}
 		}
+		s.readyKept = false
 		typ, _, err := s.sr.Header()
 		if err != nil {
 			return upstreamError(err)
@@ -260,7 +263,8 @@ func (s *Session) readyAnswer(e *entry, m pgwire.Message) error {
 		return err
 	}
 	status := m.Body()[0]
-	if e.passReady || (!e.silent && !e.hold && !e.holdReady && (e.unless == nil || !e.unless())) {
+	s.readyKept = !e.passReady && (e.silent || e.hold || e.holdReady || (e.unless != nil && e.unless()))
+	if !s.readyKept {
 		if err := s.toClient(m.Type, m.Body()); err != nil {
 			return err
 		}

@@ -54,7 +54,7 @@ func (s *Session) hold(ctx context.Context, tx *txn, extended bool) (held, error
 		return held{}, nil
 	}
 	if tx.barrier {
-		if r, err := s.revived(ctx, extended); err != nil {
+		if r, err := s.halfway(ctx, extended); err != nil {
 			return held{refusal: refusedByGate(err)}, nil
 		} else if r != nil {
 			return held{refusal: r}, nil

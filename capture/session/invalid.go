@@ -32,13 +32,25 @@ func (s *Session) rebuilds(ctx context.Context, p *classify.Plan) (*classify.Pla
 	return refused, nil
 }
 
-// revived refuses a transaction that made an invalid index valid, by TRUNCATE or
-// by DDL that writes a table anew. It is asked while the transaction still holds
-// the locks behind which no CREATE INDEX CONCURRENTLY of its tables is under way.
-func (s *Session) revived(ctx context.Context, extended bool) (*refusal, error) {
-	invalid, err := s.deps.Catalog.Revived(ctx, querier{s: s, extended: extended})
-	if err != nil || len(invalid) == 0 {
+// halfway refuses a transaction, about to commit, in which a barrier (TRUNCATE, DDL)
+// met what a command of several transactions has done on the primary alone so far. It
+// is asked while the transaction still holds the locks behind which no such command
+// gets on: an index that was invalid and is not any more, or a partition that is half
+// detached, whose rows a TRUNCATE of its parent spares here and not on the backups.
+func (s *Session) halfway(ctx context.Context, extended bool) (*refusal, error) {
+	q := querier{s: s, extended: extended}
+	invalid, err := s.deps.Catalog.Revived(ctx, q)
+	if err != nil {
 		return nil, err
 	}
-	return &refusal{code: stateNotSupported, message: "the transaction writes a table anew, but " + invalidReason(invalid[0]), hint: invalidHint}, nil
+	if len(invalid) > 0 {
+		return &refusal{code: stateNotSupported, message: "the transaction writes a table anew, but " + invalidReason(invalid[0]), hint: invalidHint}, nil
+	}
+	half, err := s.deps.Catalog.HalfDetached(ctx, q)
+	if err != nil || half == nil {
+		return nil, err
+	}
+	return &refusal{code: stateNotSupported,
+		message: fmt.Sprintf("the transaction truncates or alters %s, of which %s is half detached, by a DETACH … CONCURRENTLY that was cancelled or is under way, and not on the backups", half.Parent, half.Partition),
+		hint:    "Wait for its end. If it was cancelled: DETACH PARTITION … FINALIZE on the primary directly, and DETACH PARTITION … CONCURRENTLY on each backup."}, nil
 }

@@ -3,6 +3,8 @@ package session_test
 import (
 	"strings"
 	"testing"
+
+	"github.com/opmux/opmux/internal/testkit"
 )
 
 // TestI6InvalidIndexesStayInvalid: what makes an index valid that the backups do
@@ -46,4 +48,46 @@ func TestI6InvalidIndexesStayInvalid(t *testing.T) {
 	}
 	is(`DROP INDEX odd, odder`, "", "")
 	is(`TRUNCATE t`, "", "")
+}
+
+// TestI6HalfDetachedPartitions: a DETACH … CONCURRENTLY that was cancelled has taken
+// its partition out here and on no backup. What a parent's TRUNCATE or DDL would do
+// to one and not to the other is refused; rows go on.
+func TestI6HalfDetachedPartitions(t *testing.T) {
+	r := newRig(t, nil, `CREATE TABLE top (a int, b int, PRIMARY KEY (a, b)) PARTITION BY LIST (a)`, `CREATE TABLE parent PARTITION OF top FOR VALUES IN (1, 2) PARTITION BY LIST (a)`,
+		`CREATE TABLE part1 PARTITION OF parent FOR VALUES IN (1)`, `CREATE TABLE part2 PARTITION OF parent FOR VALUES IN (2)`, `CREATE TABLE other (a int)`,
+		`INSERT INTO top VALUES (1, 1), (2, 2)`)
+	reader := testkit.Connect(t, r.pg.DSN(r.db))
+	tx, err := reader.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := tx.Exec(t.Context(), `SELECT FROM parent`); err != nil { // whoever reads the parent is waited for
+		t.Fatal(err)
+	}
+	c := r.client()
+	c.query(`SET lock_timeout = '100ms'`).ready()
+	c.take()
+	c.query(`ALTER TABLE parent DETACH PARTITION part1 CONCURRENTLY`).says(`C=55P03`)
+	if err := tx.Rollback(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	c.query(`SET lock_timeout = 0`).ready()
+	for _, sql := range []string{`TRUNCATE parent`, `TRUNCATE top`, `TRUNCATE other, top`, `CREATE TABLE part3 PARTITION OF parent DEFAULT`} {
+		c.take()
+		c.query(sql).says(`C=0A000`, `part1 is half detached`)
+	}
+	for _, sql := range []string{`INSERT INTO top VALUES (2, 3)`, `INSERT INTO part1 VALUES (1, 3)`, `UPDATE top SET b = 20 WHERE a = 2 AND b = 2`, `TRUNCATE other`, `TRUNCATE part2`} {
+		c.take()
+		c.query(sql).ready()
+		if got := c.take(); strings.Contains(got, "E S=ERROR") {
+			t.Errorf("%s: %s", sql, got)
+		}
+	}
+	r.pg.Exec(t, r.db, `ALTER TABLE parent DETACH PARTITION part1 FINALIZE`)
+	c.take()
+	c.query(`TRUNCATE top`).ready()
+	if got := c.take(); strings.Contains(got, "E S=ERROR") {
+		t.Errorf("TRUNCATE of what is whole again: %s", got)
+	}
 }

@@ -7,6 +7,7 @@ import (
 	"net"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -84,6 +85,11 @@ type Session struct {
 	unguarded bool
 	// syncSent says that the client's next message is a Sync that was sent ahead of it.
 	syncSent bool
+	// inParts is true while the statements of one Query are run one by one.
+	inParts atomic.Bool
+	// readyKept says that the last message of the primary's was a ReadyForQuery that the
+	// client did not get; the back's own.
+	readyKept bool
 	// between is true while a message of the client's is waited for.
 	between bool
 	// piped is true from a message of the extended protocol to its Sync.

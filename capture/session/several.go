@@ -21,6 +21,8 @@ func (s *Session) several(ctx context.Context, m pgwire.Message, text string, st
 			return s.sendRaw(m, &entry{kind: answerQuery})
 		}
 	}
+	s.inParts.Store(true)
+	defer s.inParts.Store(false)
 	for i, st := range statements {
 		last := i == len(statements)-1
 		ok, told, err := s.oneOfSeveral(ctx, text, st, last)
