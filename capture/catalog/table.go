@@ -69,6 +69,9 @@ type Table struct {
 	// VolatileFunctions are user functions of volatile kind that checks, index
 	// expressions, generated columns or domain checks of the table call.
 	VolatileFunctions []string
+	// SettingCheck names a check of the table, of a partition or of a domain that calls
+	// current_setting, itself or in a function of the user's that it calls.
+	SettingCheck string
 	// Exclusion says that the table has exclusion constraints.
 	Exclusion bool
 	// Version is the DDL counter that the look-up relied on; Unsettled where DDL was

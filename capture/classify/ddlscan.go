@@ -25,6 +25,8 @@ func (j *job) sameEverywhere(n *pg.Node) error {
 			return true, j.spares(d.Newschema, "")
 		case *pg.ColumnDef:
 			return false, j.columnLiterals(d)
+		case *pg.Constraint:
+			return true, j.checkReads(d)
 		case *pg.PartitionBoundSpec:
 			return false, j.bounds(d)
 		case *pg.A_Const:
@@ -44,6 +46,26 @@ func (j *job) spares(schema, _ string) error {
 		return nil
 	}
 	return j.never(j.plan.Construct+" in schema opmux", -1, "schema opmux is opmux's own", "")
+}
+
+const (
+	readsSetting     = "a backup checks the rows again, in a session that does not have the application's own settings"
+	readsSettingHint = "Check it in a trigger or in the application."
+)
+
+// checkReads refuses a CHECK that reads a setting of the session.
+func (j *job) checkReads(c *pg.Constraint) error {
+	if c.Contype != pg.ConstrType_CONSTR_CHECK {
+		return nil
+	}
+	return walk(c.RawExpr, func(m proto.Message) (bool, error) {
+		if f, ok := m.(*pg.FuncCall); ok {
+			if _, fn := name(f.Funcname); fn == "current_setting" {
+				return false, j.refuse("a CHECK that calls current_setting", f.Location, readsSetting, readsSettingHint)
+			}
+		}
+		return true, nil
+	})
 }
 
 // literal refuses a special date word, which DDL reads once and for good, at

@@ -205,6 +205,13 @@ func TestI6SafetyRules(t *testing.T) {
 			{`CREATE ROLE x PASSWORD 'secret'`, "refused", "each server's own"}, {`GRANT SELECT ON jobs TO public`, "refused", "each server's own"},
 			{`ALTER USER postgres PASSWORD 'secret'`, "refused", "ALTER ROLE"}, {`REVOKE ALL ON jobs FROM public`, "refused", "REVOKE"},
 		},
+		"checks that read settings": {
+			{`INSERT INTO tenanted(id) VALUES (1)`, "refused", "constraint own reads a setting"}, {`UPDATE domained SET t = 1 WHERE id = 1`, "refused", "of_tenant_check reads a setting"},
+			{`CREATE TABLE d(t int CHECK (t > current_setting('app.tenant')::int))`, "refused", "calls current_setting"},
+			{`ALTER TABLE jobs ADD CHECK (worker > pg_catalog.current_setting('app.tenant')::int)`, "refused", "calls current_setting"},
+			{`CREATE DOMAIN d AS int CHECK (value > current_setting('app.tenant')::int)`, "refused", "calls current_setting"},
+			{`CREATE TABLE d(t int DEFAULT current_setting('app.tenant')::int)`, "ddl", ""},
+		},
 		"TRUNCATE": {
 			{`TRUNCATE jobs, history`, "write text", "TRUNCATE"}, {`TRUNCATE cache`, "refused", "unlogged"}, {`TRUNCATE customer CASCADE`, "write text", ""},
 		},

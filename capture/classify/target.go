@@ -79,6 +79,8 @@ func (j *job) writable(t *catalog.Table, location int32) error {
 		return j.refuse("writing table "+name+" with rewrite rules", location, "rules change what a statement does", "Drop the rules.").all()
 	case len(t.VolatileFunctions) > 0:
 		return j.refuse("writing table "+name, location, "its constraints or indexes call volatile function "+t.VolatileFunctions[0], "Declare the function IMMUTABLE if it writes nothing.").all()
+	case t.SettingCheck != "":
+		return j.refuse("writing table "+name, location, "its constraint "+t.SettingCheck+" reads a setting: "+readsSetting, readsSettingHint).beyond()
 	}
 	facts, err := j.facts()
 	if err != nil {
