@@ -17,25 +17,53 @@ const direct = "direct"
 // Shown 6 (I5): every client's script of features gives the same transcript
 // through the agent as directly, and leaves an identical backup.
 func TestClientsSeeWhatTheySeeDirectly(t *testing.T) {
-	b := up(t, rig.Config{Digest: "full", Verify: "full"})
-	b.query(b.Primary.DSN("postgres"), "CREATE DATABASE "+direct)
-	for _, client := range []struct {
-		name string
-		run  func(b *bench, dsn string) string
-	}{
-		{"psql", psqlFeatures},
+	sameForAll(t, []client{
+		{"psql", psqlFeatures("psql_features.sql")},
 		{"pgbench", pgbenchFeatures},
 		{"pgx", pgxFeatures},
 		{"database_sql", sqlFeatures},
 		{"lib_pq", pqFeatures},
-		{"gorm", gormFeatures},
+		{"gorm", gormFeatures()},
 		{"psycopg", pythonFeatures("psycopg_features.py")},
 		{"sqlalchemy", pythonFeatures("sqlalchemy_features.py")},
 		{"django", pythonFeatures("django_features.py")},
 		{"pgjdbc", javaFeatures("PgjdbcFeatures")},
 		{"hibernate", javaFeatures("HibernateFeatures")},
-		{"node_postgres", nodeFeatures},
-	} {
+		{"node_postgres", nodeFeatures("node_features.js")},
+	})
+}
+
+// Shown 6 (I5): the clients' own habits, cursors on the server, COPY both ways with
+// what the client has for it, LISTEN and advisory locks, give the same too.
+func TestClientsHabits(t *testing.T) {
+	sameForAll(t, []client{
+		{"psql", psqlFeatures("psql_habits.sql")},
+		{"pgbench", pgbenchHabits},
+		{"pgx", pgxHabits},
+		{"database_sql", sqlHabits},
+		{"lib_pq", pqHabits},
+		{"gorm", gormFeatures("habits")},
+		{"psycopg", pythonFeatures("psycopg_habits.py")},
+		{"sqlalchemy", pythonFeatures("sqlalchemy_habits.py")},
+		{"django", pythonFeatures("django_habits.py")},
+		{"pgjdbc", javaFeatures("PgjdbcHabits")},
+		{"hibernate", javaFeatures("HibernateHabits")},
+		{"node_postgres", nodeFeatures("node_habits.js")},
+	})
+}
+
+// client is a client's script, which returns what it printed.
+type client struct {
+	name string
+	run  func(b *bench, dsn string) string
+}
+
+// sameForAll runs scripts directly and through an agent.
+func sameForAll(t *testing.T, clients []client) {
+	t.Helper()
+	b := up(t, rig.Config{Digest: "full", Verify: "full"})
+	b.query(b.Primary.DSN("postgres"), "CREATE DATABASE "+direct)
+	for _, client := range clients {
 		t.Run(client.name, func(t *testing.T) {
 			mine := &bench{Rig: b.Rig, t: t, ctx: b.ctx}
 			want := normalise(client.run(mine, b.Primary.DSN(direct)))
@@ -108,25 +136,39 @@ func (b *bench) fetched(driver string) string {
 	return strings.TrimSpace(b.program(script, driver))
 }
 
-func psqlFeatures(b *bench, dsn string) string {
-	b.t.Helper()
-	// Both streams into one: where an error appears among the answers counts too.
-	command := fmt.Sprintf("%s -X -a -f %s '%s' 2>&1 || true", filepath.Join(b.Primary.BinDir(), "psql"), b.clientFile("psql_features.sql"), dsn)
-	return strings.ReplaceAll(b.program("/bin/sh", "-c", command), b.clientFile("psql_features.sql"), "psql_features.sql")
+func psqlFeatures(script string) func(*bench, string) string {
+	return func(b *bench, dsn string) string {
+		b.t.Helper()
+		// Both streams into one: where an error appears among the answers counts too.
+		command := fmt.Sprintf("%s -X -a -f %s '%s' 2>&1 || true", filepath.Join(b.Primary.BinDir(), "psql"), b.clientFile(script), dsn)
+		return strings.ReplaceAll(b.program("/bin/sh", "-c", command), b.clientFile(script), script)
+	}
 }
 
 // pgbenchFeatures lets pgbench make its tables, and runs scripts with one client
 // and a fixed seed, whose result is therefore fixed as well.
 func pgbenchFeatures(b *bench, dsn string) string {
 	b.t.Helper()
-	b.pgbench(dsn, "-i", "-I", "dtgvpf", "-q", "-s", "1")
-	for _, run := range [][]string{
+	return b.pgbenchRuns(dsn, [][]string{
 		{"-M", "simple", "-b", "tpcb-like"},
 		{"-M", "prepared", "-b", "simple-update"},
 		{"-M", "extended", "-f", b.clientFile("pgbench_pipeline.sql")},
 		{"-M", "prepared", "-f", b.clientFile("pgbench_pipeline.sql")},
 		{"-M", "simple", "-f", b.clientFile("pgbench_branching.sql")},
-	} {
+	})
+}
+
+// pgbenchHabits is pgbench with what it can: COPY is not among it.
+func pgbenchHabits(b *bench, dsn string) string {
+	b.t.Helper()
+	script := b.clientFile("pgbench_habits.sql")
+	return b.pgbenchRuns(dsn, [][]string{{"-M", "simple", "-f", script}, {"-M", "extended", "-f", script}, {"-M", "prepared", "-f", script}})
+}
+
+func (b *bench) pgbenchRuns(dsn string, runs [][]string) string {
+	b.t.Helper()
+	b.pgbench(dsn, "-i", "-I", "dtgvpf", "-q", "-s", "1")
+	for _, run := range runs {
 		out := b.pgbench(dsn, append([]string{"-n", "-c", "1", "-t", "40", "--random-seed=7"}, run...)...)
 		if !strings.Contains(out, "transactions actually processed: 40/40") {
 			b.t.Errorf("pgbench %v did not process all:\n%s", run, out)
@@ -138,9 +180,11 @@ func pgbenchFeatures(b *bench, dsn string) string {
 		b.query(dsn, "SELECT sum(aid::numeric * abalance), (SELECT sum(bbalance) FROM pgbench_branches) FROM pgbench_accounts"))
 }
 
-func gormFeatures(b *bench, dsn string) string {
-	b.t.Helper()
-	return b.program(b.fetched("go"), dsn)
+func gormFeatures(more ...string) func(*bench, string) string {
+	return func(b *bench, dsn string) string {
+		b.t.Helper()
+		return b.program(b.fetched("go"), append([]string{dsn}, more...)...)
+	}
 }
 
 // pythonFeatures runs a script with the interpreter that has the drivers.
@@ -162,10 +206,12 @@ func javaFeatures(class string) func(*bench, string) string {
 	}
 }
 
-func nodeFeatures(b *bench, dsn string) string {
-	b.t.Helper()
-	node, err := exec.LookPath("node")
-	b.must(err)
-	b.t.Setenv("NODE_PATH", b.fetched("node"))
-	return b.program(node, b.clientFile("node_features.js"), dsn)
+func nodeFeatures(script string) func(*bench, string) string {
+	return func(b *bench, dsn string) string {
+		b.t.Helper()
+		node, err := exec.LookPath("node")
+		b.must(err)
+		b.t.Setenv("NODE_PATH", b.fetched("node"))
+		return b.program(node, b.clientFile(script), dsn)
+	}
 }

@@ -63,7 +63,7 @@ func TestPgbouncerInFrontOfTheAgent(t *testing.T) {
 	for mode, clients := range map[string][]func(*bench, string) string{
 		// In transaction mode a session's state is not its own, with or without the
 		// agent: only clients that keep none (simple queries, transactions) can be used.
-		"session":     {psqlFeatures, pqFeatures},
+		"session":     {psqlFeatures("psql_features.sql"), pqFeatures, pqHabits},
 		"transaction": {pgbenchPooled("simple"), pythonFeatures("pooled_features.py")},
 	} {
 		t.Run(mode, func(t *testing.T) {
@@ -97,7 +97,8 @@ func TestTheAgentInFrontOfPgbouncer(t *testing.T) {
 	b.Upstream = pooled
 	b.must(b.agent(pooledAgent).Start(b.ctx))
 	b.must(b.worker("w1").Start(b.ctx))
-	for name, run := range map[string]func(*bench, string) string{"psql": psqlFeatures, "lib_pq": pqFeatures, "sqlalchemy": pythonFeatures("sqlalchemy_features.py")} {
+	for name, run := range map[string]func(*bench, string) string{"psql": psqlFeatures("psql_features.sql"), "lib_pq": pqFeatures, "sqlalchemy": pythonFeatures("sqlalchemy_features.py"),
+		"psql_habits": psqlFeatures("psql_habits.sql"), "psycopg_habits": pythonFeatures("psycopg_habits.py")} {
 		t.Run(name, func(t *testing.T) {
 			mine := &bench{Rig: b.Rig, t: t, ctx: b.ctx}
 			want, got := normalise(run(mine, dsnAt(pooled, direct))), normalise(run(mine, b.agent(pooledAgent).DSN()))

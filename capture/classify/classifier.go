@@ -26,6 +26,8 @@ import (
 // Config configures a Classifier.
 type Config struct {
 	Catalog *catalog.Catalog
+	// Roles is RolesRefuse (or empty), RolesPass or RolesPublish.
+	Roles string
 	// CacheEntries and CacheBytes bound the plans that are kept (0: 4096 and 16 MiB).
 	CacheEntries int
 	CacheBytes   int
@@ -51,6 +53,7 @@ type Input struct {
 // Classifier classifies statements. It is safe for concurrent use.
 type Classifier struct {
 	catalog   *catalog.Catalog
+	roles     string
 	plans     *planCache // by exact text
 	templates *planCache // by text without its constants
 	singles   singles
@@ -64,7 +67,7 @@ func New(cfg Config) *Classifier {
 	if cfg.CacheBytes == 0 {
 		cfg.CacheBytes = 16 << 20
 	}
-	return &Classifier{catalog: cfg.Catalog, plans: newPlanCache(cfg.CacheEntries, cfg.CacheBytes/2),
+	return &Classifier{catalog: cfg.Catalog, roles: cfg.Roles, plans: newPlanCache(cfg.CacheEntries, cfg.CacheBytes/2),
 		templates: newPlanCache(cfg.CacheEntries, cfg.CacheBytes/2)}
 }
 

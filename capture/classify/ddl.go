@@ -101,11 +101,7 @@ func (j *job) unlisted(n *pg.Node) error {
 		return j.refuse(name, -1, "what a procedure does is not seen by opmux", "Run its statements one by one.")
 	case *pg.Node_GrantStmt, *pg.Node_GrantRoleStmt, *pg.Node_CreateRoleStmt, *pg.Node_AlterRoleStmt, *pg.Node_AlterRoleSetStmt, *pg.Node_DropRoleStmt,
 		*pg.Node_AlterDefaultPrivilegesStmt, *pg.Node_ReassignOwnedStmt, *pg.Node_DropOwnedStmt:
-		r := j.refuse(name, -1, "roles and privileges are each server's own", "Run it on the primary and on each backup directly.").none()
-		if n.GetDropOwnedStmt() != nil {
-			return r.all()
-		}
-		return r
+		return j.roles(n)
 	case *pg.Node_CreateEventTrigStmt, *pg.Node_AlterEventTrigStmt:
 		return j.never(name, -1, "event triggers change what DDL does", "Run it on each server directly, if it writes nothing.")
 	case *pg.Node_AlterDatabaseStmt, *pg.Node_AlterDatabaseSetStmt, *pg.Node_AlterDatabaseRefreshCollStmt, *pg.Node_CreateTableSpaceStmt,

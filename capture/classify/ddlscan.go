@@ -13,10 +13,10 @@ func (j *job) sameEverywhere(n *pg.Node) error {
 	return walk(n, func(m proto.Message) (bool, error) {
 		switch d := m.(type) {
 		case *pg.GrantStmt:
-			if n.GetCreateSchemaStmt() == nil {
+			if n.GetCreateSchemaStmt() == nil || j.c.roles == RolesPublish {
 				return true, nil
 			}
-			return false, j.refuse("GRANT inside of "+j.plan.Construct, -1, "roles and privileges are each server's own", "Run it on the primary and on each backup directly.")
+			return false, j.refuse("GRANT inside of "+j.plan.Construct, -1, rolesReason, "Run it on the primary and on each backup directly.")
 		case *pg.ObjectWithArgs:
 			return true, j.spares(name(d.Objname))
 		case *pg.CreateFunctionStmt:

@@ -8,13 +8,15 @@ import (
 	"strconv"
 	"time"
 
+	"go.uber.org/zap"
+
 	"github.com/opmux/opmux/wire/pgwire"
 )
 
 // authenticate relays the exchange between client and server untouched, up to
 // the server's AuthenticationOk. False: the server has refused the client, and
 // the client has heard so.
-func (s *Session) authenticate(h *hello, upstreamTLS bool) (bool, error) {
+func (s *Session) authenticate(h *hello) (bool, error) {
 	if err := s.server.SetDeadline(time.Now().Add(s.cfg.AuthTimeout)); err != nil {
 		return false, err
 	}
@@ -35,7 +37,7 @@ func (s *Session) authenticate(h *hello, upstreamTLS bool) (bool, error) {
 			if pgwire.AuthCode(m.Body()) == pgwire.AuthOK {
 				return true, s.toClient(m.Type, m.Body())
 			}
-			err = s.authStep(h, m, upstreamTLS)
+			err = s.authStep(h, m)
 		default:
 			err = upstreamError(&pgwire.ProtocolError{What: fmt.Sprintf("message %q during authentication", m.Type)})
 		}
@@ -46,12 +48,12 @@ func (s *Session) authenticate(h *hello, upstreamTLS bool) (bool, error) {
 }
 
 // authStep relays one question of the server's and the client's answer to it.
-func (s *Session) authStep(h *hello, m pgwire.Message, upstreamTLS bool) error {
+func (s *Session) authStep(h *hello, m pgwire.Message) error {
 	code := pgwire.AuthCode(m.Body())
 	body := m.Body()
-	if code == pgwire.AuthSASL && !h.tls && upstreamTLS {
-		// The server offers to bind to a channel that the client does not have.
-		body = pgwire.WithoutChannelBinding(body)
+	binding := false // the server offers to bind to its channel
+	if code == pgwire.AuthSASL {
+		body, binding = s.offer(h, body)
 	}
 	if err := s.toClient(m.Type, body); err != nil {
 		return err
@@ -64,10 +66,18 @@ func (s *Session) authStep(h *hello, m pgwire.Message, upstreamTLS bool) error {
 	}
 	answer, err := s.cr.Message(maxAuthMessage)
 	if err != nil {
+		if code == pgwire.AuthSASL && h.tls && !binding && isClosed(err) {
+			s.log.Info(leftUnbound, zap.String("user", h.user))
+		}
 		return clientError(err)
 	}
 	if answer.Type != pgwire.PasswordData {
 		return clientError(&pgwire.ProtocolError{What: fmt.Sprintf("message %q during authentication", answer.Type)})
+	}
+	if binding && h.tls {
+		if err := s.bindable(answer.Body()); err != nil {
+			return err
+		}
 	}
 	if err := s.up.Write(answer.Raw); err != nil {
 		return upstreamError(err)
@@ -88,6 +98,11 @@ func (s *Session) introduce() error {
 		}
 		if m.Type == pgwire.ReadyForQuery {
 			break
+		}
+		if m.Type == pgwire.BackendKeyData {
+			if err := pgwire.CheckKeyData(m.Body()); err != nil {
+				return upstreamError(err)
+			}
 		}
 		if err := s.toClient(m.Type, m.Body()); err != nil {
 			return err
@@ -193,25 +208,22 @@ func (s *Session) wrongPrimary() *refusal {
 	return nil
 }
 
-// relay carries a session that is not captured, byte by byte.
-func (s *Session) relay(ctx context.Context, h *hello) error {
-	if err := errors.Join(s.client.SetDeadline(time.Time{}), s.server.SetDeadline(time.Time{})); err != nil {
+// relay carries a session that is not captured, byte by byte, once it has authenticated.
+func (s *Session) relay(ctx context.Context) error {
+	if err := errors.Join(s.flushClient(), s.client.SetDeadline(time.Time{}), s.server.SetDeadline(time.Time{})); err != nil {
 		return err
 	}
 	stop := context.AfterFunc(ctx, s.close)
 	defer stop()
 	defer s.close()
-	if _, err := s.server.Write(pgwire.UntypedPacket(h.body)); err != nil {
-		return upstreamError(err)
-	}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		_, err := io.Copy(s.client, s.server)
+		_, err := io.Copy(s.client, s.sr.Rest())
 		s.noteEnd(err)
 		s.close()
 	}()
-	_, err := io.Copy(s.server, h.reader.Rest())
+	_, err := io.Copy(s.server, s.cr.Rest())
 	s.noteEnd(err)
 	s.close()
 	<-done

@@ -14,7 +14,7 @@ func (s *Session) back(ctx context.Context) error {
 	for {
 		// Between the statements of one Query the server sends nothing by itself: a client
 		// that saw one answer early would wait for the next where it waits for none now.
-		if s.sr.Buffered() == 0 && !(s.readyKept && s.inParts.Load()) {
+		if s.sr.Buffered() == 0 && (!s.readyKept || !s.inParts.Load()) {
 			if err := s.flushClient(); err != nil {
 				return err
 			}

@@ -61,6 +61,4 @@ type ledger = *order.Ledger
 type Upstream interface {
 	// Dial returns a connection that is ready for a start-up packet, with TLS done.
 	Dial(ctx context.Context) (Conn, error)
-	// TLS tells whether connections that Dial returns are encrypted.
-	TLS() bool
 }

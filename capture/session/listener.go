@@ -10,6 +10,8 @@ import (
 
 	"go.uber.org/zap"
 	"golang.org/x/sync/semaphore"
+
+	"github.com/opmux/opmux/wire/pgwire"
 )
 
 // Limits bound what a listener serves at once (I7).
@@ -39,6 +41,10 @@ type Listener struct {
 
 // NewListener returns a Listener for sessions of that configuration.
 func NewListener(cfg Config, deps Deps, limits Limits) *Listener {
+	if cfg.ClientTLS != nil {
+		cfg.ClientTLS = cfg.ClientTLS.Clone()
+		cfg.ClientTLS.NextProtos = []string{pgwire.ALPN}
+	}
 	return &Listener{cfg: &cfg, deps: &deps, limits: limits, shapes: newShapes(),
 		share:      newShare(cfg.OpenBytes, &deps.Metrics.open),
 		handshakes: semaphore.NewWeighted(int64(limits.Handshakes)), live: map[*Session]struct{}{}}

@@ -2,7 +2,6 @@ package session
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -59,20 +58,22 @@ func (l *Listener) accept(ctx context.Context, conn net.Conn) (*Session, error) 
 	server, err := l.deps.Upstream.Dial(dialCtx)
 	if err != nil {
 		l.deps.Log.Warn("primary cannot be reached", zap.Error(err))
-		return nil, turnAway(h, &refusal{code: stateUpstream, message: "the primary cannot be reached"})
+		return nil, turnAway(h, &refusal{code: stateUpstream, message: "the primary cannot be reached", hint: "The agent's log says why."})
 	}
 	s := l.newSession(h, server, ledger)
-	if !captured {
-		release()
-		return nil, s.relay(ctx, h)
-	}
-	ok, err := s.authenticate(h, l.deps.Upstream.TLS())
+	ok, err := s.authenticate(h)
 	if err != nil || !ok {
 		return nil, errors.Join(err, server.Close())
+	}
+	if !captured {
+		release()
+		return nil, s.relay(ctx)
 	}
 	if err := s.introduce(); err != nil {
 		return nil, errors.Join(err, server.Close())
 	}
+	// Only from here on may a read that has run out of time be tried again.
+	s.cr.Attach(clientReader{s})
 	return s, errors.Join(conn.SetDeadline(time.Time{}), server.SetDeadline(time.Time{}))
 }
 
@@ -108,8 +109,6 @@ func (l *Listener) newSession(h *hello, server Conn, ledger ledger) *Session {
 		ledger: ledger, database: h.database, user: h.user, stopping: l.stopping, share: l.share, status: pgwire.StatusIdle,
 		statements: map[string]*statement{}, portals: map[string]*portal{}, prepared: map[string]bool{}}
 	s.empty = sync.NewCond(&s.mu)
-	// What the client sent in one packet with its start-up comes first.
-	s.cr.Attach(clientReader{s})
 	return s
 }
 
@@ -117,6 +116,9 @@ func (l *Listener) newSession(h *hello, server Conn, ledger ledger) *Session {
 // client wants to begin, or nil.
 func (l *Listener) greet(ctx context.Context, conn net.Conn) (*hello, error) {
 	h := &hello{conn: conn, reader: pgwire.NewReader(conn, bufferSize)}
+	if err := l.directTLS(h); err != nil {
+		return nil, err
+	}
 	for range 3 { // GSSENCRequest, SSLRequest, StartupMessage
 		body, err := h.reader.ReadUntyped(pgwire.MaxStartup)
 		if err != nil {
@@ -132,6 +134,9 @@ func (l *Listener) greet(ctx context.Context, conn net.Conn) (*hello, error) {
 				return nil, err
 			}
 		case pgwire.StartupCancel:
+			if err := pgwire.CheckCancelRequest(body); err != nil {
+				return nil, clientError(err)
+			}
 			return nil, l.cancel(ctx, body)
 		case pgwire.StartupSession:
 			h.body = body
@@ -141,28 +146,6 @@ func (l *Listener) greet(ctx context.Context, conn net.Conn) (*hello, error) {
 		}
 	}
 	return nil, turnAway(h, &refusal{code: stateProtocol, message: "too many requests before the session began"})
-}
-
-func (l *Listener) offerTLS(h *hello) error {
-	if l.cfg.ClientTLS == nil || h.tls {
-		_, err := h.conn.Write([]byte{'N'})
-		return err
-	}
-	// Bytes that came in behind the request were not encrypted; taking them for
-	// the session's would let a third party speak first (CVE-2021-23214).
-	if h.reader.Buffered() > 0 {
-		return clientError(&pgwire.ProtocolError{What: "unencrypted data behind SSLRequest"})
-	}
-	if _, err := h.conn.Write([]byte{'S'}); err != nil {
-		return clientError(err)
-	}
-	encrypted := tls.Server(h.conn, l.cfg.ClientTLS)
-	if err := encrypted.Handshake(); err != nil {
-		return clientError(err)
-	}
-	h.conn, h.tls = encrypted, true
-	h.reader = pgwire.NewReader(encrypted, bufferSize)
-	return nil
 }
 
 // begin checks what a client wants to begin.

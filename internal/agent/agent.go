@@ -214,7 +214,7 @@ func (a *agent) buildListener() error {
 	if err != nil {
 		return err
 	}
-	deps.Classifier, deps.Catalog = classify.New(classify.Config{Catalog: a.catalog}), a.catalog
+	deps.Classifier, deps.Catalog = classify.New(classify.Config{Catalog: a.catalog, Roles: a.cfg.Capture.Roles}), a.catalog
 	deps.Ledger, deps.Log, deps.Metrics = a.ledger.Load, a.log, a.sessions
 	a.listener = session.NewListener(cfg, deps, sessionLimits(a.cfg))
 	return nil

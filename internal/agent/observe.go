@@ -32,7 +32,7 @@ func Observe(ctx context.Context, cfg *config.Agent, log *zap.Logger, obs func(s
 	if err != nil {
 		return err
 	}
-	deps.Classifier, deps.Catalog = classify.New(classify.Config{Catalog: cat}), cat
+	deps.Classifier, deps.Catalog = classify.New(classify.Config{Catalog: cat, Roles: cfg.Capture.Roles}), cat
 	deps.Log, deps.Metrics, deps.Observer = log, session.NewMetrics(nil), obs(primary.SystemID)
 	listener := session.NewListener(sessions, deps, sessionLimits(cfg))
 	ln, err := (&net.ListenConfig{}).Listen(ctx, "tcp", cfg.Listen.Address)

@@ -29,11 +29,7 @@ func (d *document) checkAgent(a *Agent) error {
 		r.address("listen.address", a.Listen.Address)
 	}
 	if t := a.Listen.TLS; t != nil {
-		if t.Cert == "" {
-			r.fail("listen.tls.cert", "is required beside listen.tls: the certificate shown to applications")
-		}
-		r.pair("listen.tls", t.Cert, t.Key)
-		r.file("listen.tls.client_ca", t.ClientCA)
+		r.listenTLS(t)
 	}
 	r.between("listen.max_sessions", a.Listen.MaxSessions, 1, 100_000)
 	r.between("listen.max_handshakes", a.Listen.MaxHandshakes, 1, 100_000)
@@ -42,6 +38,7 @@ func (d *document) checkAgent(a *Agent) error {
 	r.upstream(a.Upstream)
 	r.catalog(a)
 	r.oneOf("capture.other_databases", a.Capture.OtherDatabases, "refuse", "pass")
+	r.oneOf("capture.roles", a.Capture.Roles, "refuse", "pass", "publish")
 	r.size("capture.buffer", a.Capture.Buffer, 1<<20, 16<<30)
 	r.size("capture.open", a.Capture.Open, 1<<20, 16<<30)
 	r.size("capture.chunk", a.Capture.Chunk, 16<<10, 512<<20)
@@ -53,6 +50,25 @@ func (d *document) checkAgent(a *Agent) error {
 	r.oneOf("on_unsafe", a.OnUnsafe, "reject", "flag")
 	r.process(a.Admin, a.Log)
 	return r.err()
+}
+
+// listenTLS refuses TLS that passes through with a word of its own: it is what
+// people who know TCP proxies look for, and there is a way to what they want.
+func (r *rules) listenTLS(t *ListenTLS) {
+	switch t.Mode {
+	case "", "terminate":
+	case "passthrough", "pass-through", "pass_through":
+		r.fail("listen.tls.mode", "%q is not possible: what passes encrypted cannot be read, and so not captured; "+
+			"use terminate with the primary's own certificate and key in listen.tls, and upstream.tls: clients then verify the primary's name and SCRAM binds to its certificate as if they were connected to it", t.Mode)
+		return // it has no certificate
+	default:
+		r.oneOf("listen.tls.mode", t.Mode, "terminate")
+	}
+	if t.Cert == "" {
+		r.fail("listen.tls.cert", "is required beside listen.tls: the certificate shown to applications")
+	}
+	r.pair("listen.tls", t.Cert, t.Key)
+	r.file("listen.tls.client_ca", t.ClientCA)
 }
 
 func (r *rules) upstream(u Upstream) {

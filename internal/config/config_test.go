@@ -90,6 +90,8 @@ func TestMistakesNamePlaceValueAndRule(t *testing.T) {
 		{"bad choice", "mode: recorded", "mode: sometimes", `:9: gate.mode: expected none or recorded, got "sometimes"`},
 		{"gate to come", "mode: recorded", "mode: applied", `gate.mode: "applied" is not built yet; use none or recorded`},
 		{"degrade to come", "on_timeout: fail", "on_timeout: degrade", `gate.on_timeout: "degrade" is not built yet; use fail`},
+		{"TLS passed through", "protocol: postgres", "tls: {mode: passthrough}, protocol: postgres", `:5: listen.tls.mode: "passthrough" is not possible: what passes encrypted cannot be read`},
+		{"another mode", "protocol: postgres", "tls: {mode: mirror}, protocol: postgres", `:5: listen.tls.mode: expected terminate, got "mirror"`},
 		{"mysql to come", "protocol: postgres", "protocol: mysql", `:5: listen.protocol: "mysql" is not built yet; use postgres`},
 		{"missing", "source: orders", "source:", `:2: source: is required, for example orders`},
 		{"bad name", "source: orders", "source: or.ders", `:2: source: expected letters, digits, _ and -`},

@@ -73,9 +73,7 @@ func verifyChain(pool *x509.CertPool) func(tls.ConnectionState) error {
 		for _, c := range state.PeerCertificates[1:] {
 			opts.Intermediates.AddCert(c)
 		}
-		if _, err := state.PeerCertificates[0].Verify(opts); err != nil {
-			return fmt.Errorf("the primary's certificate is not of upstream.tls.ca: %w", err)
-		}
-		return nil
+		_, err := state.PeerCertificates[0].Verify(opts)
+		return err
 	}
 }

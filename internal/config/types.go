@@ -99,6 +99,7 @@ type Listen struct {
 // certificate is verified; with Require, sessions without TLS (and, beside
 // ClientCA, clients without a certificate) are refused.
 type ListenTLS struct {
+	Mode     string `yaml:"mode"` // terminate
 	Require  bool   `yaml:"require"`
 	Cert     string `yaml:"cert"`
 	Key      string `yaml:"key"`
@@ -129,11 +130,13 @@ type Catalog struct {
 // Capture says what is captured and how much memory it may take.
 type Capture struct {
 	OtherDatabases string `yaml:"other_databases"` // refuse, pass
-	Buffer         Size   `yaml:"buffer"`          // unacknowledged records, all sessions
-	Chunk          Size   `yaml:"chunk"`           // a transaction above it is cut
-	Open           Size   `yaml:"open"`            // what open transactions hold, all sessions
-	MaxMessage     Size   `yaml:"max_message"`     // a larger message of a client's is refused
-	Triggers       bool   `yaml:"triggers"`        // what no text can carry is kept by triggers on the tables
+	// Roles says what becomes of GRANT, CREATE ROLE and their like.
+	Roles      string `yaml:"roles"`       // refuse, pass, publish
+	Buffer     Size   `yaml:"buffer"`      // unacknowledged records, all sessions
+	Chunk      Size   `yaml:"chunk"`       // a transaction above it is cut
+	Open       Size   `yaml:"open"`        // what open transactions hold, all sessions
+	MaxMessage Size   `yaml:"max_message"` // a larger message of a client's is refused
+	Triggers   bool   `yaml:"triggers"`    // what no text can carry is kept by triggers on the tables
 }
 
 // Gate says what must have happened before the primary may commit.

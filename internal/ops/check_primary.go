@@ -30,7 +30,9 @@ type primaryCheck struct {
 }
 
 func checkPrimary(ctx context.Context, f *findings, cfg *config.Agent) {
-	checkUpstream(ctx, f, cfg.Upstream)
+	if checkUpstream(ctx, f, cfg.Upstream) {
+		checkCertificates(ctx, f, cfg)
+	}
 	conn, err := connect(ctx, cfg.Catalog.DSN, "primary (catalog.dsn)")
 	if err != nil {
 		f.fatal("primary", "start the server, or correct catalog.dsn, or let the login in (pg_hba.conf)", "%v", err)
@@ -49,7 +51,7 @@ func checkPrimary(ctx context.Context, f *findings, cfg *config.Agent) {
 
 // checkUpstream asks upstream.address whether it speaks PostgreSQL, and TLS
 // where that is wanted, without a login: those are the applications' own.
-func checkUpstream(ctx context.Context, f *findings, u config.Upstream) {
+func checkUpstream(ctx context.Context, f *findings, u config.Upstream) (fit bool) {
 	network, address := "tcp", u.Address
 	if strings.HasPrefix(address, "/") {
 		network = "unix"
@@ -70,7 +72,9 @@ func checkUpstream(ctx context.Context, f *findings, u config.Upstream) {
 		if host, _, err := net.SplitHostPort(u.Address); err == nil && u.TLS.Mode == "disable" && !isLocal(host) {
 			f.warn("upstream", "set upstream.tls.mode to verify-full", "sessions with %s on another host are not encrypted", u.Address)
 		}
+		return true
 	}
+	return false
 }
 
 func isLocal(host string) bool {

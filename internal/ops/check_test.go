@@ -2,6 +2,8 @@ package ops
 
 import (
 	"encoding/json"
+	"fmt"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -103,6 +105,27 @@ func TestCheckFindsServersThatAreAway(t *testing.T) {
 	b.expect(away, fatal, "127.0.0.1:1: cannot connect")
 	wrong := b.write(t.TempDir(), "wrong.yaml", strings.Replace(text, `upstream: {address: "127.0.0.1:`+portOf(b.pg), `upstream: {address: "`+b.kafka.Brokers[0]+`", tls: {mode: disable}, database: `+b.primary+`} #`, 1))
 	b.expect(wrong, fatal, b.kafka.Brokers[0])
+}
+
+// What applications will see of TLS, and what will be seen of the primary's.
+func TestCheckComparesCertificates(t *testing.T) {
+	b := newBench(t).withTopics()
+	pg := testkit.Postgres(t, testkit.WithTLS())
+	key := filepath.Join(filepath.Dir(pg.CAFile()), "server.key")
+	at := func(listen, upstream string) string {
+		text := strings.Replace(read(t, b.agent), "listen: {", "listen: {"+listen, 1)
+		text = strings.Replace(text, `upstream: {address: "127.0.0.1:`+portOf(b.pg)+`"`, `upstream: {address: "localhost:`+portOf(pg)+`", tls: {`+upstream+`}`, 1)
+		return b.write(t.TempDir(), "tls.yaml", text)
+	}
+	other := testkit.Postgres(t, testkit.WithTLS())
+	shows := func(pg *testkit.PG, key string) string {
+		return fmt.Sprintf("tls: {cert: %q, key: %q}, ", pg.CAFile(), key)
+	}
+	verified := fmt.Sprintf("mode: verify-full, ca: %q", pg.CAFile())
+	b.expect(at(shows(pg, key), verified), fine, "SCRAM with channel binding passes")
+	b.expect(at(shows(other, filepath.Join(filepath.Dir(other.CAFile()), "server.key")), verified), warning, "another certificate than the primary's")
+	b.expect(at("", fmt.Sprintf("mode: verify-full, ca: %q", other.CAFile())), fatal, "which is none of upstream.tls.ca")
+	b.expect(at(shows(pg, other.CAFile()), verified), fatal, "listen.tls.cert")
 }
 
 func portOf(pg *testkit.PG) string { return strings.Split(strings.Split(pg.DSN("x"), ":")[2], "/")[0] }

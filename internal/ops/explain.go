@@ -116,7 +116,7 @@ func (e *explainer) open(ctx context.Context, searchPath string) error {
 	if e.catalog, err = catalog.Open(ctx, catalog.Config{DSN: e.cfg.Catalog.DSN, ReadOnly: true, Triggers: e.cfg.Capture.Triggers}); err != nil {
 		return err
 	}
-	e.classifier = classify.New(classify.Config{Catalog: e.catalog})
+	e.classifier = classify.New(classify.Config{Catalog: e.catalog, Roles: e.cfg.Capture.Roles})
 	return nil
 }
 

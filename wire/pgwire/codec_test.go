@@ -79,8 +79,35 @@ func TestWithoutChannelBinding(t *testing.T) {
 	body := appendCString(appendCString(appendInt32(nil, AuthSASL), "SCRAM-SHA-256-PLUS"), "SCRAM-SHA-256")
 	body = append(body, 0)
 	want := append(appendCString(appendInt32(nil, AuthSASL), "SCRAM-SHA-256"), 0)
-	if got := WithoutChannelBinding(body); !bytes.Equal(got, want) {
+	if got, had := WithoutChannelBinding(body); !bytes.Equal(got, want) || !had {
 		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+func TestSASLChoice(t *testing.T) {
+	body := append(appendInt32(appendCString(nil, "SCRAM-SHA-256-PLUS"), 4), "y,,n"...)
+	mechanism, first, err := SASLChoice(body)
+	if err != nil || mechanism != "SCRAM-SHA-256-PLUS" || string(first) != "y,,n" || !BindsChannel(mechanism) {
+		t.Errorf("got %q, %q, %v", mechanism, first, err)
+	}
+	if _, first, err := SASLChoice(appendInt32(appendCString(nil, "SCRAM-SHA-256"), -1)); err != nil || first != nil {
+		t.Errorf("without a first message: got %q, %v", first, err)
+	}
+	for n := range len(body) {
+		if _, _, err := SASLChoice(body[:n]); err == nil {
+			t.Errorf("cut to %d bytes it is taken whole", n)
+		}
+	}
+}
+
+func TestCancelKeys(t *testing.T) {
+	for n, want := range map[int]bool{0: false, 3: false, 4: true, 32: true, 256: true, 257: false} {
+		if err := CheckCancelRequest(make([]byte, 8+n)); (err == nil) != want {
+			t.Errorf("CancelRequest with a key of %d bytes: %v", n, err)
+		}
+		if err := CheckKeyData(make([]byte, 4+n)); (err == nil) != want {
+			t.Errorf("BackendKeyData with a key of %d bytes: %v", n, err)
+		}
 	}
 }
 

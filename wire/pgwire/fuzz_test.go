@@ -43,8 +43,9 @@ func FuzzStream(f *testing.F) {
 			t.Errorf("the buffer grew to %d bytes for %d that arrived", len(whole.buf), len(stream))
 		}
 		if how&2 == 2 && len(stream) > 4 && AuthCode(stream) == AuthSASL {
-			_ = WithoutChannelBinding(stream)
+			_, _ = WithoutChannelBinding(stream)
 		}
+		_, _, _ = SASLChoice(stream)
 		_ = Affected(Tag(stream))
 		_ = Columns(stream)
 	})

@@ -74,6 +74,14 @@ func (r *Reader) Arrived() byte {
 	return typ
 }
 
+// First waits for the next byte and returns it, consuming nothing.
+func (r *Reader) First() (byte, error) {
+	if err := r.fill(1); err != nil {
+		return 0, err
+	}
+	return r.buf[r.start], nil
+}
+
 // Header waits for the next message's header and returns its type and the
 // length of its body, consuming nothing.
 func (r *Reader) Header() (typ byte, size int, err error) {

@@ -2,6 +2,7 @@ package pgwire
 
 import (
 	"encoding/binary"
+	"fmt"
 	"strings"
 )
 
@@ -27,6 +28,33 @@ const (
 
 // MaxStartup bounds a start-up packet in bytes, as PostgreSQL does.
 const MaxStartup = 10000
+
+// TLSHandshake is the first byte of a client that begins with TLS, without asking
+// (sslnegotiation=direct). No start-up packet begins with it: the first byte of
+// their length is 0 up to MaxStartup.
+const TLSHandshake = 0x16
+
+// ALPN is the name that a client which begins with TLS gives to the protocol.
+const ALPN = "postgresql"
+
+// Bounds of a cancel key in bytes: 4 up to protocol 3.0, any of these from 3.2 on.
+const (
+	minCancelKey = 4
+	maxCancelKey = 256
+)
+
+// CheckCancelRequest refuses the body of a CancelRequest whose key nobody has.
+func CheckCancelRequest(body []byte) error { return checkCancelKey("CancelRequest", len(body)-8) }
+
+// CheckKeyData refuses the body of a BackendKeyData whose key no CancelRequest could bring back.
+func CheckKeyData(body []byte) error { return checkCancelKey("BackendKeyData", len(body)-4) }
+
+func checkCancelKey(message string, n int) error {
+	if n < minCancelKey || n > maxCancelKey {
+		return &ProtocolError{fmt.Sprintf("%s has a cancel key of %d bytes; the protocol has %d to %d", message, n, minCancelKey, maxCancelKey)}
+	}
+	return nil
+}
 
 // KindOfStartup tells what the body of a start-up packet asks for.
 func KindOfStartup(body []byte) StartupKind {
@@ -90,18 +118,32 @@ const (
 	AuthSASLFinal = 12
 )
 
+// BindsChannel tells whether a SASL mechanism binds to the TLS channel.
+func BindsChannel(mechanism string) bool { return strings.HasSuffix(mechanism, "-PLUS") }
+
 // WithoutChannelBinding drops the SASL mechanisms that bind to a TLS channel
-// from an AuthenticationSASL body, since a relay has two channels.
-func WithoutChannelBinding(body []byte) []byte {
+// from an AuthenticationSASL body, and tells whether there was one.
+func WithoutChannelBinding(body []byte) (without []byte, had bool) {
 	c := cursor{b: body[4:]}
-	out := append([]byte(nil), body[:4]...)
+	without = append([]byte(nil), body[:4]...)
 	for {
 		mechanism := c.cstring()
-		if c.bad || mechanism == "" {
-			return append(out, 0)
-		}
-		if !strings.HasSuffix(mechanism, "-PLUS") {
-			out = appendCString(out, mechanism)
+		switch {
+		case c.bad || mechanism == "":
+			return append(without, 0), had
+		case BindsChannel(mechanism):
+			had = true
+		default:
+			without = appendCString(without, mechanism)
 		}
 	}
+}
+
+// SASLChoice takes the body of a SASLInitialResponse apart: the mechanism that the
+// client has chosen, and its first message.
+func SASLChoice(body []byte) (mechanism string, first []byte, err error) {
+	c := cursor{b: body}
+	mechanism = c.cstring()
+	first, _ = c.value()
+	return mechanism, first, c.done("SASLInitialResponse")
 }

@@ -1,5 +1,6 @@
 // Command gorm prints a transcript of what programs do with GORM. It is a module of
-// its own, so that GORM is no dependency of opmux. Argument: the DSN.
+// its own, so that GORM is no dependency of opmux. Arguments: the DSN and, for
+// cursors, COPY, LISTEN and locks instead, the word habits.
 package main
 
 import (
@@ -35,7 +36,11 @@ type tag struct {
 }
 
 func main() {
-	if err := run(os.Args[1]); err != nil {
+	part := run
+	if len(os.Args) > 2 && os.Args[2] == "habits" {
+		part = habits
+	}
+	if err := part(os.Args[1]); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}

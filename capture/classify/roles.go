@@ -1,0 +1,39 @@
+package classify
+
+import pg "github.com/pganalyze/pg_query_go/v6"
+
+// What becomes of statements about roles and privileges. Roles belong to a server, with
+// all of its databases, and their passwords have no business in a topic: they never
+// travel. Privileges belong to the database's objects, and can.
+const (
+	RolesRefuse  = "refuse"  // not run
+	RolesPass    = "pass"    // run on the primary, not published
+	RolesPublish = "publish" // privileges are published, the rest passes
+)
+
+const rolesReason = "roles and privileges are each server's own"
+
+// roles plans a statement about roles or privileges.
+func (j *job) roles(n *pg.Node) error {
+	if n.GetDropOwnedStmt() != nil { // it drops tables, too
+		return j.refuse(construct(n), -1, rolesReason, "DROP the objects by name, and REVOKE the privileges.").all()
+	}
+	if j.c.roles == RolesPublish && (n.GetAlterDefaultPrivilegesStmt() != nil || n.GetGrantStmt() != nil && !onOpmux(n.GetGrantStmt())) {
+		return j.define()
+	}
+	if j.c.roles == RolesPass || j.c.roles == RolesPublish {
+		j.plan.CatalogChanges, j.plan.Reason, j.uncacheable = true, rolesReason, true
+		return nil
+	}
+	return j.refuse(construct(n), -1, rolesReason, "Run it on the primary and on each backup directly; or set capture.roles.").none()
+}
+
+// onOpmux tells a GRANT on what is opmux's own, which is another on each server.
+func onOpmux(st *pg.GrantStmt) bool {
+	for _, o := range st.Objects {
+		if o.GetRangeVar().GetSchemaname() == "opmux" || o.GetString_().GetSval() == "opmux" {
+			return true
+		}
+	}
+	return false
+}
