@@ -53,21 +53,30 @@ func (s *Session) behind(ctx context.Context, x *execution, extended bool) error
 		look = s.checkComputed
 	}
 	err := look(ctx, x, extended)
-	var side *sideError
-	var answered *serverError
-	switch {
-	case errors.As(err, &side):
-		return err
-	case errors.As(err, &answered) && !extended: // the transaction has failed, and the client has not heard why
-		if err := s.toClient(pgwire.ErrorResponse, pgwire.AppendFields(nil, answered.fields)); err != nil {
-			return err
-		}
+	if ended := s.lookFailed(err, extended); ended != nil {
+		return ended
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	x.tx.depends = s.ledger.High()
 	if err != nil {
 		x.tx.fail(err)
+	}
+	return nil
+}
+
+// lookFailed tells the client of an error (a cancel that came late) that the server
+// gave to a question of the agent's behind a statement: the transaction has failed by
+// it, and in the simple protocol the client has not heard why. The error is one that
+// ends the session.
+func (s *Session) lookFailed(err error, extended bool) error {
+	var side *sideError
+	var answered *serverError
+	switch {
+	case errors.As(err, &side):
+		return err
+	case errors.As(err, &answered) && !extended:
+		return s.toClient(pgwire.ErrorResponse, pgwire.AppendFields(nil, answered.fields))
 	}
 	return nil
 }

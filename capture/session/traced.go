@@ -163,6 +163,9 @@ func (t *take) end(ctx context.Context, extended bool) error {
 	s.mu.Unlock()
 	if own && !s.failing() {
 		if err := t.look(ctx, querier{s: s, extended: extended}); err != nil {
+			if ended := s.lookFailed(err, extended); ended != nil {
+				return ended
+			}
 			t.err = err
 		}
 	}
