@@ -29,7 +29,7 @@ func (s *transcript) err(err error) {
 func pgxFeatures(b *bench, dsn string) string {
 	b.t.Helper()
 	var s transcript
-	conn, err := pgx.Connect(b.ctx, dsn)
+	conn, err := pgx.ConnectConfig(b.ctx, b.pgxConfig(dsn))
 	b.must(err)
 	defer conn.Close(context.WithoutCancel(b.ctx))
 	for _, part := range []func(context.Context, *pgx.Conn, *transcript){

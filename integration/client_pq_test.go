@@ -23,14 +23,13 @@ func (s *transcript) pqErr(err error) {
 func pqFeatures(b *bench, dsn string) string {
 	b.t.Helper()
 	var s transcript
-	db, err := sql.Open("postgres", dsn)
-	b.must(err)
+	db := b.openPq(dsn)
 	defer db.Close()
 	db.SetMaxOpenConns(1)
 	for _, part := range []func(context.Context, *sql.DB, *transcript){pqWrites, pqPrepared, pqTransactions, pqCopy, pqCancel} {
 		part(b.ctx, db, &s)
 	}
-	pqListen(dsn, db, &s)
+	pqListen(b.listenPq(dsn), db, &s)
 	return s.String()
 }
 
@@ -157,8 +156,7 @@ func pqCancel(ctx context.Context, db *sql.DB, s *transcript) {
 	s.say(one, err)
 }
 
-func pqListen(dsn string, db *sql.DB, s *transcript) {
-	listener := pq.NewListener(dsn, time.Second, time.Second, nil)
+func pqListen(listener *pq.Listener, db *sql.DB, s *transcript) {
 	defer listener.Close()
 	s.say(listener.Listen("lp"))
 	_, err := db.Exec("NOTIFY lp, 'hello'")

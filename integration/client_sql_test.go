@@ -14,8 +14,7 @@ func sqlFeatures(b *bench, dsn string) string {
 	var s transcript
 	for _, mode := range []pgx.QueryExecMode{pgx.QueryExecModeCacheStatement, pgx.QueryExecModeCacheDescribe,
 		pgx.QueryExecModeDescribeExec, pgx.QueryExecModeExec, pgx.QueryExecModeSimpleProtocol} {
-		config, err := pgx.ParseConfig(dsn)
-		b.must(err)
+		config := b.pgxConfig(dsn)
 		config.DefaultQueryExecMode = mode
 		db := stdlib.OpenDB(*config)
 		db.SetMaxOpenConns(1)

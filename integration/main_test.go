@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/opmux/opmux/capture/sqldriver"
 	"github.com/opmux/opmux/internal/rig"
 	"github.com/opmux/opmux/internal/testkit"
 )
@@ -19,13 +20,20 @@ const (
 	catchUpTimeout = 2 * time.Minute
 )
 
-func TestMain(m *testing.M) { os.Exit(testkit.Main(m)) }
+func TestMain(m *testing.M) {
+	if config := os.Getenv(childVariable); config != "" {
+		os.Exit(embeddingChild(config))
+	}
+	os.Exit(testkit.Main(m))
+}
 
 // bench is a rig of one test.
 type bench struct {
 	*rig.Rig
 	t   *testing.T
 	ctx context.Context
+	// inside is set where Go clients go through an agent in the test's own process.
+	inside *sqldriver.Agent
 }
 
 // setUp starts servers and broker and creates the topics; schema is run on the

@@ -48,6 +48,9 @@ func definition(n *pg.Node) (touches []*pg.RangeVar, ok bool) {
 // ddl plans statements that define objects.
 func (j *job) ddl(n *pg.Node) error {
 	j.plan.CatalogChanges = true
+	if st := n.GetCreateTableAsStmt(); st != nil && makesTable(st) {
+		return j.makesOf(st.Into, st.Query)
+	}
 	if err := j.sameEverywhere(n); err != nil {
 		return err
 	}
@@ -57,10 +60,7 @@ func (j *job) ddl(n *pg.Node) error {
 	case *pg.Node_CreateTableAsStmt:
 		return j.createTableAs(s.CreateTableAsStmt)
 	case *pg.Node_RefreshMatViewStmt:
-		if s.RefreshMatViewStmt.SkipData {
-			return j.define(s.RefreshMatViewStmt.Relation)
-		}
-		return j.refuse("REFRESH MATERIALIZED VIEW", -1, "it computes rows from what it reads at another moment than the backups would", "Run it on each server, or use a table.")
+		return j.refresh(s.RefreshMatViewStmt)
 	case *pg.Node_IndexStmt:
 		return j.createIndex(s.IndexStmt)
 	case *pg.Node_AlterTableStmt:
@@ -230,22 +230,21 @@ func (j *job) createTable(st *pg.CreateStmt) error {
 
 func (j *job) createTableAs(st *pg.CreateTableAsStmt) error {
 	rel := st.Into.Rel
-	if !isTempName(rel) && !st.Into.SkipData {
-		return j.refuse(j.plan.Construct, rel.Location, "it computes rows from what it reads at another moment than the backups would",
-			"Add WITH NO DATA, then INSERT … SELECT; or for a materialized view, run REFRESH on each server.")
-	}
-	if st.Query.GetExecuteStmt() != nil {
-		return j.refuse(j.plan.Construct+" … EXECUTE", rel.Location, "what the prepared statement does is not known here", "Write the query in place.")
-	}
-	if err := j.scan(st.Query); err != nil {
+	if err := j.scanQuery(st.Query); err != nil {
 		return err
+	}
+	if j.plan.Runs != "" && !isTempName(rel) {
+		return j.refuse(j.plan.Construct+" … EXECUTE", rel.Location, "what the prepared statement is, is not known to the backups", "Write the query in place.")
 	}
 	if !isTempName(rel) {
 		if err := j.define(); err != nil {
 			return err
 		}
 		j.plan.Tables = []string{qualify(rel, j.path)}
-		return nil
+		if st.Into.SkipData {
+			return nil
+		}
+		return j.populates(rel, st.Query)
 	}
 	j.uncacheable, j.plan.Reason, j.plan.ClientColumns = true, "temporary table", -1
 	return j.finishRead()

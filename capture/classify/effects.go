@@ -125,7 +125,7 @@ func (j *job) visit(m proto.Message) (bool, error) {
 		return false, j.refuse("a data-modifying statement in WITH", -1, "it changes several tables in one statement whose rows cannot be told apart",
 			"Run the statements one after the other in one transaction.")
 	case *pg.IntoClause:
-		return false, j.refuse("SELECT INTO", -1, "it computes rows from what it reads", "Use CREATE TABLE and INSERT … SELECT.")
+		return false, j.refuse(constructInto, -1, "it is a part of another statement", "Run it on its own.")
 	case *pg.SubLink:
 		j.eff.subqueries = true
 		return true, j.operator(n.OperName)

@@ -19,6 +19,7 @@ const (
 	freezeSetval             // text with the sequence's value
 	freezeDraw               // sequence marks alone
 	freezeCopy               // text and the stream's bytes
+	freezeMade               // nothing: what it made is looked at behind it
 )
 
 // frozen is the form in which executions of a plan are published.

@@ -41,6 +41,8 @@ func (p *Plan) Operations(e Execution) ([]event.Operation, error) {
 		err = p.rows(&op, e)
 	case freezeDDL:
 		return p.ddl(op, e), nil
+	case freezeMade:
+		return nil, nil
 	case freezeSetval:
 		if len(e.Sequences) != 1 {
 			return nil, fmt.Errorf("setval: the sequence's value is needed, got %d values", len(e.Sequences))

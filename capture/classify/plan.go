@@ -108,6 +108,12 @@ type Plan struct {
 	// Rebuilds is set where the statement, unseen by the backups, makes invalid
 	// indexes valid, or passes over one: it may run where there are none such.
 	Rebuilds *Rebuilds
+	// Runs names the prepared statement that the statement runs as its query.
+	Runs string
+	// Makes is set where the statement makes a table of a query's rows.
+	Makes *Makes
+	// Computes is set where each server computes a materialized view by itself.
+	Computes *Computes
 	// Sequences may have been drawn from: read their values at record time.
 	Sequences []SequenceRef
 	Refusal   *Refusal
@@ -126,7 +132,7 @@ type Plan struct {
 	// Whole says that Operations needs all rows of an execution in one call; their
 	// number is bounded by the statement's own text.
 	Whole bool
-	// Inner is the plan of the statement that PREPARE names.
+	// Inner is the plan of the statement that PREPARE names, or that Runs does.
 	Inner *Plan
 	// Args are the arguments of EXECUTE as constants, ArgsConstant whether all of
 	// them are: see BindArgs.

@@ -56,13 +56,21 @@ func (j *job) statement(n *pg.Node) error {
 	return j.ddl(n)
 }
 
+// constructInto names SELECT … INTO.
+const constructInto = "SELECT INTO"
+
 // selects plans SELECT, VALUES and TABLE. SELECT INTO of a temporary table is the
 // session's own affair.
 func (j *job) selects(n *pg.Node, st *pg.SelectStmt) error {
-	if into := st.IntoClause; into != nil && isTempName(into.Rel) {
+	if into := *intoClause(st); into != nil {
 		n = proto.Clone(n).(*pg.Node)
-		n.GetSelectStmt().IntoClause = nil
-		j.plan.CatalogChanges, j.plan.Reason, j.uncacheable = true, "temporary table", true
+		*intoClause(n.GetSelectStmt()) = nil
+		j.plan.CatalogChanges = true
+		if !isTempName(into.Rel) {
+			j.plan.Construct = constructInto
+			return j.makesOf(into, n)
+		}
+		j.plan.Reason, j.uncacheable = "temporary table", true
 	}
 	if err := j.scan(n); err != nil {
 		return err
@@ -79,7 +87,7 @@ func construct(n *pg.Node) string {
 	case *pg.Node_CreateTableAsStmt:
 		switch {
 		case s.CreateTableAsStmt.IsSelectInto:
-			return "SELECT INTO"
+			return constructInto
 		case s.CreateTableAsStmt.Objtype == pg.ObjectType_OBJECT_MATVIEW:
 			return "CREATE MATERIALIZED VIEW"
 		}

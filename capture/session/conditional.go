@@ -6,6 +6,7 @@ import (
 
 	"github.com/opmux/opmux/capture/catalog"
 	"github.com/opmux/opmux/capture/classify"
+	"github.com/opmux/opmux/wire/pgwire"
 )
 
 // conditional tells whether what DDL does depends on which objects there are (IF
@@ -21,9 +22,11 @@ func conditional(p *classify.Plan) bool {
 	return strings.Contains(text, "EXISTS") || strings.Contains(text, "REPLACE")
 }
 
-// conditionalSimple runs conditional DDL of a Query on its own, behind the lock
-// that orders it.
-func (s *Session) conditionalSimple(ctx context.Context, p part, wrap bool) error {
+// locksBefore tells statements before which locks are taken that order them.
+func locksBefore(p *classify.Plan) bool { return conditional(p) || p.Computes != nil }
+
+// lockedSimple runs such a statement of a Query on its own, behind its locks.
+func (s *Session) lockedSimple(ctx context.Context, p part, wrap bool) error {
 	if wrap {
 		if begun, err := s.beginImplicit(); err != nil {
 			return err
@@ -32,7 +35,7 @@ func (s *Session) conditionalSimple(ctx context.Context, p part, wrap bool) erro
 		}
 	}
 	p.quiet = true
-	ok, err := s.lockDDL()
+	ok, err := s.lockBefore(p.plan)
 	if err == nil && ok {
 		_, err = s.write(ctx, p, false, wrap)
 	}
@@ -45,11 +48,52 @@ func (s *Session) conditionalSimple(ctx context.Context, p part, wrap bool) erro
 	return s.ready(s.transactionStatus())
 }
 
-// lockDDL waits, in the simple protocol, until no other transaction with DDL is
-// open. False: it failed (a timeout, a cancel), and the client has heard why.
-func (s *Session) lockDDL() (bool, error) {
+// lockBefore takes, in the simple protocol, the locks that order a statement. False:
+// that failed (a timeout, a cancel), and the client has heard why.
+func (s *Session) lockBefore(p *classify.Plan) (bool, error) {
+	var locks []string
+	if conditional(p) {
+		locks = append(locks, catalog.LockDDL())
+	}
+	if p.Computes != nil && p.Computes.SQL() != "" {
+		locks = append(locks, p.Computes.SQL())
+	}
 	failed := false
-	e := &entry{kind: answerQuery, silent: true, onFail: func() { failed = true }}
-	err := s.question(catalog.LockDDL(), ownLockDDL, e, false)
-	return !failed, err
+	for _, sql := range locks {
+		e := lockEntry()
+		e.onFail = func() { failed = true }
+		if err := s.send(pgwire.Query, pgwire.AppendQuery(nil, sql), e); err != nil {
+			return false, err
+		}
+		if err := s.drain(); err != nil || failed {
+			return false, err
+		}
+	}
+	return true, nil
 }
+
+// lockTables takes, in the extended protocol, the locks on what a materialized view is
+// computed of.
+func (s *Session) lockTables(c *classify.Computes) error {
+	if c == nil || c.SQL() == "" {
+		return nil
+	}
+	return s.askExtended(c.SQL(), nil, lockEntry())
+}
+
+// lockEntry is the entry of a statement that takes locks, which the client has not
+// asked for.
+func lockEntry() *entry {
+	e := &entry{kind: answerQuery, silent: true}
+	e.onError = func(fields []pgwire.Field) bool {
+		if pgwire.FieldValue(fields, pgwire.FieldCode) == stateNoPrivilege {
+			e.refusal = &refusal{code: stateNotSupported, hint: "GRANT UPDATE on it, or REFRESH on each server.",
+				message: "the tables of a materialized view are locked while it is computed: " + pgwire.FieldValue(fields, pgwire.FieldMessage)}
+		}
+		return false
+	}
+	return e
+}
+
+// stateNoPrivilege is the server's code for a right that a role lacks.
+const stateNoPrivilege = "42501"

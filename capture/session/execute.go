@@ -165,6 +165,9 @@ func (s *Session) writeExtended(ctx context.Context, m pgwire.Message, body pgwi
 			return err
 		}
 	}
+	if looksBehind(one.plan) {
+		return s.behindExtended(ctx, x)
+	}
 	if one.plan.ByTriggers {
 		return s.takeExtended(ctx, tx, one.plan)
 	}
@@ -195,7 +198,7 @@ func (s *Session) leadIn(p *classify.Plan) error {
 	if p.ByTriggers {
 		return s.runOwn(ownSwitchOn, &entry{})
 	}
-	return nil
+	return s.lockTables(p.Computes)
 }
 
 // drawnExtended refuses in the extended protocol what is made of several Queries.

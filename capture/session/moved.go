@@ -15,7 +15,7 @@ func (s *Session) catalogMoved(ctx context.Context, tx *txn, version int64, exte
 		return "it has more different statements than can be checked again"
 	}
 	for p := range tx.plans {
-		if (p.CatalogVersion == version && version != 0) || defines(p) {
+		if (p.CatalogVersion == version && version != 0) || defines(p) && p.Makes == nil {
 			continue
 		}
 		var q catalog.Querier

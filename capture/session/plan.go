@@ -115,7 +115,7 @@ func refusedPlan(text string, r *classify.Refusal) *classify.Plan {
 // readableRows tells whether what a plan takes from answers or from COPY data
 // is in an encoding that can be recorded.
 func readableRows(c *sessionContext, p *classify.Plan) bool {
-	return c.setting("client_encoding") == "UTF8" || (p.Hidden == 0 && p.Kind != classify.Copy)
+	return c.setting("client_encoding") == "UTF8" || (p.Hidden == 0 && p.Kind != classify.Copy && p.Makes == nil)
 }
 
 func encodingRefusal(c *sessionContext) *classify.Refusal {

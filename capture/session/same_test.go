@@ -107,6 +107,28 @@ var scripts = map[string][]func(*rawClient){
 		q(`CREATE TABLE IF NOT EXISTS c3 (a nothere)`), ext(`CREATE TABLE IF NOT EXISTS c3 (a int)`, nil, 0), ext(`DROP TABLE IF EXISTS c3`, nil, 0), ext(`DROP TABLE IF EXISTS c3`, nil, 0),
 		ext(`BEGIN`, nil, 0), ext(`DROP TABLE IF EXISTS c3`, nil, 0), ext(`CREATE TABLE IF NOT EXISTS c3 (a int)`, nil, 0), ext(`COMMIT`, nil, 0), q(`DROP TABLE c3`),
 	},
+	"tables made of queries": {
+		q(`CREATE TABLE m1 AS SELECT id, w FROM t`), q(`SELECT id, v INTO m2 FROM t WHERE id < 5 UNION SELECT 1, 2`), q(`CREATE TABLE m1 AS SELECT 1`), q(`CREATE TABLE IF NOT EXISTS m1 AS SELECT 1`),
+		q(`CREATE TABLE m3 (x, y, z) AS SELECT 1, 2`), q(`CREATE TABLE m3 AS SELECT id / 0 FROM t`), q(`CREATE TABLE m3 AS SELECT nothere`), q(`CREATE TABLE m3 AS SELECT 1 AS a, 2 AS a`),
+		q(`CREATE TABLE m3 AS SELECT nextval('s_id_seq') AS n FROM t; INSERT INTO m3 VALUES (1); SELECT count(*) INTO m4 FROM m3; TABLE m4`), q(`SELECT currval('s_id_seq')`),
+		q(`BEGIN`), q(`SAVEPOINT a`), q(`CREATE TABLE m5 AS TABLE t`), q(`ROLLBACK TO a`), q(`CREATE TABLE m5 AS TABLE s`), q(`CREATE TABLE m5 AS TABLE t`), q(`SELECT 1`), q(`ROLLBACK`),
+		q(`CREATE TABLE m6 AS SELECT FROM t`), q(`CREATE TABLE m7 AS SELECT 1 WITH NO DATA`), q(`CREATE TEMP TABLE m8 AS SELECT 1 AS a`), q(`SELECT 1 INTO TEMP m9 UNION SELECT 2`), q(`CREATE TABLE m10 AS SELECT * FROM m8, m9`),
+		q(`PREPARE r (int) AS SELECT id FROM t WHERE id < $1`), q(`CREATE TABLE m11 AS EXECUTE r (3)`), q(`CREATE TABLE m12 AS EXECUTE nothere`), q(`CREATE TEMP TABLE m13 AS EXECUTE r (4)`), q(`TABLE m13`), q(`CREATE TABLE m14 AS EXECUTE r`),
+		ext(`CREATE TABLE m15 AS SELECT id + $1 AS more FROM t`, nil, 0, "1"), ext(`CREATE TABLE m16 AS SELECT * FROM t`, nil, 1), ext(`SELECT $1::int AS x INTO m17`, []int16{1}, 0, "5"), ext(`CREATE TABLE IF NOT EXISTS m15 AS SELECT 1`, nil, 0), ext(`CREATE TABLE m15 AS SELECT 1`, nil, 0),
+		func(c *rawClient) {
+			for _, sql := range []string{`UPDATE t SET v = 1 WHERE id = 1`, `CREATE TABLE m18 AS SELECT * FROM t`, `INSERT INTO m18 VALUES (1000)`, `SELECT count(*) FROM m18`} {
+				c.parse("", sql).bind("", "", nil).execute("", 0)
+			}
+			c.sync().ready()
+		},
+		func(c *rawClient) {
+			for _, sql := range []string{`BEGIN`, `CREATE TABLE m19 AS SELECT * FROM t`, `SELECT count(*) FROM m19`, `CREATE TABLE m19 AS SELECT 1`, `COMMIT`} {
+				c.parse("", sql).bind("", "", nil).execute("", 0)
+			}
+			c.sync().ready()
+		},
+		q(`ROLLBACK`), q(`SELECT * FROM m19`), q(`SELECT count(*) FROM m18`),
+	},
 	"ddl in a block that wrote before": {
 		q(`BEGIN`), q(`INSERT INTO t VALUES (700, 1)`), q(`ALTER TABLE t ADD COLUMN x int DEFAULT 3`), q(`INSERT INTO t VALUES (701, 1) RETURNING *`),
 		q(`CREATE TABLE n3 (a serial PRIMARY KEY, b int)`), q(`INSERT INTO n3 (b) VALUES (1)`), q(`ALTER TABLE n3 ADD COLUMN c text`), q(`UPDATE n3 SET c = 'x' WHERE a = 1`), q(`COMMIT`),

@@ -87,10 +87,8 @@ func (s *Session) oneOfSeveral(ctx context.Context, text string, st classify.Sta
 		}
 	}
 	if captured(plan) && plan.Kind != classify.Standalone && s.transactionStatus() == pgwire.StatusBlock {
-		if conditional(plan) {
-			if locked, err := s.lockDDL(); err != nil || !locked {
-				return false, false, err
-			}
+		if locked, err := s.lockBefore(plan); err != nil || !locked {
+			return false, false, err
 		}
 		ok, err = s.write(ctx, p, false, last && s.wrapped)
 		return ok, false, err

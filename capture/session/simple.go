@@ -106,8 +106,8 @@ func (s *Session) single(ctx context.Context, m pgwire.Message, text string, st 
 	if wrap && plan.Alone {
 		return s.alone(ctx, p)
 	}
-	if conditional(plan) {
-		return s.conditionalSimple(ctx, p, wrap)
+	if locksBefore(plan) {
+		return s.lockedSimple(ctx, p, wrap)
 	}
 	if _, err := s.write(ctx, p, wrap, wrap); err != nil || !s.wrapped {
 		return err

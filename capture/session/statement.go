@@ -129,39 +129,71 @@ func (s *Session) statementNamed(name string) *statement {
 
 // resolveExecute finds what an SQL-level EXECUTE will run, as the session now stands.
 func (s *Session) resolveExecute(ctx context.Context, p part, extended bool) (part, *refusal, error) {
-	if p.plan.Kind != classify.Execute {
+	name := p.plan.Runs
+	if p.plan.Kind == classify.Execute {
+		name = p.plan.Name
+	}
+	if name == "" {
 		return p, nil, nil
 	}
-	st := s.statementNamed(p.plan.Name)
-	switch {
-	case st == nil:
-		p.plan = mustFail
-		return p, nil, nil // the server will say so
-	case st.plan == nil:
-		return p, unknownStatement, nil
-	case !st.sqlLevel:
-		return p, &refusal{code: stateNotSupported, message: "EXECUTE of a statement that was prepared by the protocol",
-			hint: "Bind and execute it by the protocol, or PREPARE it."}, nil
+	now, r, err := s.preparedAs(ctx, name, extended)
+	if now == nil {
+		return p, r, err
 	}
-	now, err := s.plan(ctx, st.text, nil, extended)
-	if err != nil {
-		return p, nil, err
+	if now == mustFail {
+		p.plan = mustFail // the server will say so
+		return p, nil, nil
 	}
-	if now.Kind != classify.Prepare || now.SQL != st.plan.SQL {
-		if now.Kind == classify.MustFail {
-			p.plan = mustFail
-			return p, nil, nil
-		}
-		return p, &refusal{code: stateNotSupported, message: "EXECUTE of a statement that was prepared under another search_path or other tables",
-			hint: "DEALLOCATE it and PREPARE it again."}, nil
+	inner := now.Inner
+	if p.plan.Runs == "" {
+		inner = inner.BindArgs(p.plan)
 	}
-	inner := now.Inner.BindArgs(p.plan)
 	if r := s.refusedPlan(inner, 0); r != nil {
 		r.position = 0
 		return p, r, nil
 	}
+	if p.plan.Runs != "" {
+		p.plan, r = runs(p.plan, inner)
+		return p, r, nil
+	}
 	p.params, p.plan = p.plan.Args, inner
 	return p, nil, nil
+}
+
+// runs is the plan of a statement that makes a table of what was prepared, which may
+// only read, and draw from sequences where the table is not temporary.
+func runs(p, inner *classify.Plan) (*classify.Plan, *refusal) {
+	if !inner.ContextChanges && (inner.Kind == classify.Pass || inner.Kind == classify.Draw && !inner.Barrier && p.Makes != nil) {
+		return p.With(inner), nil
+	}
+	return p, &refusal{code: stateNotSupported, message: p.Construct + " … EXECUTE: the prepared statement does more than read",
+		hint: "EXECUTE it on its own."}
+}
+
+// preparedAs plans what a name was prepared as, as the session now stands. Nil: it
+// cannot be run, and why.
+func (s *Session) preparedAs(ctx context.Context, name string, extended bool) (*classify.Plan, *refusal, error) {
+	st := s.statementNamed(name)
+	switch {
+	case st == nil:
+		return mustFail, nil, nil
+	case st.plan == nil:
+		return nil, unknownStatement, nil
+	case !st.sqlLevel:
+		return nil, &refusal{code: stateNotSupported, message: "EXECUTE of a statement that was prepared by the protocol",
+			hint: "Bind and execute it by the protocol, or PREPARE it."}, nil
+	}
+	now, err := s.plan(ctx, st.text, nil, extended)
+	switch {
+	case err != nil:
+		return nil, nil, err
+	case now.Kind == classify.MustFail:
+		return mustFail, nil, nil
+	case now.Kind != classify.Prepare || now.SQL != st.plan.SQL:
+		return nil, &refusal{code: stateNotSupported, message: "EXECUTE of a statement that was prepared under another search_path or other tables",
+			hint: "DEALLOCATE it and PREPARE it again."}, nil
+	}
+	return now, nil, nil
 }
 
 // eventParams turns bound values into what a transaction carries. Their bytes

@@ -21,11 +21,12 @@ func jsonStrings(b []byte) ([]string, error) {
 // inline puts text literals in the place of $1, $2, … of one of the agent's own
 // questions, for the simple protocol.
 func inline(sql string, args []string) string {
+	var pairs []string
 	for i := len(args); i > 0; i-- {
 		literal := "E'" + strings.NewReplacer(`\`, `\\`, `'`, `''`).Replace(args[i-1]) + "'"
-		sql = strings.ReplaceAll(sql, "$"+strconv.Itoa(i), literal)
+		pairs = append(pairs, "$"+strconv.Itoa(i), literal)
 	}
-	return sql
+	return strings.NewReplacer(pairs...).Replace(sql) // in one pass: a name may hold a $1
 }
 
 // withIsolation returns the settings with the transaction's isolation level.

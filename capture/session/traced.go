@@ -42,8 +42,6 @@ func (s *Session) explainEnds(p *classify.Plan, e *entry) {
 // take gathers what the capture triggers kept of one statement and makes operations
 // of it. It is guarded by the session's mu.
 type take struct {
-	s      *Session
-	tx     *txn
 	plan   *classify.Plan // nil: of no statement
 	reason string
 	tables map[[2]string]*tracedTable
@@ -51,7 +49,7 @@ type take struct {
 	rows  []taken
 	bytes int
 	group *imageGroup
-	item  *logItem
+	onLog
 	// own: the statement made or dropped temporary objects.
 	own bool
 	err error
@@ -64,7 +62,7 @@ type taken struct {
 }
 
 func (s *Session) newTake(tx *txn, plan *classify.Plan) *take {
-	t := &take{s: s, tx: tx, plan: plan, reason: reasonDeferred, tables: map[[2]string]*tracedTable{}}
+	t := &take{onLog: onLog{s: s, tx: tx}, plan: plan, reason: reasonDeferred, tables: map[[2]string]*tracedTable{}}
 	if plan != nil {
 		t.reason = plan.Reason
 	}
@@ -165,6 +163,9 @@ func (t *take) end(ctx context.Context, extended bool) error {
 	s.mu.Unlock()
 	if own && !s.failing() {
 		if err := t.look(ctx, querier{s: s, extended: extended}); err != nil {
+			if ended := s.lookFailed(err, extended); ended != nil {
+				return ended
+			}
 			t.err = err
 		}
 	}
@@ -207,10 +208,7 @@ func (t *take) make(ctx context.Context, q catalog.Querier) {
 		t.tx.fail(t.err)
 		return
 	}
-	if t.tx.bytes >= t.s.piece() {
-		t.item = nil // what follows is an item of its own
-		t.s.spill(ctx, t.tx)
-	}
+	t.spill(ctx)
 }
 
 // one deals with one row.
@@ -253,18 +251,10 @@ func (t *take) construct() string {
 // cannot gives up what cannot be carried: by policy reject the transaction, by flag
 // the table.
 func (t *take) cannot(table, construct, reason, hint string) error {
-	if !t.s.cfg.Flag {
-		return &classify.Refusal{Construct: construct, Reason: reason, Hint: hint}
+	if t.s.cfg.Flag {
+		t.flush()
 	}
-	t.flush()
-	op := event.Operation{Kind: event.OpFlagged, Class: event.ClassRefused, Reason: construct + ": " + reason,
-		Diverged: []string{table}, Digest: event.Digest{SQLState: "00000", Affected: -1}}
-	if table != "*" {
-		op.Tables = op.Diverged
-	}
-	t.put(op)
-	t.tx.barrier = true
-	return nil
+	return t.giveUp(table, &classify.Refusal{Construct: construct, Reason: reason, Hint: hint})
 }
 
 // truncate carries TRUNCATE as text. Tables that a foreign key connects were
@@ -287,16 +277,6 @@ func (t *take) truncate(row *taken, table *tracedTable) error {
 	t.asleep(event.Operation{Kind: event.OpStatement, Class: event.ClassText, Reason: t.reason, Text: "TRUNCATE " + name,
 		Tables: []string{table.self.Qualified()}, Digest: event.Digest{SQLState: "00000", Affected: -1}})
 	return nil
-}
-
-// put puts an operation on the log.
-func (t *take) put(op event.Operation) {
-	if t.item == nil {
-		t.item = &logItem{}
-		t.tx.add(t.item)
-	}
-	t.item.ops = append(t.item.ops, op)
-	t.tx.count(sizeOf(t.item.ops[len(t.item.ops)-1:]))
 }
 
 // lastOps are the operations that the present item has.

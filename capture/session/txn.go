@@ -125,6 +125,9 @@ func (t *txn) note(p *classify.Plan) {
 	if p.ByTriggers {
 		t.untaken++
 	}
+	if p.Runs != "" && p.Inner != nil {
+		t.note(p.Inner)
+	}
 	for _, ref := range p.Sequences {
 		t.sequences[ref] = struct{}{}
 	}

@@ -95,6 +95,9 @@ func (s *Session) write(ctx context.Context, p part, wrap, hold bool) (bool, err
 	if err != nil {
 		return false, err
 	}
+	if looksBehind(plan) {
+		return !failed, s.behindSimple(ctx, x, hold || p.quiet)
+	}
 	if plan.ByTriggers {
 		return !failed, s.takeSimple(ctx, tx, plan, hold || p.quiet)
 	}

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"context"
 	"os"
 
 	"github.com/opmux/opmux/internal/agent"
@@ -14,7 +15,9 @@ func main() {
 	os.Exit(process.Main(process.Program[*config.Agent]{
 		Name: "capture-agent",
 		What: "records the operations of a primary's applications on Kafka",
-		Load: config.LoadAgent,
-		Run:  agent.Run,
+		Load: config.LoadListening,
+		Run: func(ctx context.Context, cfg *config.Agent, rt *process.Runtime) error {
+			return agent.Run(ctx, cfg, agent.Surroundings{Log: rt.Log, Metrics: rt.Metrics, Ready: rt.Ready, Door: agent.Address(cfg.Listen.Address)})
+		},
 	}, os.Args[1:]))
 }

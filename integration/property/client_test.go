@@ -27,7 +27,7 @@ type client struct {
 	id     int
 	r      *rand.Rand
 	s      *schema
-	dsn    string
+	dial   func(ctx context.Context) (*pgconn.PgConn, error)
 	ledger *ledger
 	log    io.Writer // gets every statement and how it ended
 
@@ -80,7 +80,7 @@ func (c *client) run(ctx context.Context, until time.Time) error {
 }
 
 func (c *client) connect(ctx context.Context) (err error) {
-	c.conn, err = pgconn.Connect(ctx, c.dsn)
+	c.conn, err = c.dial(ctx)
 	c.prepared = map[string]*pgconn.StatementDescription{}
 	if err != nil {
 		return fmt.Errorf("connecting: %w", err)

@@ -195,7 +195,7 @@ func (m *minimiser) run(ctx context.Context, p plan) (failures []failure, err er
 	cfg := m.f.cfg
 	cfg.Use, cfg.VerifyTimeout = m.use, replayVerify
 	cfg.Dir = filepath.Join(m.dir, fmt.Sprintf("replay-%d", m.runs))
-	w := &world{agents: m.f.agents, log: func(string, ...any) {}, wanted: m.kind}
+	w := &world{agents: m.f.agents, inProcess: m.f.inProcess, log: func(string, ...any) {}, wanted: m.kind}
 	defer func() { err = errors.Join(err, w.close(), os.RemoveAll(cfg.Dir)) }()
 	if err := w.open(ctx, cfg, p.schema); err != nil {
 		return nil, err

@@ -33,6 +33,8 @@ type form struct {
 	clients int
 	// opaque has functions and triggers that write, and capture triggers to follow them.
 	opaque bool
+	// inProcess has the agents inside the clients' process (capture/sqldriver).
+	inProcess bool
 }
 
 // Random workloads leave the same tables and sequences on the backup, and every
@@ -45,16 +47,17 @@ func TestRandomWorkloads(t *testing.T) {
 	}
 	seed = variable(t, seedVariable, seed)
 	for _, f := range []form{
-		{"recorded, two agents", rig.Config{Gate: "recorded", GateTimeout: 20 * time.Second}, []string{"a1", "a2"}, 16, false},
-		{"recorded, full digests", rig.Config{Gate: "recorded", GateTimeout: 20 * time.Second, Digest: "full", Verify: "full"}, []string{"a1"}, 8, false},
-		{"none", rig.Config{Gate: "none"}, []string{"a1"}, 8, false},
-		{"capture triggers", rig.Config{Gate: "recorded", GateTimeout: 20 * time.Second, AgentYAML: "capture: {triggers: on, chunk: 64KiB}\n"}, []string{"a1", "a2"}, 12, true},
+		{"recorded, two agents", rig.Config{Gate: "recorded", GateTimeout: 20 * time.Second}, []string{"a1", "a2"}, 16, false, false},
+		{"recorded, full digests", rig.Config{Gate: "recorded", GateTimeout: 20 * time.Second, Digest: "full", Verify: "full"}, []string{"a1"}, 8, false, false},
+		{"none", rig.Config{Gate: "none"}, []string{"a1"}, 8, false, false},
+		{"capture triggers", rig.Config{Gate: "recorded", GateTimeout: 20 * time.Second, AgentYAML: "capture: {triggers: on, chunk: 64KiB}\n"}, []string{"a1", "a2"}, 12, true, false},
+		{"in process", rig.Config{Gate: "recorded", GateTimeout: 20 * time.Second, Digest: "full", Verify: "full"}, []string{"inside1", "inside2"}, 12, false, true},
 	} {
 		t.Run(f.name, func(t *testing.T) {
 			t.Logf("repeat with %s=%d %s=%d", seedVariable, seed, secondsVariable, seconds)
 			f.cfg.Bin, f.cfg.Dir = testkit.Build(t), t.TempDir()
 			if dir := os.Getenv(dirVariable); dir != "" {
-				f.cfg.Dir = filepath.Join(dir, fmt.Sprintf("%d-%s-%d", seed, f.cfg.Gate, len(f.agents))+f.cfg.Digest+f.cfg.AgentYAML[:min(7, len(f.cfg.AgentYAML))])
+				f.cfg.Dir = filepath.Join(dir, fmt.Sprintf("%d-%s-%d-%s", seed, f.cfg.Gate, len(f.agents), f.agents[0])+f.cfg.Digest+f.cfg.AgentYAML[:min(7, len(f.cfg.AgentYAML))])
 			}
 			f.run(t, seed, time.Duration(seconds)*time.Second)
 		})
@@ -64,7 +67,7 @@ func TestRandomWorkloads(t *testing.T) {
 func (f form) run(t *testing.T, seed uint64, length time.Duration) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Hour)
 	t.Cleanup(cancel)
-	w := &world{agents: f.agents, log: t.Logf}
+	w := &world{agents: f.agents, inProcess: f.inProcess, log: t.Logf}
 	t.Cleanup(func() {
 		if err := w.close(); err != nil {
 			t.Error(err)

@@ -2,6 +2,7 @@ package property
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -9,8 +10,10 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgconn"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/opmux/opmux/capture/sqldriver"
 	"github.com/opmux/opmux/internal/rig"
 )
 
@@ -21,6 +24,9 @@ type world struct {
 	ledger   *ledger
 	agents   []string // names
 	programs []*rig.Program
+	// inProcess has the agents inside this process, by capture/sqldriver.
+	inProcess bool
+	inside    map[string]*sqldriver.Agent // by name
 	// wanted is the kind of failure that a replay is about, "" in the first run: a
 	// replay may have nothing to show, and looks at what matters to it.
 	wanted string
@@ -48,6 +54,12 @@ func (w *world) open(ctx context.Context, cfg rig.Config, s *schema) (err error)
 
 func (w *world) start(ctx context.Context) error {
 	for _, name := range w.agents {
+		if w.inProcess {
+			if err := w.embed(ctx, name); err != nil {
+				return err
+			}
+			continue
+		}
 		p, err := w.Agent(name)
 		if err != nil {
 			return err
@@ -73,16 +85,28 @@ func (w *world) close() error {
 	if w.Rig == nil {
 		return nil
 	}
-	return w.Close()
+	return errors.Join(w.release(), w.Close())
 }
 
 // client returns a client that writes what it does to log.
 func (w *world) client(id int, log io.Writer) (*client, error) {
-	agent, err := w.Agent(w.agents[id%len(w.agents)])
+	dial, err := w.dialer(w.agents[id%len(w.agents)])
 	if err != nil {
 		return nil, err
 	}
-	return &client{id: id, dsn: agent.DSN(), ledger: w.ledger, log: log}, nil
+	return &client{id: id, dial: dial, ledger: w.ledger, log: log}, nil
+}
+
+// dialer connects through an agent.
+func (w *world) dialer(name string) (func(context.Context) (*pgconn.PgConn, error), error) {
+	if w.inProcess {
+		return w.insideDialer(name), nil
+	}
+	agent, err := w.Agent(name)
+	if err != nil {
+		return nil, err
+	}
+	return func(ctx context.Context) (*pgconn.PgConn, error) { return pgconn.Connect(ctx, agent.DSN()) }, nil
 }
 
 // work lets clients run scripts for a while, and returns what they did.

@@ -35,12 +35,17 @@ func New(address string, registry *prometheus.Registry) (*Server, error) {
 		return nil, fmt.Errorf("admin.address %s: cannot listen: %w; is another opmux program using it?", address, err)
 	}
 	s := &Server{listener: listener}
-	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { answer(w, nil) })
-	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) { answer(w, s.Ready()) })
-	s.http = &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute}
+	s.http = &http.Server{Handler: Handler(registry, s.Ready), ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute}
 	return s, nil
+}
+
+// Handler serves /metrics, /healthz and /readyz.
+func Handler(metrics prometheus.Gatherer, ready func() error) http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.HandlerFor(metrics, promhttp.HandlerOpts{}))
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { answer(w, nil) })
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) { answer(w, ready()) })
+	return mux
 }
 
 // Address is where the server listens.

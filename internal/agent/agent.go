@@ -22,7 +22,6 @@ import (
 	"github.com/opmux/opmux/capture/session"
 	"github.com/opmux/opmux/event"
 	"github.com/opmux/opmux/internal/config"
-	"github.com/opmux/opmux/internal/process"
 	"github.com/opmux/opmux/schema/avro"
 	"github.com/opmux/opmux/topics"
 )
@@ -45,6 +44,7 @@ const (
 type agent struct {
 	cfg      *config.Agent
 	log      *zap.Logger
+	door     Door
 	topics   topics.Config
 	codec    *avro.Codec
 	producer *topics.Producer
@@ -62,10 +62,10 @@ type agent struct {
 }
 
 // Run runs a capture agent until ctx ends.
-func Run(ctx context.Context, cfg *config.Agent, rt *process.Runtime) error {
-	a := &agent{cfg: cfg, log: rt.Log, metrics: order.NewMetrics(rt.Metrics), sessions: session.NewMetrics(rt.Metrics)}
+func Run(ctx context.Context, cfg *config.Agent, in Surroundings) error {
+	a := &agent{cfg: cfg, log: in.Log, door: in.Door, metrics: order.NewMetrics(in.Metrics), sessions: session.NewMetrics(in.Metrics)}
 	a.unready("starting")
-	rt.Ready(a.ready)
+	in.Ready(a.ready)
 	if err := a.connect(ctx); err != nil {
 		return err
 	}
@@ -179,36 +179,25 @@ func permanent(err error) bool {
 	return errors.As(err, &missing) || errors.As(err, &wrong) || order.Permanent(err)
 }
 
-// listen opens the first epoch and then the address, in this order: clients that
+// listen opens the first epoch and then the door, in this order: clients that
 // could not be served are not kept waiting.
 func (a *agent) listen(ctx context.Context) (net.Listener, error) {
 	if err := a.buildListener(); err != nil {
 		return nil, err
 	}
-	if err := addressFree(ctx, a.cfg.Listen.Address); err != nil {
+	if err := a.door.Free(ctx); err != nil {
 		return nil, err
 	}
 	if err := a.keepTrying(ctx, "epoch", a.openEpoch); err != nil {
 		return nil, err
 	}
-	ln, err := (&net.ListenConfig{}).Listen(ctx, "tcp", a.cfg.Listen.Address)
+	ln, err := a.door.Open(ctx)
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("listen.address: %w", err), a.ledger.Load().Close(ctx))
+		return nil, errors.Join(err, a.ledger.Load().Close(ctx))
 	}
 	a.log.Info("listening", zap.String("address", ln.Addr().String()), zap.String("source", a.cfg.Source),
 		zap.String("agent", a.cfg.Agent), zap.String("gate", a.cfg.Gate.Mode))
 	return ln, nil
-}
-
-// addressFree finds out whether the address can be had, before an epoch is opened:
-// a program started twice by mistake must not take the epoch of the one that
-// serves, only to find that it cannot listen.
-func addressFree(ctx context.Context, address string) error {
-	ln, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
-	if err != nil {
-		return fmt.Errorf("listen.address %s: %w; is another agent using it?", address, err)
-	}
-	return ln.Close()
 }
 
 func (a *agent) buildListener() error {

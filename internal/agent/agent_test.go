@@ -13,13 +13,13 @@ func TestAnAddressInUseIsFoundWithoutAnEpoch(t *testing.T) {
 		t.Fatal(err)
 	}
 	address := ln.Addr().String()
-	if err := addressFree(context.Background(), address); err == nil || !strings.Contains(err.Error(), "listen.address "+address) {
+	if err := Address(address).Free(context.Background()); err == nil || !strings.Contains(err.Error(), "listen.address "+address) {
 		t.Errorf("got %v, want an error that names %s", err, address)
 	}
 	if err := ln.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if err := addressFree(context.Background(), address); err != nil {
+	if err := Address(address).Free(context.Background()); err != nil {
 		t.Errorf("a free address: %v", err)
 	}
 }

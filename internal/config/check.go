@@ -19,13 +19,13 @@ var lastingName = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.:@-]{0,126}$`)
 
 var prefixName = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]{0,62}$`)
 
-func (d *document) checkAgent(a *Agent) error {
+func (d *document) checkAgent(a *Agent, in process) error {
 	r := &rules{d: d}
 	r.named("source", a.Source, "orders")
-	r.lasting("agent", a.Agent)
+	r.within(a, in)
 	r.kafka(a.Kafka)
 	r.planned("listen.protocol", a.Listen.Protocol, []string{"postgres"}, "mysql")
-	if r.required("listen.address", a.Listen.Address, `"127.0.0.1:6432"`) {
+	if a.Listen.Address != "" {
 		r.address("listen.address", a.Listen.Address)
 	}
 	if t := a.Listen.TLS; t != nil {

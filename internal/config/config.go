@@ -9,13 +9,22 @@ import (
 	"time"
 )
 
-// LoadAgent reads the configuration of a capture-agent.
-func LoadAgent(path string) (*Agent, error) {
+// LoadAgent reads the configuration of an agent, for a command that looks at what
+// its file says, whatever it runs in.
+func LoadAgent(path string) (*Agent, error) { return loadAgent(path, anywhere) }
+
+// LoadListening reads the configuration of the program capture-agent.
+func LoadListening(path string) (*Agent, error) { return loadAgent(path, inItsOwn) }
+
+// LoadEmbedded reads the configuration of an agent inside another program.
+func LoadEmbedded(path string) (*Agent, error) { return loadAgent(path, embedded) }
+
+func loadAgent(path string, in process) (*Agent, error) {
 	d, err := parse(path)
 	if err != nil {
 		return nil, err
 	}
-	return d.agent()
+	return d.agent(in)
 }
 
 // LoadWorker reads the configuration of an apply-worker.
@@ -45,7 +54,7 @@ func Load(path string) (*File, error) {
 	f := &File{Path: path}
 	switch {
 	case d.has("source") || d.has("upstream") || d.has("listen"):
-		f.Agent, err = d.agent()
+		f.Agent, err = d.agent(anywhere)
 	case d.has("target") || d.has("dsn"):
 		f.Worker, err = d.worker()
 	case d.has("sources"):
@@ -59,9 +68,9 @@ func Load(path string) (*File, error) {
 	return f, nil
 }
 
-func (d *document) agent() (*Agent, error) {
-	a := &Agent{
-		Path:     d.file,
+// AgentDefaults is a configuration of an agent with every default and nothing else.
+func AgentDefaults() *Agent {
+	return &Agent{
 		Kafka:    kafkaDefaults(),
 		Listen:   Listen{Protocol: "postgres", MaxSessions: 1000, MaxHandshakes: 100, HandshakeTimeout: 30 * time.Second, DrainTimeout: 30 * time.Second},
 		Upstream: Upstream{TLS: UpstreamTLS{Mode: "disable"}},
@@ -71,13 +80,18 @@ func (d *document) agent() (*Agent, error) {
 		OnUnsafe: "reject",
 		Log:      logDefaults(),
 	}
+}
+
+func (d *document) agent(in process) (*Agent, error) {
+	a := AgentDefaults()
+	a.Path = d.file
 	if err := d.decode(a); err != nil {
 		return nil, d.wrongProgram(err, "a capture-agent")
 	}
-	if a.Agent == "" {
+	if a.Agent == "" && a.Listen.Address != "" {
 		a.Agent = defaultName(a.Listen.Address)
 	}
-	return a, d.checkAgent(a)
+	return a, d.checkAgent(a, in)
 }
 
 func (d *document) worker() (*Worker, error) {

@@ -193,3 +193,17 @@ func TestSizes(t *testing.T) {
 		t.Error(s)
 	}
 }
+
+func TestUpstreamEndpoint(t *testing.T) {
+	for address, want := range map[string]string{
+		"db:5433":                       "tcp db:5433",
+		"/run/postgresql":               "unix /run/postgresql/.s.PGSQL.5432",
+		"/run/postgresql/":              "unix /run/postgresql/.s.PGSQL.5432",
+		"/run/postgresql/.s.PGSQL.5433": "unix /run/postgresql/.s.PGSQL.5433",
+	} {
+		network, got := Upstream{Address: address}.Endpoint()
+		if network+" "+got != want {
+			t.Errorf("%s: %s %s, want %s", address, network, got, want)
+		}
+	}
+}

@@ -30,7 +30,7 @@ func FuzzConfiguration(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, text []byte) {
 		for _, load := range []func(*document) error{
-			func(d *document) error { _, err := d.agent(); return err },
+			func(d *document) error { _, err := d.agent(anywhere); return err },
 			func(d *document) error { _, err := d.worker(); return err },
 			func(d *document) error { _, err := d.verifier(); return err },
 		} {

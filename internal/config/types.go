@@ -1,6 +1,9 @@
 package config
 
-import "time"
+import (
+	"strings"
+	"time"
+)
 
 // File is any program's configuration, as Load detects it; exactly one of the
 // three is set.
@@ -112,6 +115,18 @@ type Upstream struct {
 	Address  string      `yaml:"address"`
 	Database string      `yaml:"database"`
 	TLS      UpstreamTLS `yaml:"tls"`
+}
+
+// Endpoint is Address as a dialer takes it: a socket's directory stands for the
+// socket of PostgreSQL's default port in it.
+func (u Upstream) Endpoint() (network, address string) {
+	switch {
+	case !strings.HasPrefix(u.Address, "/"):
+		return "tcp", u.Address
+	case !strings.Contains(u.Address, ".s.PGSQL."):
+		return "unix", strings.TrimSuffix(u.Address, "/") + "/.s.PGSQL.5432"
+	}
+	return "unix", u.Address
 }
 
 // UpstreamTLS is TLS towards the primary, with libpq's words for Mode.

@@ -52,13 +52,7 @@ func checkPrimary(ctx context.Context, f *findings, cfg *config.Agent) {
 // checkUpstream asks upstream.address whether it speaks PostgreSQL, and TLS
 // where that is wanted, without a login: those are the applications' own.
 func checkUpstream(ctx context.Context, f *findings, u config.Upstream) (fit bool) {
-	network, address := "tcp", u.Address
-	if strings.HasPrefix(address, "/") {
-		network = "unix"
-		if !strings.Contains(address, ".s.PGSQL.") {
-			address += "/.s.PGSQL.5432"
-		}
-	}
+	network, address := u.Endpoint()
 	answer, err := askTLS(ctx, network, address)
 	switch {
 	case err != nil:

@@ -26,7 +26,8 @@ func checkCertificates(ctx context.Context, f *findings, cfg *config.Agent) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
 	defer cancel()
-	primary := &session.Primary{Address: cfg.Upstream.Address, Config: upstream, Optional: cfg.Upstream.TLS.Mode == "prefer"}
+	_, address := cfg.Upstream.Endpoint()
+	primary := &session.Primary{Address: address, Config: upstream, Optional: cfg.Upstream.TLS.Mode == "prefer"}
 	conn, err := primary.Dial(ctx)
 	if err != nil {
 		f.fatal("upstream", "see the error", "%v", err)

@@ -63,7 +63,7 @@ func runReadiness(ctx context.Context, stdio IO, c *call) error {
 	case f.forms < 1:
 		return c.wrong("--forms: expected at least 1, got %d", f.forms)
 	}
-	cfg, err := config.LoadAgent(*path)
+	cfg, err := config.LoadListening(*path)
 	if err != nil {
 		return exit.AsUsage(err)
 	}

@@ -7,12 +7,16 @@ import (
 )
 
 const kafkaYAML = `kafka: {brokers: ["%s"], prefix: %s}
-admin: {address: "%s"}
+`
+
+const adminYAML = `admin: {address: "%s"}
+`
+
+const listenYAML = `listen: {protocol: postgres, address: "%s"%s}
 `
 
 const agentYAML = `source: %s
 agent: %s
-listen: {protocol: postgres, address: "%s"%s}
 upstream: {address: "%s", database: %s%s}
 catalog: {dsn: "%s"}
 gate: {mode: %s, timeout: %s, on_timeout: fail}
@@ -34,11 +38,15 @@ timeout: %s
 `
 
 func (r *Rig) writeConfig(p *Program) error {
-	text := fmt.Sprintf(kafkaYAML, r.Broker.Address(), Prefix, p.Admin)
+	text := fmt.Sprintf(kafkaYAML, r.Broker.Address(), Prefix)
+	if p.binary != embeddedAgent {
+		text += fmt.Sprintf(adminYAML, p.Admin)
+	}
 	switch p.binary {
 	case "capture-agent":
-		text += fmt.Sprintf(agentYAML, r.Source, p.as, p.Listen, r.ListenKeys, cmp.Or(r.Upstream, r.Primary.Address()), Database, r.UpstreamKeys,
-			r.Primary.DSN(Database), r.Gate, r.GateTimeout, r.Digest, r.OnUnsafe) + r.AgentYAML
+		text += fmt.Sprintf(listenYAML, p.Listen, r.ListenKeys) + r.agentText(p.as)
+	case embeddedAgent:
+		text += r.agentText(p.as)
 	case "apply-worker":
 		text += fmt.Sprintf(workerYAML, Target, p.as, r.Source, r.Backup.DSN(Database), r.Parallelism) + r.WorkerYAML
 	case "verify-worker":
@@ -51,6 +59,12 @@ func (r *Rig) writeConfig(p *Program) error {
 		return fmt.Errorf("configuration of %s: %w", p.Name, err)
 	}
 	return nil
+}
+
+// agentText is what the file of every agent says.
+func (r *Rig) agentText(name string) string {
+	return fmt.Sprintf(agentYAML, r.Source, name, cmp.Or(r.Upstream, r.Primary.Address()), Database, r.UpstreamKeys,
+		r.Primary.DSN(Database), r.Gate, r.GateTimeout, r.Digest, r.OnUnsafe) + r.AgentYAML
 }
 
 // Configure writes a program's file anew, for a rig whose servers have changed.

@@ -19,6 +19,9 @@ import (
 	"github.com/opmux/opmux/internal/pgserver"
 )
 
+// embeddedAgent stands where a program's file name would: there is none to run.
+const embeddedAgent = "sqldriver"
+
 // readyTimeout bounds how long a program may take until it is ready.
 const readyTimeout = 60 * time.Second
 
@@ -58,6 +61,10 @@ func (r *Rig) Double(p *Program) (*Program, error) {
 
 // AgentConfig is the path of an agent's configuration file.
 func (r *Rig) AgentConfig(name string) string { return r.configFile(name, "capture-agent") }
+
+// EmbeddedConfig is the path of the configuration file of an agent inside a test's
+// own process (capture/sqldriver).
+func (r *Rig) EmbeddedConfig(name string) string { return r.configFile(name, embeddedAgent) }
 
 // WorkerConfig is the path of a worker's configuration file.
 func (r *Rig) WorkerConfig(name string) string { return r.configFile(name, "apply-worker") }

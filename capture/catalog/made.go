@@ -1,0 +1,68 @@
+package catalog
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+)
+
+// Made is a table that a query has just made, as the session that made it sees it.
+type Made struct {
+	// Odd is why its columns alone are not all that it is, "" where they are.
+	Odd string
+	// Definitions are its columns as CREATE TABLE takes them.
+	Definitions []string
+}
+
+// madeSQL describes a table by what CREATE TABLE AS gives to one, and by what else an
+// event trigger might have. A type is named as the session's search_path has it,
+// which travels with the transaction. Parameters: schema, name.
+const madeSQL = `
+select case
+    when exists (select from pg_catalog.pg_class p where p.relname = c.relname and p.relnamespace = pg_catalog.pg_my_temp_schema()) then 'a temporary table has its name'
+    when exists (select from pg_catalog.pg_attribute a join pg_catalog.pg_type t on t.oid = a.atttypid
+      where a.attrelid = c.oid and a.attnum > 0 and t.typnamespace = pg_catalog.pg_my_temp_schema()) then 'a column''s type is temporary'
+    when c.relkind <> 'r' or c.relpersistence <> 'p' or c.relhasindex or c.relhasrules or c.relrowsecurity or c.relispartition or c.reloftype <> 0
+      or exists (select from pg_catalog.pg_inherits i where c.oid in (i.inhrelid, i.inhparent))
+      or exists (select from pg_catalog.pg_constraint k where k.conrelid = c.oid)
+      or exists (select from pg_catalog.pg_attribute a where a.attrelid = c.oid and a.attnum > 0 and (a.attisdropped or a.attnotnull or a.atthasdef))
+      or exists (select from pg_catalog.pg_trigger t where t.tgrelid = c.oid and t.tgname not in ('` + TriggerName + `', '` + TruncateTriggerName + `'))
+      then 'it is more than the columns of a query: an event trigger has altered it'
+    else '' end,
+  (select pg_catalog.json_agg(pg_catalog.quote_ident(a.attname) || ' ' || pg_catalog.format_type(a.atttypid, a.atttypmod) ||
+      case when a.attcollation <> t.typcollation then ' COLLATE ' || pg_catalog.quote_ident(ln.nspname) || '.' || pg_catalog.quote_ident(l.collname) else '' end
+      order by a.attnum)::pg_catalog.text
+    from pg_catalog.pg_attribute a join pg_catalog.pg_type t on t.oid = a.atttypid
+      left join pg_catalog.pg_collation l on l.oid = a.attcollation left join pg_catalog.pg_namespace ln on ln.oid = l.collnamespace
+    where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped)
+from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+where n.nspname = $1::pg_catalog.text and c.relname = $2::pg_catalog.text`
+
+// Made looks at a table that q's own transaction has made.
+func (c *Catalog) Made(ctx context.Context, q Querier, schema, name string) (*Made, error) {
+	rows, err := q.Query(ctx, madeSQL, schema, name)
+	if err != nil {
+		return nil, fmt.Errorf("look at the new table %s.%s: %w", schema, name, err)
+	}
+	if len(rows) != 1 || len(rows[0]) != 2 {
+		return nil, fmt.Errorf("look at the new table %s.%s: %w", schema, name, ErrNotFound)
+	}
+	m := &Made{Odd: string(rows[0][0].Text)}
+	if rows[0][1].Null {
+		return m, nil // it has no columns
+	}
+	if err := json.Unmarshal(rows[0][1].Text, &m.Definitions); err != nil {
+		return nil, fmt.Errorf("look at the new table %s.%s: %w", schema, name, err)
+	}
+	return m, nil
+}
+
+// ReadSQL reads all that a table holds.
+func (t *Table) ReadSQL() string {
+	columns := make([]string, len(t.Columns))
+	for i := range t.Columns {
+		columns[i] = QuoteIdent(t.Columns[i].Name)
+	}
+	return "SELECT " + strings.Join(columns, ", ") + " FROM ONLY " + QuoteIdent(t.Schema) + "." + QuoteIdent(t.Name)
+}

@@ -1,0 +1,50 @@
+package session
+
+import (
+	"context"
+
+	"github.com/opmux/opmux/capture/classify"
+	"github.com/opmux/opmux/event"
+)
+
+// onLog puts operations of the agent's own making on a transaction's log: of what a
+// statement did that was looked at behind it. It is guarded by the session's mu.
+type onLog struct {
+	s    *Session
+	tx   *txn
+	item *logItem
+}
+
+// put puts an operation on the log.
+func (l *onLog) put(op event.Operation) {
+	if l.item == nil {
+		l.item = &logItem{}
+		l.tx.add(l.item)
+	}
+	l.item.ops = append(l.item.ops, op)
+	l.tx.count(sizeOf(l.item.ops[len(l.item.ops)-1:]))
+}
+
+// spill writes out what has become too much; what follows is an item of its own.
+func (l *onLog) spill(ctx context.Context) {
+	if l.tx.bytes >= l.s.piece() {
+		l.item = nil
+		l.s.spill(ctx, l.tx)
+	}
+}
+
+// giveUp gives up what cannot be carried: by policy reject the transaction, by flag
+// the table.
+func (l *onLog) giveUp(table string, r *classify.Refusal) error {
+	if !l.s.cfg.Flag {
+		return r
+	}
+	op := event.Operation{Kind: event.OpFlagged, Class: event.ClassRefused, Reason: r.Construct + ": " + r.Reason,
+		Diverged: []string{table}, Digest: event.Digest{SQLState: "00000", Affected: -1}}
+	if table != "*" {
+		op.Tables = op.Diverged
+	}
+	l.put(op)
+	l.tx.barrier = true
+	return nil
+}
