@@ -204,6 +204,11 @@ func TestI2_SettleAfterACrash(t *testing.T) {
 			}
 			mustBe(t, s, settle.Intent{Tx: kept, Primary: before.Primary}, settle.Committed, "xid status")
 			mustBe(t, s, settle.Intent{Tx: lost, Primary: before.Primary}, settle.Aborted, "end of recovery")
+			// Had there been another crash before, seen by nobody, its log could have grown past.
+			lost.ProbeLSN = kept.ProbeLSN
+			mustBe(t, s, settle.Intent{Tx: lost, Primary: before.Primary}, settle.Aborted, "id not drawn")
+			lost.XID += 1000
+			mustBe(t, s, settle.Intent{Tx: lost, Primary: before.Primary}, settle.Aborted, "id not drawn")
 		})
 	}
 }
