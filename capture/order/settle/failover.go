@@ -35,7 +35,7 @@ func afterFailover(ctx context.Context, server Primary, id Identity, i Intent) (
 		return Verdict{State: Aborted, By: byTimeline}, nil
 	}
 	v, err := ended(ctx, server, i, true)
-	if v.State == Pending {
+	if v.State == Pending && v.Reason == "" {
 		v = doubt("the primary failed over since, and still says in progress")
 	}
 	return v, err

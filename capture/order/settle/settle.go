@@ -136,7 +136,7 @@ func Judge(ctx context.Context, server Primary, id Identity, i Intent) (Verdict,
 	if err != nil {
 		return Verdict{}, err
 	}
-	if v.State == Pending {
+	if v.State == Pending && v.Reason == "" {
 		if running && note == "" {
 			note = "its backend was told to end"
 		}
@@ -165,7 +165,7 @@ func afterRestart(ctx context.Context, server Primary, id Identity, i Intent) (V
 		return Verdict{State: Aborted, By: byRecovery}, nil
 	}
 	v, err := ended(ctx, server, i, true)
-	if v.State == Pending {
+	if v.State == Pending && v.Reason == "" {
 		v = doubt("the server has started anew since, and still says in progress")
 	}
 	return v, err
