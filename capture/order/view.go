@@ -22,8 +22,8 @@ type view struct {
 	newest     map[string]int64 // agent → its newest epoch
 	open       map[event.Ref]*intent
 	byXID      map[uint64]*intent // the newest of open with an id
-	recoveries map[start]uint64 // end of the recovery
-	ends       map[int32]uint64 // accepted timeline → where the one before it ended
+	recoveries map[start]uint64   // end of the recovery
+	ends       map[int32]uint64   // accepted timeline → where the one before it ended
 	suspect    map[event.EpochRef]bool
 	primary    *event.Primary // of the newest FENCE on the newest timeline
 

@@ -140,10 +140,10 @@ func Judge(ctx context.Context, server Primary, id Identity, i Intent) (Verdict,
 	if err != nil {
 		return Verdict{}, err
 	}
-	switch v.State {
-	case Undrawn:
+	switch {
+	case v.State == Undrawn:
 		return doubt("the server does not know transaction id %d", i.Tx.XID), nil
-	case Pending:
+	case v.State == Pending && v.Reason == "":
 		if running && note == "" {
 			note = "its backend was told to end"
 		}
@@ -177,12 +177,17 @@ func afterRestart(ctx context.Context, server Primary, id Identity, i Intent) (V
 	case i.Tx.ProbeLSN > end:
 		return Verdict{State: Aborted, By: byRecovery}, nil
 	}
+	return endedBefore(ctx, server, i, "the server has started anew since")
+}
+
+// endedBefore is how an intent of a server's earlier life ended.
+func endedBefore(ctx context.Context, server Primary, i Intent, since string) (Verdict, error) {
 	v, err := ended(ctx, server, i, true)
-	switch v.State {
-	case Undrawn:
-		return Verdict{State: Aborted, By: byXID}, err
-	case Pending:
-		v = doubt("the server has started anew since, and still says in progress")
+	switch {
+	case v.State == Undrawn:
+		v = Verdict{State: Aborted, By: byXID}
+	case v.State == Pending && v.Reason == "":
+		v = doubt("%s, and still says in progress", since)
 	}
 	return v, err
 }
