@@ -37,7 +37,7 @@ select oid::pg_catalog.text, query, own::pg_catalog.text from tree`
 
 var (
 	treeNode = regexp.MustCompile(`\{([A-Z_]+)`)
-	treeFlag = regexp.MustCompile(`:(hasWindowFuncs true|hasDistinctOn true|limitCount \{|limitOffset \{|subLinkType 6|varattno -\d+)`)
+	treeFlag = regexp.MustCompile(`:(hasWindowFuncs true|hasDistinctOn true|limitCount \{|limitOffset \{|subLinkType 6|minmaxtype (?:19|25|1042|1043)|varattno -\d+)`)
 	treeOID  = regexp.MustCompile(`:(relid|funcid|aggfnoid|opno|eqop|consttype|[A-Za-z]*(?:collid|collOid)) (\d+)`)
 )
 
@@ -49,8 +49,11 @@ var sameNodes = setOf(`QUERY RANGETBLENTRY RTE RTEPERMISSIONINFO ALIAS EREF RANG
 	NULLTEST BOOLEANTEST CASE CASEEXPR WHEN CASEWHEN CASETESTEXPR COALESCE COALESCEEXPR MINMAX MINMAXEXPR ARRAY ARRAYEXPR RELABELTYPE
 	COLLATE COLLATEEXPR AGGREF PARAM`)
 
+const localeOrder = "the greatest or least of texts depends on the server's locale"
+
 // flagged says what a flag of a query means for its result.
 var flagged = map[string]string{
+	"minmaxtype 19": localeOrder, "minmaxtype 25": localeOrder, "minmaxtype 1042": localeOrder, "minmaxtype 1043": localeOrder,
 	"hasWindowFuncs true": "window functions depend on the order of rows", "hasDistinctOn true": "DISTINCT ON depends on the order of rows",
 	"subLinkType 6": "the array of a subquery depends on the order of rows", "limitCount {": "LIMIT depends on the order of rows", "limitOffset {": "OFFSET depends on the order of rows",
 }
@@ -91,12 +94,16 @@ select 'problem', 'function ' || proname || ' may give something else on another
     or prorettype in ('pg_catalog.float4'::pg_catalog.regtype, 'pg_catalog.float8'::pg_catalog.regtype)
       and case when operator then proname in ('dpow', 'dcbrt') else proname not in ('float4', 'float8') end
 union all
-select 'problem', 'aggregate ' || p.proname || '(' || pg_catalog.oidvectortypes(p.proargtypes) || ') may depend on the order of rows'
+select 'problem', 'function ' || proname || ' depends on the server''s locale' from called
+  where proname in ('upper', 'lower', 'initcap', 'bttextcmp', 'bpcharcmp', 'btarraycmp', 'btrecordcmp', 'jsonb_cmp', 'similar_to_escape')
+    or proname ~ '^(text|bpchar|array|record|jsonb|range|multirange)_?(lt|le|gt|ge|larger|smaller)$' or proname ~ 'regex|iclike|icnlike'
+union all
+select 'problem', 'aggregate ' || p.proname || '(' || pg_catalog.oidvectortypes(p.proargtypes) || ') may depend on the order of rows or the server''s locale'
   from pg_catalog.unnest($3::pg_catalog.oid[]) a(oid) join pg_catalog.pg_proc p on p.oid = a.oid
   where not (p.oid < 16384 and (p.proname = 'count' or p.proname in ('bool_and', 'bool_or', 'every')
     or p.proname in ('sum', 'avg', 'min', 'max', 'bit_and', 'bit_or') and pg_catalog.oidvectortypes(p.proargtypes) in ('smallint', 'integer', 'bigint')
     or p.proname in ('sum', 'avg') and pg_catalog.oidvectortypes(p.proargtypes) = 'numeric'
-    or p.proname in ('min', 'max') and pg_catalog.oidvectortypes(p.proargtypes) in ('text', 'date', 'oid', 'anyenum', 'timestamp without time zone', 'timestamp with time zone', 'time without time zone')))
+    or p.proname in ('min', 'max') and pg_catalog.oidvectortypes(p.proargtypes) in ('date', 'oid', 'anyenum', 'timestamp without time zone', 'timestamp with time zone', 'time without time zone')))
 union all
 select 'problem', 'equal values of type ' || pg_catalog.format_type(o.oprleft, null) || ' need not be the same'
   from pg_catalog.unnest($5::pg_catalog.oid[]) e(oid) join pg_catalog.pg_operator o on o.oid = e.oid

@@ -51,7 +51,21 @@ func (s *Session) plan(ctx context.Context, text string, oids []uint32, extended
 	if err != nil {
 		return nil, err
 	}
+	if s.cfg.Flag && p.Computes != nil {
+		p = computedOfDiverged(p)
+	}
 	return s.rebuilds(ctx, p)
+}
+
+// computedOfDiverged gives a materialized view up under policy flag: a table that it
+// reads, through however many views, may have been given up, and the backups would
+// compute it of what they have.
+func computedOfDiverged(p *classify.Plan) *classify.Plan {
+	refused := refusedPlan(p.SQL, &classify.Refusal{Construct: p.Construct, Reason: "under on_unsafe: flag a table that it reads may have diverged, and the backups compute it of what they have",
+		Hint: "Run it on each server, or use a table."})
+	refused.Construct, refused.Diverged = p.Construct, p.Tables
+	refused.CatalogChanges, refused.Defines = p.CatalogChanges, p.CatalogChanges
+	return refused
 }
 
 // looksItself tells whether names are to be looked up on the session: its open
