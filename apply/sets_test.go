@@ -39,7 +39,11 @@ func TestSetThatDoesNotAddUpRunsOneByOne(t *testing.T) {
 	r := newRig(t)
 	r.pg.Exec(t, r.db, "CREATE TABLE t (id int PRIMARY KEY, n int)", "INSERT INTO t VALUES (1, 0), (2, 0), (4, 0)")
 	failed := r.setsFailed()
-	offsets := r.agent("a1").adds("1 1", "2 1", "4 1", "1 2", "2 2", "1 4", "3 1", "4 2", "1 8", "2 4")
+	adds := []string{"1 1", "2 1", "4 1", "1 2", "2 2", "1 4", "3 1", "4 2", "1 8", "2 4"}
+	for range 50 { // so that there is a set, wherever a busy machine ends a group
+		adds = append(adds, "4 0")
+	}
+	offsets := r.agent("a1").adds(adds...)
 	if err := r.replay(); err != nil {
 		t.Fatal(err)
 	}

@@ -94,6 +94,8 @@ func (b *bench) sameColumns() {
 func TestRefusedTablesOfQueries(t *testing.T) {
 	b := up(t, rig.Config{}, append(slices.Clone(madeSchema),
 		`CREATE FUNCTION restyle() RETURNS text LANGUAGE sql STABLE AS $$ SELECT set_config('DateStyle', 'SQL, DMY', false) $$`,
+		`CREATE DOMAIN limited AS int CHECK (VALUE < current_setting('test.most')::int)`,
+		`CREATE TABLE defaults (a int DEFAULT 1 + 1)`,
 		`CREATE FUNCTION writes() RETURNS int LANGUAGE sql AS 'UPDATE t SET v = NULL RETURNING 1'`,
 		`CREATE FUNCTION more() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN IF current_setting('test.more', true) = 'on' THEN ALTER TABLE made ADD PRIMARY KEY (id); END IF; END $$`,
 		`CREATE EVENT TRIGGER more ON ddl_command_end WHEN TAG IN ('CREATE TABLE AS') EXECUTE FUNCTION more()`)...)
@@ -106,7 +108,11 @@ func TestRefusedTablesOfQueries(t *testing.T) {
 			{`CREATE TABLE made AS SELECT at, restyle() FROM t`, "changed session settings"},
 			{`CREATE UNLOGGED TABLE made AS SELECT 1 AS a`, "unlogged"},
 			{`SET extra_float_digits = 0; CREATE TABLE made AS SELECT f FROM t`, "rounds column f"},
-			{`RESET extra_float_digits; SET DateStyle = 'SQL, DMY'; CREATE TABLE made AS SELECT at FROM t`, "ambiguously"},
+			{`CREATE TABLE made AS SELECT point(1, 2) AS p`, "rounds column p"},
+			{`RESET extra_float_digits; SET array_nulls = off; CREATE TABLE made AS SELECT a FROM t`, "array_nulls = off"},
+			{`RESET array_nulls; CREATE TABLE made AS SELECT * FROM pg_attrdef`, "the server does not read"},
+			{`SET test.most = '10'; CREATE TABLE made AS SELECT 5::limited AS l`, "reads a setting"},
+			{`SET DateStyle = 'SQL, DMY'; CREATE TABLE made AS SELECT at FROM t`, "ambiguously"},
 			{`RESET DateStyle; SET test.more = 'on'; CREATE TABLE made AS SELECT id FROM t`, "event trigger"},
 			{`RESET test.more; CREATE TEMP TABLE made (a int); CREATE TABLE public.made AS SELECT 1 AS a`, "temporary table has its name"},
 			{`CREATE TABLE public.other_made AS SELECT m FROM made m`, "type is temporary"},

@@ -76,7 +76,7 @@ func (b *bench) refusedViews(conn *pgx.Conn, mode pgx.QueryExecMode) {
 		"SELECT now() AS x": "SQLVALUEFUNCTION|function now", "SELECT current_date AS x": "SQLVALUEFUNCTION", "SELECT random() AS x": "function random",
 		"SELECT max(amount) AS x FROM sale": "aggregate max(numeric)", "SELECT sum(f) AS x FROM sale": "aggregate sum(double precision)", "SELECT sqrt(f) AS x FROM sale": "function sqrt", "SELECT f ^ 0.3 AS x FROM sale": "function dpow",
 		"SELECT array_agg(id) AS x FROM sale": "aggregate array_agg", "SELECT string_agg(who, '') AS x FROM sale": "aggregate string_agg", "SELECT DISTINCT amount AS x FROM sale": "type numeric",
-		"SELECT id AS x FROM sale LIMIT 3": "LIMIT", "SELECT DISTINCT ON (shop) shop, id FROM sale": "DISTINCT ON", "SELECT id, row_number() OVER () AS x FROM sale": "WINDOWFUNC|window",
+		"SELECT ARRAY(SELECT id FROM sale) AS x": "array of a subquery", "SELECT id AS x FROM sale LIMIT 3": "LIMIT", "SELECT DISTINCT ON (shop) shop, id FROM sale": "DISTINCT ON", "SELECT id, row_number() OVER () AS x FROM sale": "WINDOWFUNC|window",
 		"SELECT ctid AS x FROM sale": "system column", "SELECT id FROM sale TABLESAMPLE system (50)": "TABLESAMPLE", "SELECT twice(id) AS x FROM sale": "function twice",
 		"SELECT at::text AS x FROM sale": "COERCEVIAIO", "SELECT to_char(at, 'HH') AS x FROM sale": "function to_char", "SELECT oid::int AS x FROM pg_class": "each server's own",
 		"SELECT id FROM secured": "row level security", "SELECT id FROM scrap": "unlogged", "SELECT n FROM totals": "no table or view", "SELECT nextval('sq') AS x": "draws from a sequence",

@@ -23,6 +23,9 @@ select case
     when exists (select from pg_catalog.pg_class p where p.relname = c.relname and p.relnamespace = pg_catalog.pg_my_temp_schema()) then 'a temporary table has its name'
     when exists (select from pg_catalog.pg_attribute a join pg_catalog.pg_type t on t.oid = a.atttypid
       where a.attrelid = c.oid and a.attnum > 0 and t.typnamespace = pg_catalog.pg_my_temp_schema()) then 'a column''s type is temporary'
+    when exists (select from pg_catalog.pg_attribute a join pg_catalog.pg_type t on t.oid = a.atttypid left join pg_catalog.pg_type e on e.oid = t.typelem and t.typcategory = 'A'
+      where a.attrelid = c.oid and a.attnum > 0 and coalesce(e.typname, t.typname) in ('pg_node_tree', 'pg_ndistinct', 'pg_dependencies', 'pg_mcv_list',
+        'pg_brin_bloom_summary', 'pg_brin_minmax_multi_summary', 'gtsvector')) then 'a column is of a type that the server does not read'
     when c.relkind <> 'r' or c.relpersistence <> 'p' or c.relhasindex or c.relhasrules or c.relrowsecurity or c.relispartition or c.reloftype <> 0
       or exists (select from pg_catalog.pg_inherits i where c.oid in (i.inhrelid, i.inhparent))
       or exists (select from pg_catalog.pg_constraint k where k.conrelid = c.oid)

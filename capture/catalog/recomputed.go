@@ -37,7 +37,7 @@ select oid::pg_catalog.text, query, own::pg_catalog.text from tree`
 
 var (
 	treeNode = regexp.MustCompile(`\{([A-Z_]+)`)
-	treeFlag = regexp.MustCompile(`:(hasWindowFuncs true|hasDistinctOn true|limitCount \{|limitOffset \{|varattno -\d+)`)
+	treeFlag = regexp.MustCompile(`:(hasWindowFuncs true|hasDistinctOn true|limitCount \{|limitOffset \{|subLinkType 6|varattno -\d+)`)
 	treeOID  = regexp.MustCompile(`:(relid|funcid|aggfnoid|opno|eqop|consttype|[A-Za-z]*(?:collid|collOid)) (\d+)`)
 )
 
@@ -52,7 +52,7 @@ var sameNodes = setOf(`QUERY RANGETBLENTRY RTE RTEPERMISSIONINFO ALIAS EREF RANG
 // flagged says what a flag of a query means for its result.
 var flagged = map[string]string{
 	"hasWindowFuncs true": "window functions depend on the order of rows", "hasDistinctOn true": "DISTINCT ON depends on the order of rows",
-	"limitCount {": "LIMIT depends on the order of rows", "limitOffset {": "OFFSET depends on the order of rows",
+	"subLinkType 6": "the array of a subquery depends on the order of rows", "limitCount {": "LIMIT depends on the order of rows", "limitOffset {": "OFFSET depends on the order of rows",
 }
 
 func setOf(words string) map[string]bool {

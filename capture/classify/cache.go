@@ -115,7 +115,7 @@ func (e *cached) match(in *Input) bool {
 // meaning is what of a context decides how a statement is classified. The rest
 // travels with the transaction and does not matter here.
 type meaning struct {
-	role, authorization, dateStyle, floatDigits, replicationRole string
+	role, authorization, dateStyle, floatDigits, arrayNulls, replicationRole string
 }
 
 func meaningOf(c event.Context) (m meaning) {
@@ -130,6 +130,8 @@ func meaningOf(c event.Context) (m meaning) {
 			m.dateStyle = s.Value
 		case "extra_float_digits":
 			m.floatDigits = s.Value
+		case "array_nulls":
+			m.arrayNulls = s.Value
 		case "session_replication_role":
 			m.replicationRole = s.Value
 		}

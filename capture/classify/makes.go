@@ -27,6 +27,9 @@ func (m *Makes) SQL(columns []string) string {
 // the plan's settings.
 func (p *Plan) Exact(t *catalog.Table) error {
 	j := &job{plan: p, context: meaningOf(p.in.Settings)}
+	if err := j.checked(t, -1); err != nil {
+		return err
+	}
 	return j.exact(t, allColumns(t))
 }
 

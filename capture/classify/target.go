@@ -77,10 +77,9 @@ func (j *job) writable(t *catalog.Table, location int32) error {
 		return j.refuse("writing unlogged table "+name, location, "its rows do not survive a crash of the primary", "ALTER TABLE … SET LOGGED on every server, or keep such data in temporary tables.").beyond()
 	case t.Rules > 0:
 		return j.refuse("writing table "+name+" with rewrite rules", location, "rules change what a statement does", "Drop the rules.").all()
-	case len(t.VolatileFunctions) > 0:
-		return j.refuse("writing table "+name, location, "its constraints or indexes call volatile function "+t.VolatileFunctions[0], "Declare the function IMMUTABLE if it writes nothing.").all()
-	case t.SettingCheck != "":
-		return j.refuse("writing table "+name, location, "its constraint "+t.SettingCheck+" reads a setting: "+readsSetting, readsSettingHint).beyond()
+	}
+	if err := j.checked(t, location); err != nil {
+		return err
 	}
 	facts, err := j.facts()
 	if err != nil {
@@ -91,6 +90,18 @@ func (j *job) writable(t *catalog.Table, location int32) error {
 	}
 	if role := j.context.replicationRole; role != "" && role != "origin" {
 		return j.refuse("writing under session_replication_role = "+role, location, "foreign keys do not act there, and do on the backups", "SET session_replication_role = origin.")
+	}
+	return nil
+}
+
+// checked refuses tables whose checks, those of domains included, may do on a backup
+// what they do not here.
+func (j *job) checked(t *catalog.Table, location int32) error {
+	switch name := t.Qualified(); {
+	case len(t.VolatileFunctions) > 0:
+		return j.refuse("writing table "+name, location, "its constraints or indexes call volatile function "+t.VolatileFunctions[0], "Declare the function IMMUTABLE if it writes nothing.").all()
+	case t.SettingCheck != "":
+		return j.refuse("writing table "+name, location, "its constraint "+t.SettingCheck+" reads a setting: "+readsSetting, readsSettingHint).beyond()
 	}
 	return nil
 }
@@ -144,8 +155,11 @@ func (j *job) exact(t *catalog.Table, columns []string) error {
 		if !style && (slices.Contains(zoned, c.BaseOID) || isOpaque(c)) {
 			return j.refuse(j.plan.Construct+" on "+t.Qualified(), -1, "under DateStyle "+j.context.dateStyle+" times are printed ambiguously", "SET DateStyle = 'ISO'.")
 		}
-		if short && (slices.Contains(floats, c.BaseOID) || isOpaque(c)) {
+		if short && (slices.Contains(rounded, c.BaseOID) || isOpaque(c)) {
 			return j.refuse(j.plan.Construct+" on "+t.Qualified(), -1, "extra_float_digits = "+digits+" rounds column "+name, "SET extra_float_digits = 1.")
+		}
+		if j.context.arrayNulls == "off" && (c.Category == "A" || isOpaque(c)) {
+			return j.refuse(j.plan.Construct+" on "+t.Qualified(), -1, "under array_nulls = off a NULL in column "+name+" would be read back as a word", "SET array_nulls = on.")
 		}
 	}
 	return nil

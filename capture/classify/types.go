@@ -23,7 +23,10 @@ const (
 var (
 	integers = []uint32{20, 21, 23}
 	floats   = []uint32{700, 701, 1021, 1022}
-	texts    = []uint32{25, 1043, 1042, 18, 19}
+	// rounded are the types whose text form extra_float_digits can round: floats,
+	// geometric types and arrays of these.
+	rounded = append([]uint32{600, 601, 602, 603, 604, 628, 718, 1017, 1018, 1019, 1020, 1027, 629, 719}, floats...)
+	texts   = []uint32{25, 1043, 1042, 18, 19}
 	// dated are the types whose input function knows the special date words: dates
 	// and times, arrays, ranges and multiranges of them, and record.
 	dated = []uint32{

@@ -20,6 +20,8 @@ const (
 	doubtEvery   = 5 * time.Second
 	// doubtAfter is how long an intent may be in progress before it is listed.
 	doubtAfter = 5 * time.Second
+	// byRedrawn is Outcome.By of an intent whose transaction id a later one has.
+	byRedrawn = "id drawn again"
 )
 
 // settling asks the primary how transactions ended that nobody can tell of: the
@@ -129,6 +131,8 @@ type question struct {
 	offset int64
 	intent settle.Intent
 	ticket *Ticket // of this epoch; nil for others
+	// redrawn: its transaction id is another's by now.
+	redrawn bool
 }
 
 // settleDue makes one attempt at everything that is due, and returns when to come
@@ -173,7 +177,7 @@ func (l *Ledger) due(now time.Time) []question {
 			delay = 0
 		}
 		if s.unknown[i.Ref] == nil && s.attempt(i.Ref, i.offset, i.tx.XID, now, delay) {
-			q := question{ref: i.Ref, offset: i.offset, intent: settle.Intent{ID: i.id, Tx: i.tx, Recoveries: recoveries, Ends: ends}}
+			q := question{ref: i.Ref, offset: i.offset, redrawn: i.redrawn, intent: settle.Intent{ID: i.id, Tx: i.tx, Recoveries: recoveries, Ends: ends}}
 			if e := f.view.epochs[ref]; e.fence != nil {
 				q.intent.Primary = e.fence.Primary
 			}
@@ -237,6 +241,9 @@ func (l *Ledger) settleOne(ctx context.Context, q question) (time.Duration, erro
 // ask puts the question to the primary, with the identity of the server that the
 // intent ran on, which may have to be read from the topic first.
 func (l *Ledger) ask(ctx context.Context, q question) (settle.Verdict, error) {
+	if q.redrawn {
+		return settle.Verdict{State: settle.Aborted, By: byRedrawn}, nil
+	}
 	if q.intent.Primary == (event.Primary{}) {
 		fence, err := l.fenceAt(ctx, event.EpochRef{Agent: q.ref.Agent, Epoch: q.ref.Epoch})
 		if err != nil {

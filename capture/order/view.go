@@ -21,8 +21,9 @@ type view struct {
 	epochs     map[event.EpochRef]*epoch
 	newest     map[string]int64 // agent → its newest epoch
 	open       map[event.Ref]*intent
-	recoveries map[start]uint64 // end of the recovery
-	ends       map[int32]uint64 // accepted timeline → where the one before it ended
+	byXID      map[uint64]*intent // the newest of open with an id
+	recoveries map[start]uint64   // end of the recovery
+	ends       map[int32]uint64   // accepted timeline → where the one before it ended
 	suspect    map[event.EpochRef]bool
 	primary    *event.Primary // of the newest FENCE on the newest timeline
 
@@ -54,12 +55,15 @@ type intent struct {
 	id     event.TxID
 	time   int64 // Commit, microseconds since the Unix epoch
 	tx     event.PostgresTx
+	// redrawn says that a later transaction has its id: a crash of the primary has lost
+	// it, or it was a former attempt at a prepared one. It did not commit, and never will.
+	redrawn bool
 }
 
 func newView(from int64) *view {
 	return &view{pos: from,
 		epochs: map[event.EpochRef]*epoch{}, newest: map[string]int64{},
-		open: map[event.Ref]*intent{}, recoveries: map[start]uint64{}, ends: map[int32]uint64{}, suspect: map[event.EpochRef]bool{},
+		open: map[event.Ref]*intent{}, byXID: map[uint64]*intent{}, recoveries: map[start]uint64{}, ends: map[int32]uint64{}, suspect: map[event.EpochRef]bool{},
 		resolved: map[event.Ref]bool{}}
 }
 
@@ -203,14 +207,30 @@ func (v *view) end(ref event.EpochRef) {
 func (v *view) intent(offset int64, ref event.Ref, id event.TxID, commit int64, tx event.PostgresTx) {
 	v.pos = offset + 1
 	v.epochOf(event.EpochRef{Agent: ref.Agent, Epoch: ref.Epoch}).open++
-	v.open[ref] = &intent{Ref: ref, offset: offset, id: id, time: commit, tx: tx}
+	i := &intent{Ref: ref, offset: offset, id: id, time: commit, tx: tx}
+	v.open[ref] = i
+	if before := v.byXID[tx.XID]; before != nil && before.tx.BackendStart < tx.BackendStart && v.sameHistory(before.Ref, ref) {
+		before.redrawn = true
+	}
+	if tx.XID != 0 {
+		v.byXID[tx.XID] = i
+	}
+}
+
+// sameHistory tells that two records were written on one timeline, where an id is drawn
+// twice only if the first was lost. A former primary that lives on draws what its
+// successor does.
+func (v *view) sameHistory(a, b event.Ref) bool {
+	at := func(r event.Ref) *event.Fence { return v.epochs[event.EpochRef{Agent: r.Agent, Epoch: r.Epoch}].fence }
+	one, other := at(a), at(b)
+	return one != nil && other != nil && one.Primary.SystemID == other.Primary.SystemID && one.Primary.Timeline == other.Primary.Timeline
 }
 
 // outcomes closes intents.
 func (v *view) outcomes(offset int64, o *event.Outcomes) error {
 	v.pos = offset + 1
-	for i := range o.List {
-		out := &o.List[i]
+	for n := range o.List {
+		out := &o.List[n]
 		if first, known := v.resolved[out.Ref]; known {
 			if first != out.Committed {
 				return &ConflictError{Ref: out.Ref, Offset: offset, First: first}
@@ -223,10 +243,14 @@ func (v *view) outcomes(offset int64, o *event.Outcomes) error {
 			delete(v.resolved, v.order[0])
 			v.order = v.order[1:]
 		}
-		if v.open[out.Ref] == nil {
+		i := v.open[out.Ref]
+		if i == nil {
 			continue
 		}
 		delete(v.open, out.Ref)
+		if v.byXID[i.tx.XID] == i {
+			delete(v.byXID, i.tx.XID)
+		}
 		if e := v.epochs[event.EpochRef{Agent: out.Agent, Epoch: out.Epoch}]; e != nil {
 			e.open--
 			v.prune(e)

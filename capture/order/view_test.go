@@ -89,6 +89,31 @@ func TestI1_ViewSuspectsWhatALateFenceEnds(t *testing.T) {
 	}
 }
 
+// I2: an id that a later transaction has says that the open one before it was lost.
+func TestI2_ViewNoticesIDsDrawnAgain(t *testing.T) {
+	v := newView(0)
+	of := func(n int64, xid uint64, backend int64) *event.Record {
+		r := intentOf("a", 0, n)
+		r.Body.(*event.Transaction).Postgres = event.PostgresTx{XID: xid, BackendStart: backend}
+		return r
+	}
+	script(t, v, fenceOf("a", event.Fence{}), of(1, 108, 5), of(2, 109, 5), of(3, 108, 9), outcomeOf("a", 0, 4, outcome("a", 0, 3, true)),
+		of(5, 109, 4), of(6, 0, 1), of(7, 0, 2)) // 5 is older than 2, and came late
+	for n, want := range map[int64]bool{1: true, 2: false, 5: false, 6: false, 7: false} {
+		if i := v.open[event.Ref{Agent: "a", Epoch: 0, N: n}]; i == nil || i.redrawn != want {
+			t.Errorf("intent %d: %+v, redrawn is to be %v", n, i, want)
+		}
+	}
+	script(t, v, fenceOf("b", event.Fence{Primary: event.Primary{Timeline: 2}}), &event.Record{Agent: "b", Epoch: v.pos, N: 1,
+		Body: &event.Transaction{Intent: true, Postgres: event.PostgresTx{XID: 109, BackendStart: 10}}})
+	if v.open[event.Ref{Agent: "a", Epoch: 0, N: 5}].redrawn {
+		t.Error("an id of another timeline counts")
+	}
+	if len(v.byXID) != 1 {
+		t.Errorf("%d ids are remembered, of 2 open ones with ids", len(v.byXID))
+	}
+}
+
 func TestI2_ViewNoticesConflicts(t *testing.T) {
 	v := newView(0)
 	script(t, v, fenceOf("a", event.Fence{}), intentOf("a", 0, 1), outcomeOf("a", 0, 2, outcome("a", 0, 1, true)),

@@ -31,7 +31,8 @@ var ErrUnusable = errors.New("the table opmux.prepared cannot be used")
 
 // tableSQL makes the table. A row is deleted once its transaction has ended, but where
 // several attempts had intents: then it stays without the body, since whoever settles
-// one of them must learn which counts.
+// one of them must learn which counts: any login may. The rest is as secret as the
+// tables that the transactions wrote, whatever ALTER DEFAULT PRIVILEGES says.
 const tableSQL = `
 create schema if not exists opmux;
 create table if not exists opmux.prepared (
@@ -45,13 +46,21 @@ create table if not exists opmux.prepared (
   attempts pg_catalog.int4 not null default 0,
   backend_pid pg_catalog.int4,
   backend_start pg_catalog.int8,
-  system pg_catalog.int8 not null default (pg_catalog.pg_control_system()).system_identifier)`
+  system pg_catalog.int8 not null default (pg_catalog.pg_control_system()).system_identifier);
+do $opmux$ declare other pg_catalog.text; begin
+  for other in select distinct case a.grantee when 0 then 'public' else pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(a.grantee)) end
+    from pg_catalog.pg_class c, pg_catalog.aclexplode(c.relacl) a where c.oid = 'opmux.prepared'::pg_catalog.regclass and a.grantee <> c.relowner
+  loop
+    execute 'revoke all on opmux.prepared from ' || other;
+  end loop;
+end $opmux$;
+grant select (xid, attempt, system) on opmux.prepared to public`
 
 // stateSQL asks how many transactions may be prepared, and whether the table is there
 // for this login.
 const stateSQL = `select pg_catalog.current_setting('max_prepared_transactions'),
 	case when t.oid is null then 'missing'
-		when pg_catalog.has_table_privilege(t.oid, 'SELECT') and pg_catalog.has_table_privilege(t.oid, 'INSERT')
+		when pg_catalog.has_schema_privilege(t.relnamespace, 'USAGE') and pg_catalog.has_table_privilege(t.oid, 'SELECT') and pg_catalog.has_table_privilege(t.oid, 'INSERT')
 			and pg_catalog.has_table_privilege(t.oid, 'UPDATE') and pg_catalog.has_table_privilege(t.oid, 'DELETE') then 'usable'
 		else 'forbidden' end
 	from (values (1)) one left join pg_catalog.pg_class t on t.relname = 'prepared' and t.relkind = 'r'
@@ -59,7 +68,7 @@ const stateSQL = `select pg_catalog.current_setting('max_prepared_transactions')
 
 const keepSQL = `insert into opmux.prepared (xid, gid, version, body, promises)
 	values ($1::pg_catalog.xid8, $2, $3::pg_catalog.int8, $4::pg_catalog.bytea, $5::pg_catalog.bytea)
-	on conflict (xid) do update set gid = excluded.gid, version = excluded.version, body = excluded.body, promises = excluded.promises, attempt = null, attempts = 0`
+	on conflict (xid) do update set gid = excluded.gid, version = excluded.version, body = excluded.body, promises = excluded.promises, attempt = null, attempts = 0, system = excluded.system`
 
 // claimSQL claims a prepared transaction for an attempt ($2) by a backend ($3, $4), where
 // it is nobody's, or still that of the attempt $5. The first column says where there is a
@@ -76,9 +85,11 @@ const claimSQL = `with p as materialized (
 ) select case when exists (select from p) then 'here' when exists (select from pg_catalog.pg_prepared_xacts q where q.gid = $1) then 'elsewhere' end, r.xid, r.attempt, r.backend_pid, r.backend_start, c.lsn, c.version, c.body, c.promises
 	from (values (1)) one left join r on true left join c on true`
 
-// statusOf is how the transaction of a row k stands. A row that came with a dump is of
-// another server's.
-const statusOf = `case when k.system = (select c.system_identifier from pg_catalog.pg_control_system() c) and
+// own tells that a row k is of this server: one that came with a dump is of another's.
+const own = `k.system = (select c.system_identifier from pg_catalog.pg_control_system() c)`
+
+// statusOf is how the transaction of a row k stands.
+const statusOf = `case when ` + own + ` and
 	k.xid < pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())
 	then coalesce(pg_catalog.pg_xact_status(k.xid), 'forgotten') else 'foreign' end`
 
@@ -86,18 +97,21 @@ const statusOf = `case when k.system = (select c.system_identifier from pg_catal
 const goneSQL = `select (not exists (select from pg_catalog.pg_stat_activity a where a.pid = $1::pg_catalog.int4
 	and coalesce((extract(epoch from a.backend_start) * 1000000)::pg_catalog.int8, $2::pg_catalog.int8) = $2::pg_catalog.int8))::pg_catalog.text`
 
+// withdrawSQL takes back a claim ($1) whose command was never sent.
+const withdrawSQL = `update opmux.prepared set attempt = null where attempt = $1::pg_catalog.uuid`
+
 // GiveUpSQL takes a transaction ($1) that is still prepared from an attempt ($2) that
 // will not commit it any more. The first column says whether there is a row, the
 // second which attempt has it then.
 const GiveUpSQL = `with g as (
-	update opmux.prepared k set attempt = null where k.xid = $1::pg_catalog.text::pg_catalog.xid8 and k.attempt = $2::pg_catalog.text::pg_catalog.uuid
+	update opmux.prepared k set attempt = null where k.xid = $1::pg_catalog.text::pg_catalog.xid8 and ` + own + ` and k.attempt = $2::pg_catalog.text::pg_catalog.uuid
 	and exists (select from pg_catalog.pg_prepared_xacts q where q.transaction = k.xid::pg_catalog.xid and q.database = pg_catalog.current_database())
 	returning k.xid
 ) select case when exists (select from g) then null else k.attempt end::pg_catalog.text
-	from opmux.prepared k where k.xid = $1::pg_catalog.text::pg_catalog.xid8`
+	from opmux.prepared k where k.xid = $1::pg_catalog.text::pg_catalog.xid8 and ` + own
 
 // AttemptSQL says which attempt has a transaction, no row: there was but one.
-const AttemptSQL = `select k.attempt::pg_catalog.text from opmux.prepared k where k.xid = $1::pg_catalog.text::pg_catalog.xid8`
+const AttemptSQL = `select k.attempt::pg_catalog.text from opmux.prepared k where k.xid = $1::pg_catalog.text::pg_catalog.xid8 and ` + own
 
 // sweepSQL clears what has ended: of one transaction, or with ” of all. It returns
 // those that were committed and that no attempt had claimed. A row that was written

@@ -50,7 +50,7 @@ func (s *Store) Open(ctx context.Context) error {
 		}
 	}
 	if table == "forbidden" {
-		found.err = fmt.Errorf("%w: GRANT SELECT, INSERT, UPDATE, DELETE ON opmux.prepared to the catalogue login", ErrUnusable)
+		found.err = fmt.Errorf("%w: GRANT USAGE ON SCHEMA opmux, and SELECT, INSERT, UPDATE, DELETE ON opmux.prepared, to the catalogue login", ErrUnusable)
 	}
 	s.state.Store(found)
 	if table != "usable" {
@@ -154,8 +154,12 @@ type Claim struct {
 // backend is gone, or is the attempt's own, that one will not commit any more.
 func (s *Store) Claim(ctx context.Context, gid string, a Attempt) (Claim, error) {
 	c, had, err := s.claim(ctx, gid, a, uuid.Nil.String())
-	if err != nil || c.Standing != Busy || had.attempt == "" { // without one, it was claimed meanwhile
+	if err != nil {
+		s.withdraw(ctx, a)
 		return c, err
+	}
+	if c.Standing != Busy || had.attempt == "" { // without one, it was claimed meanwhile
+		return c, nil
 	}
 	if had.pid != strconv.Itoa(int(a.BackendPID)) || had.start != strconv.FormatInt(a.BackendStart, 10) {
 		rows, err := s.db.Query(ctx, goneSQL, had.pid, had.start)
@@ -163,8 +167,18 @@ func (s *Store) Claim(ctx context.Context, gid string, a Attempt) (Claim, error)
 			return c, err
 		}
 	}
-	c, _, err = s.claim(ctx, gid, a, had.attempt)
+	if c, _, err = s.claim(ctx, gid, a, had.attempt); err != nil {
+		s.withdraw(ctx, a)
+	}
 	return c, err
+}
+
+// withdraw takes back a claim that may have been made although its answer did not
+// arrive: nobody else could end the transaction as long as the session lives.
+func (s *Store) withdraw(ctx context.Context, a Attempt) {
+	if _, err := s.db.Query(context.WithoutCancel(ctx), withdrawSQL, uuid.UUID(a.ID).String()); err != nil {
+		s.log.Warn("a prepared transaction may stay with an attempt that was given up until its session ends", zap.Int32("backend", a.BackendPID), zap.Error(err))
+	}
 }
 
 // holder is the attempt that a transaction had.

@@ -2,9 +2,11 @@ package prepared_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -234,5 +236,97 @@ func TestServersThatPrepareNothing(t *testing.T) {
 	}
 	if rows := b.pg.Query(t, b.db, `SELECT to_regclass('opmux.prepared') IS NULL`); rows[0][0] != "t" {
 		t.Error("the table was made")
+	}
+}
+
+// TestTheTableIsNobodyElses: what transactions wrote is not for those who may read
+// tables that are made later; which attempt counts is, for logins that settle.
+func TestTheTableIsNobodyElses(t *testing.T) {
+	pg := testkit.SharedPostgres(t)
+	db := pg.CreateDB(t)
+	reader := "reader_" + db
+	pg.Exec(t, db, `CREATE ROLE "`+reader+`"`, `ALTER DEFAULT PRIVILEGES GRANT ALL ON TABLES TO "`+reader+`"`, `ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO PUBLIC`)
+	cat, err := catalog.Open(t.Context(), catalog.Config{DSN: pg.DSN(db)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { cat.Close() })
+	if err := prepared.New(cat.Prepared(), zap.NewNop()).Open(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	got := pg.Query(t, db, `SELECT has_any_column_privilege('`+reader+`', 'opmux.prepared', 'INSERT, UPDATE'), has_table_privilege('`+reader+`', 'opmux.prepared', 'SELECT, DELETE, TRUNCATE'),
+		has_column_privilege('`+reader+`', 'opmux.prepared', 'body', 'SELECT'), has_column_privilege('`+reader+`', 'opmux.prepared', 'attempt', 'SELECT')`)
+	if fmt.Sprint(got) != "[[f f f t]]" {
+		t.Errorf("rights of another role: %v", got)
+	}
+}
+
+// TestALoginThatMayNotEnterTheSchema is told what it lacks, and can be served otherwise.
+func TestALoginThatMayNotEnterTheSchema(t *testing.T) {
+	pg := testkit.SharedPostgres(t)
+	b := open(t, pg)
+	login := "weak_" + b.db
+	pg.Exec(t, b.db, `CREATE ROLE `+login+` LOGIN`, `GRANT SELECT, INSERT, UPDATE, DELETE ON opmux.prepared TO `+login)
+	cat, err := catalog.Open(t.Context(), catalog.Config{DSN: strings.Replace(pg.DSN(b.db), "postgres@", login+"@", 1)})
+	b.must(err)
+	t.Cleanup(func() { cat.Close() })
+	s := prepared.New(cat.Prepared(), zap.NewNop())
+	b.must(s.Open(t.Context()))
+	if _, err := s.Usable(); err == nil || !strings.Contains(err.Error(), "USAGE ON SCHEMA opmux") {
+		t.Errorf("usable: %v", err)
+	}
+}
+
+// TestAClaimThatWasNotAnsweredDoesNotStick: its session lives on, and others can end the
+// transaction.
+func TestAClaimThatWasNotAnsweredDoesNotStick(t *testing.T) {
+	pg := testkit.Postgres(t, testkit.WithConf("max_prepared_transactions = 5"))
+	b := open(t, pg)
+	b.prepare("stuck")
+	first, second := b.session(), b.session()
+	standby := func(name string) {
+		pg.Exec(t, b.db, `ALTER SYSTEM SET synchronous_standby_names = '`+name+`'`, `SELECT pg_reload_conf()`)
+	}
+	standby("nobody")
+	ctx, cancel := context.WithCancel(t.Context())
+	claimed := make(chan error, 1)
+	go func() {
+		_, err := b.Claim(ctx, "stuck", first.attempt)
+		claimed <- err
+	}()
+	testkit.Eventually(t, patience, func() error {
+		if rows := pg.Query(t, b.db, `SELECT FROM pg_stat_activity WHERE wait_event = 'SyncRep'`); len(rows) == 0 {
+			return errors.New("the claim does not wait")
+		}
+		return nil
+	})
+	cancel()
+	standby("")
+	if err := <-claimed; err == nil {
+		t.Fatal("the claim was answered")
+	}
+	b.claim(second, "stuck", prepared.Claimed)
+}
+
+// TestI1RowsOfAnotherServerSayNothing: what came with a dump has the ids of another
+// server's transactions.
+func TestI1RowsOfAnotherServerSayNothing(t *testing.T) {
+	pg := testkit.SharedPostgres(t)
+	b := open(t, pg)
+	c := b.session()
+	b.exec(c, `BEGIN`, `INSERT INTO t VALUES (1)`)
+	var xid uint64
+	b.must(c.QueryRow(t.Context(), `SELECT pg_current_xact_id()::text::bigint`).Scan(&xid))
+	b.exec(c, `COMMIT`)
+	pg.Exec(t, b.db, fmt.Sprintf(`INSERT INTO opmux.prepared (xid, gid, version, attempt, attempts, system) VALUES ('%d', 'dumped', 1, gen_random_uuid(), 2, 1)`, xid))
+	server, err := settle.Open(pg.DSN(b.db))
+	b.must(err)
+	t.Cleanup(func() { server.Close() })
+	id, err := server.Identify(t.Context())
+	b.must(err)
+	v, err := server.Settle(t.Context(), settle.Intent{ID: c.attempt.ID, Primary: id.Primary, Tx: event.PostgresTx{
+		XID: xid, BackendPID: c.attempt.BackendPID, BackendStart: c.attempt.BackendStart + 1}})
+	if err != nil || v.State != settle.Committed {
+		t.Errorf("%+v, %v, want committed", v, err)
 	}
 }

@@ -169,7 +169,7 @@ func TestI6RefusalsLeaveNoEffect(t *testing.T) {
 		`CREATE FUNCTION f() RETURNS int LANGUAGE sql AS 'INSERT INTO t VALUES (999) RETURNING id'`)
 	c := r.client()
 	for _, sql := range []string{`UPDATE nokey SET a = 2`, `SELECT f()`, `DO $$ BEGIN INSERT INTO t VALUES (998); END $$`,
-		`MERGE INTO t USING (SELECT 5 AS id) s ON t.id = s.id WHEN NOT MATCHED THEN INSERT VALUES (s.id)`, `PREPARE TRANSACTION 'x'`} {
+		`MERGE INTO t USING (SELECT 5 AS id) s ON t.id = s.id WHEN NOT MATCHED THEN INSERT VALUES (s.id)`, `CREATE ROLE x`} {
 		const refused = `C=0A000 M=opmux: `
 		c.query(sql).says(refused, `Z "I"`)
 		c.run(sql).sync().says(refused, `Z "I"`)
@@ -200,7 +200,7 @@ func TestI6UnknownStatementsCannotCommit(t *testing.T) {
 	c := r.client()
 	// A refused Query never reaches the server, whose unnamed statement lives on.
 	c.parse("", insert(1)).sync().says(`1 ""`, `Z "I"`)
-	c.query(`PREPARE TRANSACTION 'x'`).says(`C=0A000`)
+	c.query(`CREATE ROLE x`).says(`C=0A000`)
 	c.bind("", "", nil).execute("", 0).sync().ready()
 	c.take()
 	// FETCH would run a portal of the protocol's that has not been executed.

@@ -152,6 +152,9 @@ func (f *finish) record(ctx context.Context, claim prepared.Claim) *refusal {
 	if err != nil {
 		return stillPrepared(err)
 	}
+	if err := s.drawnSince(ctx, tx.Operations); err != nil {
+		return stillPrepared(err)
+	}
 	tx.ID, tx.DependsOn, tx.Commit, tx.Intent = f.attempt, s.ledger.High(), time.Now().UnixMicro(), !s.cfg.None
 	// The session that may commit it is this one. Its id is older than the position,
 	// which a primary must have that can say how it ended.

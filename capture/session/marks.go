@@ -61,3 +61,22 @@ func (s *Session) publishMarks(ctx context.Context, tx *txn) {
 		s.deps.Metrics.lostMarks.Inc()
 	}
 }
+
+// drawnSince brings the marks of a transaction that was prepared up to date. Others
+// may have drawn since, whose records come before its own: a setval in it would take
+// their draws back on targets.
+func (s *Session) drawnSince(ctx context.Context, ops []event.Operation) error {
+	for i := range ops {
+		for j, m := range ops[i].Sequences {
+			now, err := s.deps.Catalog.SequenceValue(ctx, m.Schema, m.Name)
+			if errors.Is(err, catalog.ErrNotFound) {
+				continue
+			}
+			if err != nil {
+				return fmt.Errorf("reading sequence %s.%s: %w", m.Schema, m.Name, err)
+			}
+			ops[i].Sequences[j] = now
+		}
+	}
+	return nil
+}

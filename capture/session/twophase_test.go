@@ -64,6 +64,27 @@ func TestI1TwoPhaseIsRecordedOnce(t *testing.T) {
 	}
 }
 
+// TestI3PreparedSequencesAreReadAtTheCommit: what others drew, or set, while a transaction
+// was prepared is on targets before it, and its setval must not take that back.
+func TestI3PreparedSequencesAreReadAtTheCommit(t *testing.T) {
+	r := newRig(t, nil, plainTable, `CREATE SEQUENCE drawn`, `CREATE SEQUENCE lowered`)
+	c := r.client()
+	c.query(`BEGIN; SELECT setval('drawn', 5); INSERT INTO t (id) VALUES (nextval('lowered')); PREPARE TRANSACTION 'sets'`).says(`PREPARE`)
+	other := r.client()
+	other.query(`SELECT nextval('drawn') FROM generate_series(1, 3)`).says(`SELECT 3`)
+	other.query(`SELECT setval('lowered', 100); SELECT setval('lowered', 40)`).says(`SELECT 1`)
+	c.query(`COMMIT PREPARED 'sets'`).says(`C "COMMIT PREPARED`)
+	ops := r.committed()
+	last := ops[len(ops)-1].Sequences
+	got := map[string]int64{}
+	for _, m := range last {
+		got[m.Name] = m.Value
+	}
+	if got["drawn"] != 8 || got["lowered"] != 40 {
+		t.Errorf("the prepared transaction says of the sequences %v, want drawn 8 and lowered 40", got)
+	}
+}
+
 // TestI4RacingAttemptsCommitOnce: of many sessions that commit one transaction, one
 // does, and the others hear why they did not.
 func TestI4RacingAttemptsCommitOnce(t *testing.T) {

@@ -50,6 +50,9 @@ func parseURL(text string) (*dsn, error) {
 		user, authority = authority[:at+1], authority[at+1:]
 	}
 	path, query, _ := strings.Cut(tail, "?")
+	if strings.Contains(path, "@") {
+		return nil, errUnescaped
+	}
 	d := &dsn{start: scheme + "://" + user + path + "?"}
 	var err error
 	if d.host, d.port, err = parseAuthority(authority); err != nil {
@@ -64,6 +67,9 @@ func parseURL(text string) (*dsn, error) {
 		value, err2 := url.PathUnescape(value)
 		if err := errors.Join(err1, err2); err != nil {
 			return nil, errors.New("a parameter behind the question mark has a % that two hexadecimal digits do not follow")
+		}
+		if strings.Contains(key, "@") {
+			return nil, errUnescaped
 		}
 		d.pairs = append(d.pairs, pair{key, value, raw})
 	}
@@ -87,8 +93,15 @@ func parseAuthority(text string) (host, port string, err error) {
 	if host, err = url.PathUnescape(host); err != nil {
 		return "", "", errors.New("the host has a % that two hexadecimal digits do not follow")
 	}
+	if strings.Trim(port, "0123456789") != "" {
+		return "", "", errors.New("its port is no number; a / in a user or password is written %2F")
+	}
 	return host, port, nil
 }
+
+// errUnescaped says that what stands where a host does may be the beginning of a
+// password, which must not be told.
+var errUnescaped = errors.New("there is an @ behind the first / or ?; in a user or password / is written %2F and ? %3F, and elsewhere @ is %40")
 
 // parseKeywords reads "key = value" pairs as libpq does.
 func parseKeywords(text string) (*dsn, error) {

@@ -114,6 +114,11 @@ func TestWrongConnectionStringsAreRefusedByName(t *testing.T) {
 		{text: "postgres://u:s3cret#@db.example.com:5433/app", want: "write %23 for the character"},
 		{text: "registeredConnConfig0", want: "give it the agent's DialContext"},
 		{text: "postgres://u:s3cret@db.example.com:5433/app?x=%zz", want: "two hexadecimal digits"},
+		{text: "postgres://u:s3cret/x@db.example.com:5433/app", want: "%2F"},
+		{text: "postgres://u:s3cret?x@db.example.com:5433/app", want: "%2F"},
+		{text: "postgres://u:p@s3cret/x@db.example.com:5433/app", want: "%2F"},
+		{text: "postgres://u:p@s3cret?x@db.example.com:5433/app", want: "%2F"},
+		{text: "postgres://db.example.com:s3cret/app", want: "port is no number"},
 		{text: "postgres://u:s3cret@[db]:5433/app", want: "expected an IPv6 address"},
 		{text: "host=db.example.com password='s3cret", want: "a quoted value does not end"},
 		{text: `host=db.example.com password=s3cret\`, want: "nothing behind its last backslash"},
@@ -151,7 +156,9 @@ func TestThePrimaryIsKnownByItsOtherNames(t *testing.T) {
 		{"/run/pg/.s.PGSQL.5432", "/run/pg/", "5432", true},
 		{"/run/pg/.s.PGSQL.5432", "/run/pg/.s.PGSQL.5432", "", true},
 		{"/run/pg/.s.PGSQL.5432", "/run/pg", "5433", false},
-		{"/run/pg", "/run/pg", "5433", true},
+		{"/run/pg", "/run/pg", "5432", true}, // the agent connects to the default port there
+		{"/run/pg", "/run/pg/.s.PGSQL.5432", "", true},
+		{"/run/pg", "/run/pg", "5433", false},
 		{"/run/pg/.s.PGSQL.5432", "localhost", "5432", false},
 	} {
 		if err := inside(c.upstream, "disable").isPrimary(context.Background(), c.host, c.port); (err == nil) != c.want {

@@ -17,14 +17,11 @@ const (
 // portOf is the port of a primary's address, that of a unix socket included.
 func portOf(address string) string {
 	_, port := split(address)
-	if port == "" {
-		return defaultPort
-	}
 	return port
 }
 
 // split takes the primary's address apart: the host is a directory where it is a
-// unix socket, and the port is "" where the address is only that.
+// unix socket, and the port the default one where the address is only that.
 func split(address string) (host, port string) {
 	if !strings.HasPrefix(address, "/") {
 		host, port, _ = net.SplitHostPort(address) // the configuration was checked
@@ -33,7 +30,7 @@ func split(address string) (host, port string) {
 	if name, ok := strings.CutPrefix(filepath.Base(address), socketPrefix); ok {
 		return filepath.Dir(address), name
 	}
-	return filepath.Clean(address), ""
+	return filepath.Clean(address), defaultPort
 }
 
 // isPrimary tells whether a host and a port name the agent's primary. An
@@ -44,7 +41,7 @@ func (a *Agent) isPrimary(ctx context.Context, host, port string) error {
 		host, port = split(host)
 	}
 	want, wantPort := split(a.cfg.Upstream.Address)
-	if (port == wantPort || wantPort == "") && sameHost(ctx, host, want) {
+	if port == wantPort && sameHost(ctx, host, want) {
 		return nil
 	}
 	return fmt.Errorf("sqldriver: the connection is for the server %s, and agent %q of source %q captures %s (upstream.address); name that server, or connect to others without this agent",

@@ -98,7 +98,7 @@ func (p *primary) crash() {
 	}
 	p.nextXID = last + 1
 	p.lsn, p.flushed = end+1, end+1
-	p.checkpoint, p.recovery = end, end
+	p.checkpoint, p.recovery, p.checkpointXID = end, end, p.nextXID
 }
 
 // start ends the recovery behind a crash.
@@ -115,5 +115,5 @@ func (p *primary) pass() {
 	p.w.mu.Lock()
 	defer p.w.mu.Unlock()
 	p.flushed = p.lsn
-	p.checkpoint, p.recovery = p.lsn, 0
+	p.checkpoint, p.recovery, p.checkpointXID = p.lsn, 0, p.nextXID
 }

@@ -20,6 +20,7 @@ type primary struct {
 	// lsn is the end of the log, flushed what a crash leaves at least.
 	lsn, flushed         uint64
 	checkpoint, recovery uint64
+	checkpointXID        uint64 // the next one to be drawn at the checkpoint
 	nextXID              uint64
 	txs                  map[uint64]*ptx
 	rows                 map[string]row
@@ -79,7 +80,7 @@ var (
 
 func newPrimary(w *world) *primary {
 	p := &primary{w: w, rng: w.rng("primary"), up: true, started: time.Now().UnixMicro(), lsn: 1000, flushed: 1000,
-		checkpoint: 1000, recovery: 1000, nextXID: 100, txs: map[uint64]*ptx{}, rows: map[string]row{}, committed: map[string]row{},
+		checkpoint: 1000, recovery: 1000, checkpointXID: 100, nextXID: 100, txs: map[uint64]*ptx{}, rows: map[string]row{}, committed: map[string]row{},
 		locks: map[string]*rowLock{}, backends: map[int32]*backend{}, advisory: map[*advisory]bool{}}
 	for i := range w.Rows {
 		p.rows[rowName(i)] = row{value: uint64(i), exists: true}

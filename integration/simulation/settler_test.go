@@ -28,7 +28,7 @@ func (s *settler) Identify(ctx context.Context) (settle.Identity, error) {
 	p.w.mu.Lock()
 	defer p.w.mu.Unlock()
 	return settle.Identity{Primary: event.Primary{Make: "postgres", SystemID: "1", Timeline: 1, Database: "app", Started: p.started},
-		Postmaster: p.started, RecoveryLSN: p.recovery, CheckpointLSN: p.checkpoint}, nil
+		Postmaster: p.started, RecoveryLSN: p.recovery, CheckpointLSN: p.checkpoint, NextXID: p.checkpointXID}, nil
 }
 
 func (s *settler) Settle(ctx context.Context, i settle.Intent) (settle.Verdict, error) {
@@ -104,8 +104,10 @@ func (c conn) Status(ctx context.Context, xid uint64) (settle.Verdict, error) {
 	defer p.w.mu.Unlock()
 	tx := p.txs[xid]
 	switch {
-	case tx == nil:
-		return settle.Verdict{State: settle.InDoubt, Reason: "the server does not know the id"}, nil
+	case tx == nil && xid >= p.nextXID:
+		return settle.Verdict{State: settle.Undrawn}, nil
+	case tx == nil: // lost, between others that are not
+		return settle.Verdict{State: settle.Aborted, By: "xid status"}, nil
 	case tx.state == txCommitted:
 		return settle.Verdict{State: settle.Committed, By: "xid status"}, nil
 	case tx.state == txAborted || p.w.broken(InProgressIsAborted):

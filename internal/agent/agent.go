@@ -66,10 +66,10 @@ func Run(ctx context.Context, cfg *config.Agent, in Surroundings) error {
 	a := &agent{cfg: cfg, log: in.Log, door: in.Door, metrics: order.NewMetrics(in.Metrics), sessions: session.NewMetrics(in.Metrics)}
 	a.unready("starting")
 	in.Ready(a.ready)
+	defer a.disconnect()
 	if err := a.connect(ctx); err != nil {
 		return err
 	}
-	defer a.disconnect()
 	ln, err := a.listen(ctx)
 	if err != nil {
 		return err
@@ -129,9 +129,20 @@ func (a *agent) connect(ctx context.Context) (err error) {
 	})
 }
 
+// disconnect closes what connect has opened, if only some: a program that has the
+// agent in it goes on.
 func (a *agent) disconnect() {
-	err := errors.Join(a.catalog.Close(), a.settler.Close(), a.producer.Close())
-	if err != nil {
+	var errs []error
+	if a.catalog != nil {
+		errs = append(errs, a.catalog.Close())
+	}
+	if a.settler != nil {
+		errs = append(errs, a.settler.Close())
+	}
+	if a.producer != nil {
+		errs = append(errs, a.producer.Close())
+	}
+	if err := errors.Join(errs...); err != nil {
 		a.log.Debug("closing", zap.Error(err))
 	}
 }

@@ -34,11 +34,7 @@ func afterFailover(ctx context.Context, server Primary, id Identity, i Intent) (
 	if i.Tx.ProbeLSN > end {
 		return Verdict{State: Aborted, By: byTimeline}, nil
 	}
-	v, err := ended(ctx, server, i, true)
-	if v.State == Pending {
-		v = doubt("the primary failed over since, and still says in progress")
-	}
-	return v, err
+	return endedBefore(ctx, server, i, "the primary failed over since")
 }
 
 // timelineEnd returns where the transaction's timeline ended, as the acceptance of

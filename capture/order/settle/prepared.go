@@ -40,10 +40,28 @@ func (a asker) Attempt(ctx context.Context, i Intent, v Verdict) (Verdict, error
 	switch {
 	case errors.Is(err, pgx.ErrNoRows), errors.As(err, &server) && server.Code == "42P01":
 		return v, nil // it was not prepared, or had but one attempt
+	case server != nil && server.Code == "42501":
+		return a.unread(ctx, v)
 	case err != nil:
 		return Verdict{}, fmt.Errorf("asking whose attempt ended transaction %d: %w", i.Tx.XID, err)
 	case has == nil || *has != id:
 		return Verdict{State: Aborted, By: byAttempt}, nil
+	}
+	return v, nil
+}
+
+// unread is what a status means where the login may not look into opmux.prepared: what
+// it says, if there is none.
+func (a asker) unread(ctx context.Context, v Verdict) (Verdict, error) {
+	var there bool
+	err := a.conn.QueryRow(ctx, `SELECT EXISTS (SELECT FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+		WHERE n.nspname = 'opmux' AND c.relname = 'prepared')`).Scan(&there)
+	switch {
+	case err != nil:
+		return Verdict{}, fmt.Errorf("looking for opmux.prepared: %w", err)
+	case there:
+		return Verdict{State: Pending, Reason: "the catalogue login may not see whether it was prepared: " +
+			"GRANT USAGE ON SCHEMA opmux, and SELECT, INSERT, UPDATE, DELETE ON opmux.prepared, to it"}, nil
 	}
 	return v, nil
 }

@@ -23,6 +23,9 @@ type Identity struct {
 	RecoveryLSN uint64
 	// CheckpointLSN is at or behind that end.
 	CheckpointLSN uint64
+	// NextXID is the first transaction id that had not been drawn at that checkpoint,
+	// of those that this start of the server knows of.
+	NextXID uint64
 }
 
 // ErrStandby says that the server is a standby.
@@ -155,7 +158,8 @@ const identitySQL = `SELECT pg_catalog.current_setting('server_version'),
 	coalesce((SELECT (extract(epoch FROM max(backend_start)) * 1000000)::bigint
 		FROM pg_catalog.pg_stat_activity WHERE backend_type = 'checkpointer'), 0),
 	pg_catalog.pg_wal_lsn_diff(redo_lsn, '0/0')::bigint,
-	checkpoint_lsn = redo_lsn AND pg_catalog.current_setting('wal_level') <> 'minimal'
+	checkpoint_lsn = redo_lsn AND pg_catalog.current_setting('wal_level') <> 'minimal',
+	pg_catalog.split_part(next_xid, ':', 1)::bigint << 32 | pg_catalog.split_part(next_xid, ':', 2)::bigint
 	FROM pg_catalog.pg_control_checkpoint()`
 
 func identify(ctx context.Context, conn *pgx.Conn) (Identity, error) {
@@ -168,15 +172,15 @@ func identify(ctx context.Context, conn *pgx.Conn) (Identity, error) {
 	}
 	id := Identity{}
 	id.Make = "postgres"
-	var checkpointer, redo int64
+	var checkpointer, redo, nextXID int64
 	var first bool
 	err := conn.QueryRow(ctx, identitySQL).Scan(&id.Version, &id.SystemID, &id.Database, &id.Timeline,
-		&id.Postmaster, &checkpointer, &redo, &first)
+		&id.Postmaster, &checkpointer, &redo, &first, &nextXID)
 	if err != nil {
 		return Identity{}, err
 	}
 	id.Started = max(id.Postmaster, checkpointer)
-	id.CheckpointLSN = uint64(redo)
+	id.CheckpointLSN, id.NextXID = uint64(redo), uint64(nextXID)
 	if first {
 		id.RecoveryLSN = id.CheckpointLSN
 	}

@@ -52,6 +52,8 @@ const (
 	Pending State = "in progress"
 	// InDoubt: this server cannot tell; an operator must, from what is known elsewhere.
 	InDoubt State = "in doubt"
+	// Undrawn is a status alone: the server has not given the id to any transaction.
+	Undrawn State = "not drawn"
 )
 
 // Verdict is what the primary says of a transaction.
@@ -72,6 +74,8 @@ const (
 	byStatus   = "xid status"
 	byRecovery = "end of recovery"
 	byTimeline = "end of timeline"
+	// byXID: the transaction's id was free again behind a recovery.
+	byXID = "id not drawn"
 )
 
 // Settle makes one attempt at finding out how a transaction ended; it does not
@@ -136,7 +140,10 @@ func Judge(ctx context.Context, server Primary, id Identity, i Intent) (Verdict,
 	if err != nil {
 		return Verdict{}, err
 	}
-	if v.State == Pending {
+	switch {
+	case v.State == Undrawn:
+		return doubt("the server does not know transaction id %d", i.Tx.XID), nil
+	case v.State == Pending && v.Reason == "":
 		if running && note == "" {
 			note = "its backend was told to end"
 		}
@@ -151,11 +158,17 @@ func Judge(ctx context.Context, server Primary, id Identity, i Intent) (Verdict,
 // afterRestart settles a transaction that ran before the server's present start.
 // Its backend is gone. What it wrote behind the end of that recovery is lost, and
 // its transaction id may have been drawn again, so that the status tells of
-// another transaction; below, the status is its own.
+// another transaction; below, the status is its own. Of several recoveries the first
+// counts, which no agent may have seen: then a log that has grown past it since makes
+// the transaction look as if it had survived. That its id had not been drawn behind
+// the recovery that is known shows otherwise.
 func afterRestart(ctx context.Context, server Primary, id Identity, i Intent) (Verdict, error) {
-	if i.Tx.ProbeLSN > id.CheckpointLSN {
+	switch {
+	case i.Tx.ProbeLSN > id.CheckpointLSN:
 		// Every checkpoint since lies at or behind the end of the first recovery.
 		return Verdict{State: Aborted, By: byRecovery}, nil
+	case i.Tx.XID >= id.NextXID:
+		return Verdict{State: Aborted, By: byXID}, nil
 	}
 	end := firstRecovery(i, Recovery{Timeline: id.Timeline, Started: id.Started, LSN: id.RecoveryLSN})
 	switch {
@@ -164,9 +177,17 @@ func afterRestart(ctx context.Context, server Primary, id Identity, i Intent) (V
 	case i.Tx.ProbeLSN > end:
 		return Verdict{State: Aborted, By: byRecovery}, nil
 	}
+	return endedBefore(ctx, server, i, "the server has started anew since")
+}
+
+// endedBefore is how an intent of a server's earlier life ended.
+func endedBefore(ctx context.Context, server Primary, i Intent, since string) (Verdict, error) {
 	v, err := ended(ctx, server, i, true)
-	if v.State == Pending {
-		v = doubt("the server has started anew since, and still says in progress")
+	switch {
+	case v.State == Undrawn:
+		v = Verdict{State: Aborted, By: byXID}
+	case v.State == Pending && v.Reason == "":
+		v = doubt("%s, and still says in progress", since)
 	}
 	return v, err
 }
@@ -222,8 +243,7 @@ func status(ctx context.Context, conn *pgx.Conn, xid uint64) (Verdict, error) {
 	err := conn.QueryRow(ctx, `SELECT pg_catalog.pg_xact_status($1::text::pg_catalog.xid8)`, fmt.Sprint(xid)).Scan(&said)
 	var server *pgconn.PgError
 	if errors.As(err, &server) && server.Code == "22023" {
-		// "is in the future": the server has never heard of it, or a recovery forgot it.
-		return doubt("the server does not know transaction id %d", xid), nil
+		return Verdict{State: Undrawn}, nil // "is in the future"
 	}
 	switch {
 	case err != nil:

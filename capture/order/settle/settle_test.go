@@ -152,6 +152,40 @@ func TestSettleWithoutPrivileges(t *testing.T) {
 	exec(t, conn, "COMMIT")
 }
 
+// What was never prepared is settled by a login that may not look into schema opmux,
+// which compares a hash of the catalogue. Where something may have been, it is not
+// said to be committed, and the operator hears what to grant.
+func TestSettleWhereOpmuxPreparedCannotBeRead(t *testing.T) {
+	pg := testkit.SharedPostgres(t)
+	for name, c := range map[string]struct {
+		setup []string
+		want  settle.State
+	}{
+		"another's schema":          {[]string{"CREATE SCHEMA opmux"}, settle.Committed},
+		"a table in it":             {[]string{"CREATE SCHEMA opmux", "CREATE TABLE opmux.prepared (xid xid8, attempt uuid, system int8)"}, settle.Pending},
+		"a table that is not shown": {[]string{"CREATE SCHEMA opmux", "GRANT USAGE ON SCHEMA opmux TO public", "CREATE TABLE opmux.prepared (xid xid8, attempt uuid, system int8)"}, settle.Pending},
+		"which attempt is shown": {[]string{"CREATE SCHEMA opmux", "GRANT USAGE ON SCHEMA opmux TO public", "CREATE TABLE opmux.prepared (xid xid8, attempt uuid, system int8, body bytea)",
+			"GRANT SELECT (xid, attempt, system) ON opmux.prepared TO public"}, settle.Committed},
+	} {
+		t.Run(name, func(t *testing.T) {
+			db := pg.CreateDB(t)
+			login := "weak_" + db
+			pg.Exec(t, db, append(c.setup, "CREATE TABLE t (id int)", "CREATE ROLE "+login+" LOGIN IN ROLE pg_read_all_stats, pg_signal_backend")...)
+			s := open(t, strings.Replace(pg.DSN(db), "postgres@", login+"@", 1))
+			id := identify(t, s)
+			conn := pg.Connect(t, db)
+			exec(t, conn, "BEGIN", "INSERT INTO t VALUES (1)")
+			tx := probe(t, conn)
+			exec(t, conn, "COMMIT")
+			_ = conn.Close(t.Context())
+			v, err := s.Settle(t.Context(), settle.Intent{Tx: tx, Primary: id.Primary})
+			if err != nil || v.State != c.want || (v.State == settle.Pending) != strings.Contains(v.Reason, "GRANT") {
+				t.Errorf("got %+v, %v, want %s", v, err, c.want)
+			}
+		})
+	}
+}
+
 // crashed leaves three transactions behind whose outcome the agent could not learn:
 // one committed for good, one that committed in memory and is lost by the crash, and
 // the id of the lost one is drawn again by a transaction that commits.
@@ -204,6 +238,11 @@ func TestI2_SettleAfterACrash(t *testing.T) {
 			}
 			mustBe(t, s, settle.Intent{Tx: kept, Primary: before.Primary}, settle.Committed, "xid status")
 			mustBe(t, s, settle.Intent{Tx: lost, Primary: before.Primary}, settle.Aborted, "end of recovery")
+			// Had there been another crash before, seen by nobody, its log could have grown past.
+			lost.ProbeLSN = kept.ProbeLSN
+			mustBe(t, s, settle.Intent{Tx: lost, Primary: before.Primary}, settle.Aborted, "id not drawn")
+			lost.XID += 1000
+			mustBe(t, s, settle.Intent{Tx: lost, Primary: before.Primary}, settle.Aborted, "id not drawn")
 		})
 	}
 }
