@@ -28,6 +28,8 @@ type Config struct {
 	Catalog *catalog.Catalog
 	// Roles is RolesRefuse (or empty), RolesPass or RolesPublish.
 	Roles string
+	// Predicates are rules for tables, the first of which that fits counts.
+	Predicates []Predicates
 	// CacheEntries and CacheBytes bound the plans that are kept (0: 4096 and 16 MiB).
 	CacheEntries int
 	CacheBytes   int
@@ -48,12 +50,16 @@ type Input struct {
 	// Inline says that values are written into the text, as in the simple protocol:
 	// others like it will come with other values.
 	Inline bool
+	// Unlockable says that no lock orders the statement: its snapshot, or a lock on the
+	// table that its transaction has, may be older.
+	Unlockable bool
 }
 
 // Classifier classifies statements. It is safe for concurrent use.
 type Classifier struct {
 	catalog   *catalog.Catalog
 	roles     string
+	carryings []carrying
 	plans     *planCache // by exact text
 	templates *planCache // by text without its constants
 	singles   singles
@@ -67,7 +73,7 @@ func New(cfg Config) *Classifier {
 	if cfg.CacheBytes == 0 {
 		cfg.CacheBytes = 16 << 20
 	}
-	return &Classifier{catalog: cfg.Catalog, roles: cfg.Roles, plans: newPlanCache(cfg.CacheEntries, cfg.CacheBytes/2),
+	return &Classifier{catalog: cfg.Catalog, roles: cfg.Roles, carryings: carryings(cfg.Predicates), plans: newPlanCache(cfg.CacheEntries, cfg.CacheBytes/2),
 		templates: newPlanCache(cfg.CacheEntries, cfg.CacheBytes/2)}
 }
 

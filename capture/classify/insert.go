@@ -163,7 +163,7 @@ func (i *inserting) plain(rows [][]*pg.Node) error {
 	case len(i.t.Columns) == 0 && i.st.SelectStmt != nil:
 		return i.refuse("INSERT into "+i.t.Qualified()+", which has no columns", -1, "nothing comes back of its rows", "INSERT … DEFAULT VALUES, or add a column.")
 	case len(i.t.Columns) == 0:
-		return i.text(i.t, i.st.Relation, i.node, i.st.ReturningList)
+		return i.text(i.t, i.st.Relation, i.node, i.st.ReturningList, becauseKey)
 	case i.st.OnConflictClause != nil:
 		return i.asRows("only the rows that did not conflict are known afterwards")
 	case rows == nil && i.st.SelectStmt == nil:
@@ -205,7 +205,7 @@ func (i *inserting) plain(rows [][]*pg.Node) error {
 		}
 		return i.pinned(rows)
 	}
-	return i.text(i.t, i.st.Relation, i.node, i.st.ReturningList)
+	return i.text(i.t, i.st.Relation, i.node, i.st.ReturningList, becauseKey)
 }
 
 // sets tells whether a value may be a set, which makes more rows than VALUES has.

@@ -33,18 +33,9 @@ func (j *job) update(n *pg.Node, st *pg.UpdateStmt) error {
 	if err != nil {
 		return err
 	}
-	s := scope{table: t, rel: relName(st.Relation)}
-	why, err := j.unsafeUpdate(st, t, s)
-	if err != nil {
-		return err
-	}
-	if why == "" {
-		err = j.text(t, st.Relation, n, st.ReturningList)
-		j.plan.frozen.atMost = 1
-	} else {
-		err = j.updateRows(t, st, assigned, why)
-	}
-	if err != nil {
+	m := &modified{table: t, rel: st.Relation, where: st.WhereClause, others: st.FromClause, with: st.WithClause,
+		set: st.TargetList, assigned: assigned, client: st.ReturningList}
+	if err := j.modify(n, m, func(why string) error { return j.updateRows(t, st, assigned, why) }); err != nil {
 		return err
 	}
 	return j.finishWrite(t, touched)
@@ -75,17 +66,14 @@ func (j *job) assigned(t *catalog.Table, targets []*pg.Node) ([]string, error) {
 	return list, nil
 }
 
-// unsafeUpdate says why an UPDATE cannot travel as text, "" where it can.
-func (j *job) unsafeUpdate(st *pg.UpdateStmt, t *catalog.Table, s scope) (string, error) {
-	if why, err := j.unpinned(t, st.WhereClause, st.FromClause, st.WithClause, s); why != "" || err != nil {
-		return why, err
-	}
-	for _, n := range st.TargetList {
+// unsafeSet says why what SET assigns cannot travel as text, "" where it can.
+func (j *job) unsafeSet(m *modified) (string, error) {
+	for _, n := range m.set {
 		r := n.GetResTarget()
 		if len(r.Indirection) > 0 {
 			return "it sets a part of column " + r.Name, nil
 		}
-		c := t.Column(r.Name)
+		c := m.table.Column(r.Name)
 		if c.Generated {
 			continue
 		}
@@ -105,7 +93,7 @@ func (j *job) unsafeUpdate(st *pg.UpdateStmt, t *catalog.Table, s scope) (string
 		if r.Val.GetAConst().GetSval() != nil && slices.Contains(objects, c.BaseOID) {
 			return "column " + c.Name + " holds object numbers", nil
 		}
-		if why, err := j.unsafe(r.Val, columnCategory(c), s); why != "" || err != nil {
+		if why, err := j.unsafe(r.Val, columnCategory(c), m.scope()); why != "" || err != nil {
 			return "column " + c.Name + ": " + why, err
 		}
 	}
@@ -133,7 +121,7 @@ func (j *job) noKey(what string, t *catalog.Table) error {
 			"Name one row by all columns of its key, as constants or parameters, and set plain values.")
 	}
 	return j.refuse(what+" on "+t.Qualified()+", which has no usable key", -1, "the rows cannot be told apart on the backups",
-		"Add a primary key (or a unique key, not deferrable, of NOT NULL columns).")
+		"Add a primary key (or a unique key, not deferrable, of NOT NULL columns), or set capture.predicates.")
 }
 
 func (j *job) delete(n *pg.Node, st *pg.DeleteStmt) error {
@@ -155,17 +143,8 @@ func (j *job) delete(n *pg.Node, st *pg.DeleteStmt) error {
 	if err != nil {
 		return err
 	}
-	why, err := j.unpinned(t, st.WhereClause, st.UsingClause, st.WithClause, scope{table: t, rel: relName(st.Relation)})
-	if err != nil {
-		return err
-	}
-	if why == "" {
-		err = j.text(t, st.Relation, n, st.ReturningList)
-		j.plan.frozen.atMost = 1
-	} else {
-		err = j.deleteRows(t, st, why)
-	}
-	if err != nil {
+	m := &modified{table: t, rel: st.Relation, where: st.WhereClause, others: st.UsingClause, with: st.WithClause, client: st.ReturningList}
+	if err := j.modify(n, m, func(why string) error { return j.deleteRows(t, st, why) }); err != nil {
 		return err
 	}
 	return j.finishWrite(t, touched)
@@ -181,38 +160,50 @@ func (j *job) deleteRows(t *catalog.Table, st *pg.DeleteStmt, why string) error 
 
 // unpinned says why a WHERE clause does not pin at most one row by a full unique
 // key and a condition on that row alone.
-func (j *job) unpinned(t *catalog.Table, where *pg.Node, others []*pg.Node, with *pg.WithClause, s scope) (string, error) {
+func (j *job) unpinned(m *modified) (string, error) {
 	switch {
-	case len(others) > 0:
+	case len(m.others) > 0:
 		return "it reads other tables", nil
-	case with != nil:
+	case m.with != nil:
 		return "it has a WITH clause", nil
-	case where == nil:
+	case m.where == nil:
 		return "it names no row by a key", nil
 	case j.eff.subqueries:
 		return "it reads by a subquery", nil
 	}
-	var pinned []string
+	pinned, why, err := j.condition(m.where, m.scope())
+	if why != "" || err != nil {
+		return why, err
+	}
+	for i := range m.table.Keys {
+		k := &m.table.Keys[i]
+		if k.Usable() && !k.UserOperators && !slices.ContainsFunc(k.Columns, func(c string) bool { return !slices.Contains(pinned, c) }) {
+			return "", nil
+		}
+	}
+	return "it names no row by a full unique key", nil
+}
+
+// condition says why a WHERE clause depends on more than the row, and which columns
+// it pins to one value.
+func (j *job) condition(where *pg.Node, s scope) (pinned []string, why string, err error) {
+	if where == nil {
+		return nil, "", nil
+	}
 	for _, c := range conjuncts(where) {
 		column, ok, err := j.equality(c, s)
 		if err != nil {
-			return "", err
+			return nil, "", err
 		}
 		if ok {
 			pinned = append(pinned, column)
 			continue
 		}
 		if why, err := j.unsafe(c, "B", s); why != "" || err != nil {
-			return "its condition: " + why, err
+			return nil, "its condition: " + why, err
 		}
 	}
-	for i := range t.Keys {
-		k := &t.Keys[i]
-		if k.Usable() && !k.UserOperators && !slices.ContainsFunc(k.Columns, func(c string) bool { return !slices.Contains(pinned, c) }) {
-			return "", nil
-		}
-	}
-	return "it names no row by a full unique key", nil
+	return pinned, "", nil
 }
 
 func conjuncts(n *pg.Node) []*pg.Node {

@@ -114,6 +114,9 @@ type Plan struct {
 	Makes *Makes
 	// Computes is set where each server computes a materialized view by itself.
 	Computes *Computes
+	// Lock is run before the statement, in its transaction, which must be READ
+	// COMMITTED: the rows that it hits are then those that its place in the order says.
+	Lock string
 	// Sequences may have been drawn from: read their values at record time.
 	Sequences []SequenceRef
 	Refusal   *Refusal

@@ -27,6 +27,7 @@ func (j *job) prepare(st *pg.PrepareStmt) error {
 			in.ParamOIDs[i] = firstUserOID // some type of a user
 		}
 	}
+	in.Unlockable = true // PREPARE locks the table against DDL first
 	inner := newJob(j.ctx, j.c, &in, j.plan.CatalogVersion)
 	inner.grammar, inner.located = j.grammar, j.in.SQL
 	plan, err := inner.run(&pg.RawStmt{Stmt: st.Query})

@@ -137,9 +137,9 @@ func cut(s string) string {
 	return strings.ToValidUTF8(s[:event.MaxInfoText], "")
 }
 
-// text plans a statement that travels as text: the client's own where it has no
-// function of the time and no RETURNING.
-func (j *job) text(t *catalog.Table, rv *pg.RangeVar, stmt *pg.Node, client []*pg.Node) error {
+// text plans a statement that travels as text, for a reason: the client's own where it
+// has no function of the time and no RETURNING.
+func (j *job) text(t *catalog.Table, rv *pg.RangeVar, stmt *pg.Node, client []*pg.Node, reason string) error {
 	var hidden []string
 	if j.in.Level == event.LevelFull {
 		hidden = allColumns(t)
@@ -150,7 +150,7 @@ func (j *job) text(t *catalog.Table, rv *pg.RangeVar, stmt *pg.Node, client []*p
 	if err := j.exact(t, hidden); err != nil {
 		return err
 	}
-	j.write(event.ClassText, "a function of its literals, parameters and the rows it names by key")
+	j.write(event.ClassText, reason)
 	j.hide(relName(rv), hidden, client)
 	fr, err := j.freezeText(rv, stmt, client, hidden)
 	if err != nil {

@@ -23,7 +23,9 @@ func conditional(p *classify.Plan) bool {
 }
 
 // locksBefore tells statements before which locks are taken that order them.
-func locksBefore(p *classify.Plan) bool { return conditional(p) || p.Computes != nil }
+func locksBefore(p *classify.Plan) bool {
+	return conditional(p) || p.Computes != nil || p.Lock != ""
+}
 
 // lockedSimple runs such a statement of a Query on its own, behind its locks.
 func (s *Session) lockedSimple(ctx context.Context, p part, wrap bool) error {
@@ -58,9 +60,12 @@ func (s *Session) lockBefore(p *classify.Plan) (bool, error) {
 	if p.Computes != nil && p.Computes.SQL() != "" {
 		locks = append(locks, p.Computes.SQL())
 	}
+	if p.Lock != "" {
+		locks = append(locks, p.Lock)
+	}
 	failed := false
 	for _, sql := range locks {
-		e := lockEntry()
+		e := lockEntry(p)
 		e.onFail = func() { failed = true }
 		if err := s.send(pgwire.Query, pgwire.AppendQuery(nil, sql), e); err != nil {
 			return false, err
@@ -74,17 +79,20 @@ func (s *Session) lockBefore(p *classify.Plan) (bool, error) {
 
 // lockTables takes, in the extended protocol, the locks on what a materialized view is
 // computed of.
-func (s *Session) lockTables(c *classify.Computes) error {
-	if c == nil || c.SQL() == "" {
+func (s *Session) lockTables(p *classify.Plan) error {
+	if p.Computes == nil || p.Computes.SQL() == "" {
 		return nil
 	}
-	return s.askExtended(c.SQL(), nil, lockEntry())
+	return s.askExtended(p.Computes.SQL(), nil, lockEntry(p))
 }
 
 // lockEntry is the entry of a statement that takes locks, which the client has not
 // asked for.
-func lockEntry() *entry {
+func lockEntry(p *classify.Plan) *entry {
 	e := &entry{kind: answerQuery, silent: true}
+	if p.Computes == nil {
+		return e
+	}
 	e.onError = func(fields []pgwire.Field) bool {
 		if pgwire.FieldValue(fields, pgwire.FieldCode) == stateNoPrivilege {
 			e.refusal = &refusal{code: stateNotSupported, hint: "GRANT UPDATE on it, or REFRESH on each server.",

@@ -184,11 +184,8 @@ func (s *Session) writeExtended(ctx context.Context, m pgwire.Message, body pgwi
 
 // leadIn sends what has to go before a captured statement.
 func (s *Session) leadIn(p *classify.Plan) error {
-	if !s.inBlock() {
-		if err := s.runOwn(ownBegin, &entry{}); err != nil {
-			return err
-		}
-		s.wrapped = true
+	if err := s.openBlock(); err != nil {
+		return err
 	}
 	if conditional(p) {
 		if err := s.runOwn(ownLockDDL, &entry{}); err != nil {
@@ -198,7 +195,20 @@ func (s *Session) leadIn(p *classify.Plan) error {
 	if p.ByTriggers {
 		return s.runOwn(ownSwitchOn, &entry{})
 	}
-	return s.lockTables(p.Computes)
+	return s.lockTables(p)
+}
+
+// openBlock begins a transaction of the agent's, which the Sync to come will end, where
+// no block is open.
+func (s *Session) openBlock() error {
+	if s.inBlock() {
+		return nil
+	}
+	if err := s.runOwn(ownBegin, &entry{}); err != nil {
+		return err
+	}
+	s.wrapped = true
+	return nil
 }
 
 // drawnExtended refuses in the extended protocol what is made of several Queries.

@@ -147,6 +147,9 @@ func (s *Session) operationsWith(x *execution, more bool, marks []event.Sequence
 	e := classify.Execution{Params: x.params, Rows: x.rows, Affected: x.affected, Tag: x.tag,
 		First: x.parts == 0, More: more, Data: x.data, Sequences: marks}
 	if x.tx.probe != nil {
+		if x.plan.Lock != "" && !seesWhatCommits(x.tx.probe.isolation) {
+			return nil, errOldSnapshot
+		}
 		e.TxTime = x.tx.probe.now
 	}
 	ops, err := x.plan.Operations(e)

@@ -34,13 +34,22 @@ func (s *Session) onParse(ctx context.Context, m pgwire.Message) error {
 		return s.refuseExtended(r)
 	}
 	st.plan = plan
-	if plan.SQL == body.Text {
+	if plan.Lock != "" {
+		return s.parseLocked(ctx, plan, func() error { return s.parse(m, body, st) })
+	}
+	return s.parse(m, body, st)
+}
+
+// parse sends the Parse of a statement that is planned.
+func (s *Session) parse(m pgwire.Message, body pgwire.ParseBody, st *statement) error {
+	var err error
+	if st.plan.SQL == body.Text {
 		err = s.sendRaw(m, s.parseEntry(st))
 	} else {
-		body.Text = plan.SQL
+		body.Text = st.plan.SQL
 		err = s.send(pgwire.Parse, body.Append(nil), s.parseEntry(st))
 	}
-	if err != nil || (!captured(plan) && plan.Kind != classify.Execute) {
+	if err != nil || (!captured(st.plan) && st.plan.Kind != classify.Execute) {
 		return err
 	}
 	return s.describeStatement(st)
@@ -120,6 +129,9 @@ func (s *Session) onBind(ctx context.Context, m pgwire.Message) error {
 	}
 	if !captured(one.plan) {
 		return s.sendRaw(m, s.setPortal(&portal{name: body.Portal, stmt: st, plan: plan}))
+	}
+	if err := s.lockAhead(ctx, one.plan); err != nil {
+		return err
 	}
 	if err := s.adjustFormats(st, one.plan, &body); err != nil {
 		return err

@@ -45,6 +45,11 @@ func (s *Session) plan(ctx context.Context, text string, oids []uint32, extended
 		return refusedPlan(text, r), nil
 	}
 	p, err := s.deps.Classifier.Classify(ctx, in)
+	if err == nil && p.Lock != "" {
+		if in.Unlockable, err = s.unlockable(ctx, extended); err == nil && in.Unlockable {
+			p, err = s.deps.Classifier.Classify(ctx, in)
+		}
+	}
 	if err == nil && !readableRows(c, p) {
 		return refusedPlan(text, encodingRefusal(c)), nil
 	}

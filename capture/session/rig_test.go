@@ -80,7 +80,8 @@ type setting struct {
 	limits   session.Limits // zero: 100 each
 	logs     zapcore.Core   // gets the log too
 	// unwatched leaves the catalogue's counter to be read by sessions alone.
-	unwatched bool
+	unwatched  bool
+	predicates []classify.Predicates
 	// beside is a rig whose database and topics this one shares: another agent.
 	beside *rig
 }
@@ -167,7 +168,7 @@ func (r *rig) serve(ctx context.Context, cancel context.CancelFunc, want setting
 		want.upstream = &session.Primary{Address: upstreamAddress(r.pg)}
 	}
 	l := session.NewListener(cfg, session.Deps{Upstream: want.upstream,
-		Classifier: classify.New(classify.Config{Catalog: r.cat}), Catalog: r.cat, Prepared: kept, Ledger: func() *order.Ledger { return r.ledger },
+		Classifier: classify.New(classify.Config{Catalog: r.cat, Predicates: want.predicates}), Catalog: r.cat, Prepared: kept, Ledger: func() *order.Ledger { return r.ledger },
 		Log: log, Metrics: session.NewMetrics(r.metrics)}, session.Limits{Sessions: cmp.Or(want.limits.Sessions, 100),
 		Handshakes: cmp.Or(want.limits.Handshakes, 100), Drain: cmp.Or(want.drain, time.Second)})
 	listening, stop := context.WithCancel(ctx)

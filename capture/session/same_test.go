@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/opmux/opmux/capture/classify"
 	"github.com/opmux/opmux/capture/session"
 	"github.com/opmux/opmux/event"
 	"github.com/opmux/opmux/wire/pgwire"
@@ -250,11 +251,11 @@ func TestI5AnswersAreTheServersOwn(t *testing.T) {
 // sameAnswers runs scripts through an agent and past it, at each digest level (and
 // gate, to have seen both), and
 // compares what the two clients are sent.
-func sameAnswers(t *testing.T, scripts map[string][]func(*rawClient)) {
+func sameAnswers(t *testing.T, scripts map[string][]func(*rawClient), predicates ...classify.Predicates) {
 	t.Helper()
 	for _, level := range []event.Level{event.LevelCount, event.LevelFull} {
 		t.Run(string(level), func(t *testing.T) {
-			r := newRig(t, func(c *session.Config) { c.Level, c.None = level, level == event.LevelFull })
+			r := rigWith(t, setting{predicates: predicates, session: func(c *session.Config) { c.Level, c.None = level, level == event.LevelFull }})
 			past := r.pg.CreateDB(t)
 			var all []written
 			for name, script := range scripts {

@@ -216,7 +216,7 @@ func (a *agent) buildListener() error {
 	if err != nil {
 		return err
 	}
-	deps.Classifier, deps.Catalog = classify.New(classify.Config{Catalog: a.catalog, Roles: a.cfg.Capture.Roles}), a.catalog
+	deps.Classifier, deps.Catalog = Classifier(a.cfg, a.catalog), a.catalog
 	a.prepared = prepared.New(a.catalog.Prepared(), a.log)
 	deps.Prepared = a.prepared
 	deps.Ledger, deps.Log, deps.Metrics = a.ledger.Load, a.log, a.sessions

@@ -9,7 +9,6 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/opmux/opmux/capture/catalog"
-	"github.com/opmux/opmux/capture/classify"
 	"github.com/opmux/opmux/capture/session"
 	"github.com/opmux/opmux/internal/config"
 )
@@ -32,7 +31,7 @@ func Observe(ctx context.Context, cfg *config.Agent, log *zap.Logger, obs func(s
 	if err != nil {
 		return err
 	}
-	deps.Classifier, deps.Catalog = classify.New(classify.Config{Catalog: cat, Roles: cfg.Capture.Roles}), cat
+	deps.Classifier, deps.Catalog = Classifier(cfg, cat), cat
 	deps.Log, deps.Metrics, deps.Observer = log, session.NewMetrics(nil), obs(primary.SystemID)
 	listener := session.NewListener(sessions, deps, sessionLimits(cfg))
 	ln, err := (&net.ListenConfig{}).Listen(ctx, "tcp", cfg.Listen.Address)

@@ -43,6 +43,7 @@ func (d *document) checkAgent(a *Agent, in process) error {
 	r.size("capture.open", a.Capture.Open, 1<<20, 16<<30)
 	r.size("capture.chunk", a.Capture.Chunk, 16<<10, 512<<20)
 	r.size("capture.max_message", a.Capture.MaxMessage, 64<<10, 1<<30)
+	r.predicates(a.Capture.Predicates)
 	r.planned("gate.mode", a.Gate.Mode, []string{"none", "recorded"}, "applied", "verified")
 	r.duration("gate.timeout", a.Gate.Timeout, 10*time.Millisecond, time.Hour)
 	r.planned("gate.on_timeout", a.Gate.OnTimeout, []string{"fail"}, "degrade")
@@ -54,6 +55,20 @@ func (d *document) checkAgent(a *Agent, in process) error {
 
 // listenTLS refuses TLS that passes through with a word of its own: it is what
 // people who know TCP proxies look for, and there is a way to what they want.
+func (r *rules) predicates(list []Predicate) {
+	seen := map[string]bool{}
+	for i, p := range list {
+		at := fmt.Sprintf("capture.predicates[%d]", i)
+		if r.required(at+".tables", p.Tables, `"public.log_*"`) {
+			if !strings.Contains(p.Tables, ".") {
+				r.fail(at+".tables", "expected schema.table, where * stands for any characters, got %q; for a table of any schema write %q", p.Tables, "*."+p.Tables)
+			}
+			r.twice(at+".tables", p.Tables, seen)
+		}
+		r.oneOf(at+".carry", p.Carry, "rows", "lock", "text")
+	}
+}
+
 func (r *rules) listenTLS(t *ListenTLS) {
 	switch t.Mode {
 	case "", "terminate":

@@ -105,6 +105,11 @@ func TestMistakesNamePlaceValueAndRule(t *testing.T) {
 		{"in-sync above replication", "prefix: opmux", "topics: {replication: 1, min_insync: 2}", `kafka.topics.min_insync: is 2, above kafka.topics.replication of 1`},
 		{"retention", "prefix: opmux", "topics: {retention: long}", `kafka.topics.retention: expected unlimited, or a duration`},
 		{"not YAML", "source: orders", "source: [", "not valid YAML"},
+		{"predicates without a schema", "other_databases: refuse", "predicates: [{tables: log, carry: lock}]", `:8: capture.predicates[0].tables: expected schema.table, where * stands for any characters, got "log"; for a table of any schema write "*.log"`},
+		{"another carry", "other_databases: refuse", "predicates: [{tables: public.log, carry: locks}]", `:8: capture.predicates[0].carry: expected rows or lock or text, got "locks"`},
+		{"predicates twice", "other_databases: refuse", "predicates: [{tables: public.log, carry: lock}, {tables: public.log, carry: text}]", `:8: capture.predicates[1].tables: "public.log" is listed twice; keep one`},
+		{"no carry", "other_databases: refuse", "predicates: [{tables: public.log}]", `capture.predicates[0].carry: expected rows or lock or text, got ""`},
+		{"unknown key of predicates", "other_databases: refuse", "predicates: [{table: public.log, carry: lock}]", `capture.predicates[0].table: unknown key; did you mean "tables"?`},
 		{"missing file", "on_unsafe: reject", "listen_x: 1\non_unsafe: reject", "listen_x: unknown key"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -152,6 +152,14 @@ type Capture struct {
 	Open       Size   `yaml:"open"`        // what open transactions hold, all sessions
 	MaxMessage Size   `yaml:"max_message"` // a larger message of a client's is refused
 	Triggers   bool   `yaml:"triggers"`    // what no text can carry is kept by triggers on the tables
+	// Predicates are rules for UPDATE and DELETE by more than a key; the first that fits counts.
+	Predicates []Predicate `yaml:"predicates"`
+}
+
+// Predicate says how such statements of some tables travel.
+type Predicate struct {
+	Tables string `yaml:"tables"` // schema.table, where * stands for any characters
+	Carry  string `yaml:"carry"`  // rows, lock, text
 }
 
 // Gate says what must have happened before the primary may commit.

@@ -12,6 +12,7 @@ import (
 	"github.com/opmux/opmux/capture/catalog"
 	"github.com/opmux/opmux/capture/classify"
 	"github.com/opmux/opmux/event"
+	"github.com/opmux/opmux/internal/agent"
 	"github.com/opmux/opmux/internal/config"
 	"github.com/opmux/opmux/internal/exit"
 	"github.com/opmux/opmux/internal/readiness"
@@ -116,7 +117,7 @@ func (e *explainer) open(ctx context.Context, searchPath string) error {
 	if e.catalog, err = catalog.Open(ctx, catalog.Config{DSN: e.cfg.Catalog.DSN, ReadOnly: true, Triggers: e.cfg.Capture.Triggers}); err != nil {
 		return err
 	}
-	e.classifier = classify.New(classify.Config{Catalog: e.catalog, Roles: e.cfg.Capture.Roles})
+	e.classifier = agent.Classifier(e.cfg, e.catalog)
 	return nil
 }
 
