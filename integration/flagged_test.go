@@ -23,7 +23,7 @@ func TestFlaggedStatementsRunAsWithoutOpmux(t *testing.T) {
 		{"ALTER TABLE made ADD COLUMN m serial", 0},
 		{"ALTER TABLE made ADD COLUMN o float8 DEFAULT random(), ADD PRIMARY KEY (m)", 0},
 		{"CREATE UNIQUE INDEX CONCURRENTLY twice_n ON twice (n)", 1}, // leaves an invalid index
-		{"CREATE MATERIALIZED VIEW seen AS SELECT m FROM made", 0}, // of what the backup does not have
+		{"CREATE MATERIALIZED VIEW seen AS SELECT m FROM made", 0},   // of what the backup does not have
 		{"REFRESH MATERIALIZED VIEW seen", 0},
 		{"VACUUM FULL nokey", 0},
 		{"REINDEX TABLE CONCURRENTLY twice", 0},
