@@ -213,6 +213,7 @@ func TestI6WhatTriggersDoNotSee(t *testing.T) {
 		"INSERT INTO scrap VALUES (9)":              "unlogged",
 		"SELECT lo_create(0)":                       "large object",
 		"SELECT blob()":                             "pg_largeobject",
+		"SET array_nulls = off; SELECT forgets()":   "opmux: ",
 		"SET opmux.capture = 'on'":                  "opmux's own",
 		"SELECT reads() INTO made":                  "opmux: ", // for either of two reasons
 		"SELECT transfer(1, 2, setval('loose', 1))": "",

@@ -17,6 +17,9 @@ func (j *job) byTriggers(stmt *pg.Node, r *Refusal) bool {
 	if !j.c.catalog.Triggers() || r.Always || r.unseen || r.reach == reachNone {
 		return false
 	}
+	if j.context.arrayNulls == "off" {
+		return false // the images' arrays are read back under it, and a NULL as a word
+	}
 	switch s := stmt.Node.(type) {
 	case *pg.Node_SelectStmt, *pg.Node_InsertStmt, *pg.Node_UpdateStmt, *pg.Node_DeleteStmt, *pg.Node_MergeStmt,
 		*pg.Node_DoStmt, *pg.Node_CallStmt:
