@@ -44,15 +44,19 @@ func carryings(list []Predicates) []carrying {
 	return out
 }
 
-// carry is what the first rule says that is about a table.
-func (c *Classifier) carry(t *catalog.Table) string {
-	for _, r := range c.carryings {
-		if r.tables.MatchString(t.Qualified()) {
+// CarryOf is what the first rule says that is about a table, schema.table.
+func CarryOf(list []Predicates, table string) string { return carryOf(carryings(list), table) }
+
+func carryOf(list []carrying, table string) string {
+	for _, r := range list {
+		if r.tables.MatchString(table) {
 			return r.carry
 		}
 	}
 	return CarryRows
 }
+
+func (c *Classifier) carry(t *catalog.Table) string { return carryOf(c.carryings, t.Qualified()) }
 
 // modified is an UPDATE or DELETE of a table.
 type modified struct {

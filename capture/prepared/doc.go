@@ -56,15 +56,23 @@ do $opmux$ declare other pg_catalog.text; begin
 end $opmux$;
 grant select (xid, attempt, system) on opmux.prepared to public`
 
-// stateSQL asks how many transactions may be prepared, and whether the table is there
+// StateSQL asks how many transactions may be prepared, and whether the table is there
 // for this login.
-const stateSQL = `select pg_catalog.current_setting('max_prepared_transactions'),
+const StateSQL = `select pg_catalog.current_setting('max_prepared_transactions'),
 	case when t.oid is null then 'missing'
 		when pg_catalog.has_schema_privilege(t.relnamespace, 'USAGE') and pg_catalog.has_table_privilege(t.oid, 'SELECT') and pg_catalog.has_table_privilege(t.oid, 'INSERT')
 			and pg_catalog.has_table_privilege(t.oid, 'UPDATE') and pg_catalog.has_table_privilege(t.oid, 'DELETE') then 'usable'
 		else 'forbidden' end
 	from (values (1)) one left join pg_catalog.pg_class t on t.relname = 'prepared' and t.relkind = 'r'
 		and t.relnamespace = (select n.oid from pg_catalog.pg_namespace n where n.nspname = 'opmux')`
+
+// WaitingSQL lists the prepared transactions of a database whose table is usable: name,
+// time, role, and whether it went past every agent (past), an attempt to end it is
+// under way (ending), or it waits for one (kept).
+const WaitingSQL = `select q.gid, q.prepared, q.owner::pg_catalog.text, case when k.xid is null then 'past' when k.attempt is null then 'kept' else 'ending' end
+	from pg_catalog.pg_prepared_xacts q
+	left join opmux.prepared k on k.xid::pg_catalog.xid = q.transaction and k.gid = q.gid and ` + statusOf + ` = 'in progress'
+	where q.database = pg_catalog.current_database() order by q.prepared, q.gid`
 
 const keepSQL = `insert into opmux.prepared (xid, gid, version, body, promises)
 	values ($1::pg_catalog.xid8, $2, $3::pg_catalog.int8, $4::pg_catalog.bytea, $5::pg_catalog.bytea)

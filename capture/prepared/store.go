@@ -60,7 +60,7 @@ func (s *Store) Open(ctx context.Context) error {
 }
 
 func (s *Store) look(ctx context.Context) (most, table string, err error) {
-	rows, err := s.db.Query(ctx, stateSQL)
+	rows, err := s.db.Query(ctx, StateSQL)
 	if err != nil {
 		return "", "", fmt.Errorf("looking for opmux.prepared: %w", err)
 	}

@@ -200,6 +200,22 @@ func TestI2SettlingGivesAnAttemptUp(t *testing.T) {
 	}
 }
 
+// TestWaitingTellsWhoEndsThem: what operators are shown of prepared transactions.
+func TestWaitingTellsWhoEndsThem(t *testing.T) {
+	b := open(t, testkit.SharedPostgres(t))
+	b.prepare("waits")
+	b.prepare("ends")
+	b.claim(b.session(), "ends", prepared.Claimed)
+	c := b.session()
+	b.exec(c, `BEGIN`, `INSERT INTO t VALUES (1)`, `PREPARE TRANSACTION 'went past'`)
+	t.Cleanup(func() {
+		b.pg.Exec(t, b.db, `ROLLBACK PREPARED 'waits'`, `ROLLBACK PREPARED 'ends'`, `ROLLBACK PREPARED 'went past'`)
+	})
+	if got := fmt.Sprint(b.pg.Query(t, b.db, `SELECT gid, "case" FROM (`+prepared.WaitingSQL+`) w`)); got != "[[waits kept] [ends ending] [went past past]]" {
+		t.Errorf("waiting: %s", got)
+	}
+}
+
 // TestSweepClearsWhatHasEnded, and nothing that may yet be prepared.
 func TestSweepClearsWhatHasEnded(t *testing.T) {
 	b := open(t, testkit.SharedPostgres(t))

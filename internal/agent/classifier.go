@@ -8,9 +8,13 @@ import (
 
 // Classifier decides as an agent of that configuration does.
 func Classifier(cfg *config.Agent, cat *catalog.Catalog) *classify.Classifier {
-	c := classify.Config{Catalog: cat, Roles: cfg.Capture.Roles}
+	return classify.New(classify.Config{Catalog: cat, Roles: cfg.Capture.Roles, Predicates: Predicates(cfg)})
+}
+
+// Predicates are the rules of a configuration.
+func Predicates(cfg *config.Agent) (rules []classify.Predicates) {
 	for _, p := range cfg.Capture.Predicates {
-		c.Predicates = append(c.Predicates, classify.Predicates(p))
+		rules = append(rules, classify.Predicates(p))
 	}
-	return classify.New(c)
+	return rules
 }

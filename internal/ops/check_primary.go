@@ -41,7 +41,7 @@ func checkPrimary(ctx context.Context, f *findings, cfg *config.Agent) {
 	defer disconnect(ctx, conn)
 	c := &primaryCheck{findings: f, cfg: cfg, conn: conn}
 	for _, check := range []func(context.Context) error{
-		c.server, c.pooler, c.rights, c.ddlCounter, c.durability, c.timeouts, c.strings, c.sessions, c.tables,
+		c.server, c.pooler, c.rights, c.ddlCounter, c.durability, c.timeouts, c.strings, c.sessions, c.prepared, c.tables,
 	} {
 		if err := check(ctx); err != nil {
 			f.broken("primary", err)

@@ -3,7 +3,11 @@ package ops
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
+
+	"github.com/opmux/opmux/capture/classify"
+	"github.com/opmux/opmux/internal/agent"
 )
 
 // rights checks what the catalogue's login must be allowed to do.
@@ -118,7 +122,7 @@ func (c *primaryCheck) tables(ctx context.Context) error {
 	for _, s := range []struct{ where, what, remedy string }{
 		{"c.relpersistence = 'u'", "unlogged: writes cannot be carried", "ALTER TABLE … SET LOGGED"},
 		{"c.relpersistence = 'p' AND NOT c.relispartition AND NOT EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisunique AND i.indimmediate AND i.indpred IS NULL AND i.indexprs IS NULL)",
-			"without a usable unique key: UPDATE and DELETE cannot be carried", "ALTER TABLE … ADD PRIMARY KEY"},
+			withoutKey, "ALTER TABLE … ADD PRIMARY KEY, or set capture.predicates"},
 		{"EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = c.oid AND NOT t.tgisinternal AND t.tgenabled <> 'D' AND t.tgname NOT IN ('!opmux', '!opmux_truncate'))",
 			"with triggers: writes cannot be carried yet", "carry out in the application what the trigger does, or leave these tables out"},
 		{"c.relrowsecurity", "with row security: writes of users subject to it cannot be carried yet", "none; or ALTER TABLE … DISABLE ROW LEVEL SECURITY"},
@@ -131,11 +135,21 @@ func (c *primaryCheck) tables(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		if s.what == withoutKey {
+			names = slices.DeleteFunc(names, c.carriedByCondition)
+		}
 		if len(names) > 0 {
 			c.warn("schema", s.remedy, "%s %s: %s", counted(len(names), "table"), s.what, some(names, 5))
 		}
 	}
 	return nil
+}
+
+const withoutKey = "without a usable unique key: UPDATE and DELETE cannot be carried yet"
+
+// carriedByCondition says whether a table's UPDATE and DELETE need no key.
+func (c *primaryCheck) carriedByCondition(table string) bool {
+	return classify.CarryOf(agent.Predicates(c.cfg), table) != classify.CarryRows
 }
 
 // some names the first n of a list.

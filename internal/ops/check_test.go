@@ -70,6 +70,43 @@ func TestCheckFindsTables(t *testing.T) {
 	}
 }
 
+// Tables whose writes are carried otherwise are no finding.
+func TestCheckLooksAtHowWritesAreCarried(t *testing.T) {
+	b := newBench(t).withTopics()
+	b.pg.Exec(t, b.primary, "CREATE TABLE keyless (a int)", "CREATE TABLE other (a int)")
+	text := read(t, b.agent)
+	locked := b.write(t.TempDir(), "locked.yaml", text+"capture: {predicates: [{tables: public.key*, carry: lock}]}\n")
+	b.expect(locked, warning, "1 table without a usable unique key: UPDATE and DELETE cannot be carried yet: public.other")
+	triggers := b.write(t.TempDir(), "triggers.yaml", text+"capture: {triggers: on}\n")
+	list, _ := b.found(triggers)
+	if slices.ContainsFunc(list, func(f finding) bool { return strings.Contains(f.What, "usable unique key") }) {
+		t.Errorf("the capture triggers carry tables without a key: %v", list)
+	}
+}
+
+func TestCheckAndStatusKnowPreparedTransactions(t *testing.T) {
+	b := newBench(t).withTopics()
+	b.expect(b.agent, fine, "transactions can be prepared; 0 prepared transactions now")
+	b.pg.Exec(t, b.primary, "CREATE TABLE t (id int PRIMARY KEY)", "BEGIN; INSERT INTO t VALUES (1); PREPARE TRANSACTION 'past me'")
+	t.Cleanup(func() { b.pg.Exec(t, b.primary, "ROLLBACK PREPARED 'past me'") })
+	b.expect(b.agent, warning, "1 transaction prepared past opmux: past me")
+	var s report
+	if err := json.Unmarshal([]byte(b.must("status", "--config", b.agent, "--json")), &s); err != nil {
+		t.Fatal(err)
+	}
+	if len(s.Prepared) != 1 || s.Prepared[0].GID != "past me" || s.Prepared[0].State != preparedPast {
+		t.Errorf("status tells of %v", s.Prepared)
+	}
+	if out := b.must("status", "--config", b.agent); !strings.Contains(out, `prepared  "past me" of postgres`) || !strings.Contains(out, "past opmux: ROLLBACK PREPARED it") {
+		t.Error(out)
+	}
+	b.pg.Exec(t, b.primary, "CREATE ROLE check_two LOGIN")
+	t.Cleanup(func() { b.pg.Exec(t, b.primary, "DROP ROLE check_two") })
+	dsn := b.pg.DSN(b.primary)
+	low := b.write(t.TempDir(), "low.yaml", strings.Replace(read(t, b.agent), dsn, strings.Replace(dsn, "postgres@", "check_two@", 1), 1))
+	b.expect(low, warning, "opmux.prepared is not there and check_two may not create it")
+}
+
 func TestCheckFindsSettingsOfServerAndRoles(t *testing.T) {
 	b := newBench(t).withTopics()
 	b.pg.Exec(t, b.primary, "ALTER DATABASE "+b.primary+" SET idle_in_transaction_session_timeout = '3s'")

@@ -58,6 +58,8 @@ type report struct {
 	InDoubt   []doubtful      `json:"in_doubt"`
 	Sources   []sourceStatus  `json:"sources"`
 	Programs  []programStatus `json:"programs"`
+	// Prepared are transactions that applications have prepared, of an agent's primary.
+	Prepared []preparedTx `json:"prepared,omitempty"`
 	// Problems are what could not be looked at.
 	Problems []string `json:"problems,omitempty"`
 }
@@ -138,6 +140,7 @@ func readStatus(ctx context.Context, k *kafka, f *config.File) (*report, error) 
 		r.out.InDoubt = append(r.out.InDoubt, doubts...)
 	}
 	r.diverged(ctx)
+	r.prepared(ctx, f.Agent)
 	for _, s := range r.out.Sources {
 		for _, t := range s.Targets {
 			r.out.Lag.Transactions = max(r.out.Lag.Transactions, t.Lag.Transactions)

@@ -43,6 +43,10 @@ func printStatus(w io.Writer, s *report) {
 	for _, d := range s.InDoubt {
 		fmt.Fprintf(w, "IN DOUBT  source %s, offset %d (%s/%d/%d): %s\n          → opmux indoubt list\n", d.Source, d.Offset, d.Agent, d.Epoch, d.N, d.Reason)
 	}
+	for _, p := range s.Prepared {
+		fmt.Fprintf(w, "prepared  %q of %s, %s ago%s\n", p.GID, p.Owner, now().Sub(p.Prepared).Round(time.Second), map[string]string{
+			preparedPast: ", past opmux: ROLLBACK PREPARED it", "ending": ", being ended"}[p.State])
+	}
 	for _, p := range s.Problems {
 		fmt.Fprintf(w, "problem   %s\n", p)
 	}
