@@ -105,8 +105,10 @@ const statusOf = `case when ` + own + ` and
 const goneSQL = `select (not exists (select from pg_catalog.pg_stat_activity a where a.pid = $1::pg_catalog.int4
 	and coalesce((extract(epoch from a.backend_start) * 1000000)::pg_catalog.int8, $2::pg_catalog.int8) = $2::pg_catalog.int8))::pg_catalog.text`
 
-// withdrawSQL takes back a claim ($1) whose command was never sent.
-const withdrawSQL = `update opmux.prepared set attempt = null where attempt = $1::pg_catalog.uuid`
+// withdrawSQL takes back a claim ($1) of a name ($2) whose command was never sent. The
+// claim may be about to become visible: the row is found by its name, which waits for
+// that, and looked at then.
+const withdrawSQL = `update opmux.prepared set attempt = nullif(attempt, $1::pg_catalog.uuid) where gid = $2`
 
 // GiveUpSQL takes a transaction ($1) that is still prepared from an attempt ($2) that
 // will not commit it any more. The first column says whether there is a row, the

@@ -155,7 +155,7 @@ type Claim struct {
 func (s *Store) Claim(ctx context.Context, gid string, a Attempt) (Claim, error) {
 	c, had, err := s.claim(ctx, gid, a, uuid.Nil.String())
 	if err != nil {
-		s.withdraw(ctx, a)
+		s.withdraw(ctx, gid, a)
 		return c, err
 	}
 	if c.Standing != Busy || had.attempt == "" { // without one, it was claimed meanwhile
@@ -168,15 +168,15 @@ func (s *Store) Claim(ctx context.Context, gid string, a Attempt) (Claim, error)
 		}
 	}
 	if c, _, err = s.claim(ctx, gid, a, had.attempt); err != nil {
-		s.withdraw(ctx, a)
+		s.withdraw(ctx, gid, a)
 	}
 	return c, err
 }
 
 // withdraw takes back a claim that may have been made although its answer did not
 // arrive: nobody else could end the transaction as long as the session lives.
-func (s *Store) withdraw(ctx context.Context, a Attempt) {
-	if _, err := s.db.Query(context.WithoutCancel(ctx), withdrawSQL, uuid.UUID(a.ID).String()); err != nil {
+func (s *Store) withdraw(ctx context.Context, gid string, a Attempt) {
+	if _, err := s.db.Query(context.WithoutCancel(ctx), withdrawSQL, uuid.UUID(a.ID).String(), gid); err != nil {
 		s.log.Warn("a prepared transaction may stay with an attempt that was given up until its session ends", zap.Int32("backend", a.BackendPID), zap.Error(err))
 	}
 }

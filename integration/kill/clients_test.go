@@ -107,7 +107,7 @@ func (c *client) transaction(ctx context.Context) error {
 	if err == nil || errors.Is(err, errGivenUp) {
 		return nil
 	}
-	if c.conn.IsClosed() {
+	if c.conn == nil || c.conn.IsClosed() {
 		c.conn = nil
 		return err
 	}

@@ -22,6 +22,7 @@ func (w *world) count() {
 	w.t.Helper()
 	w.clients.pause.Lock()
 	defer w.clients.pause.Unlock()
+	w.endPrepared()
 	w.settle()
 	diffs, err := w.Compare(w.ctx)
 	w.must(err)

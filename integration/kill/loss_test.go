@@ -12,6 +12,7 @@ func (w *world) countLoss(died int) {
 	w.t.Helper()
 	w.clients.pause.Lock()
 	defer w.clients.pause.Unlock()
+	w.endPrepared()
 	w.settle()
 	told := w.book.take()
 	primary := w.tokens("primary", told, asTold)

@@ -16,7 +16,7 @@ var errGivenUp = errors.New("rolled back by the client")
 var shapes = []func(ctx context.Context, c *client, token string) (asked bool, err error){
 	block, block, block, blockSimple, blockSimple, implicitBlock, implicitBlock, pipelined, pipelined, pipelined,
 	autocommit, autocommit, autocommitSerial, autocommitSerial, autocommitSimple, autocommitSimple, serialBlock, serialBlock,
-	savepoints, savepoints, newest, newest, givenUp, large,
+	savepoints, savepoints, newest, newest, givenUp, large, twoPhase, twoPhase,
 }
 
 func (c *client) hot() int { return c.random.IntN(hotRows) }

@@ -47,6 +47,7 @@ func begin(t *testing.T, cfg rig.Config, seed uint64, agents ...string) *world {
 	t.Cleanup(cancel)
 	cfg.Bin, cfg.Dir = testkit.Build(t), directory(t)
 	cfg.AgentYAML += "capture: {chunk: 32KiB}\n"
+	cfg.PrimarySettings = append(cfg.PrimarySettings, "max_prepared_transactions = 30")
 	w := &world{t: t, ctx: ctx, seed: seed, random: rand.New(rand.NewPCG(seed, 1<<40)),
 		tagged: testkit.BuildTagged(t, crashpoint.Tag), book: newBook(), base: map[string]map[string]int64{"primary": {}, "backup": {}}, points: map[string]*deck[crashpoint.Point]{}}
 	for kind := range points {
