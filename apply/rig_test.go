@@ -21,7 +21,7 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(testkit.Main(m)) }
 
-const patience = 30 * time.Second
+const patience = testkit.Patience
 
 // rig is a topic, a target and the workers between them.
 type rig struct {

@@ -121,7 +121,7 @@ func TestCloseLetsTransactionsEnd(t *testing.T) {
 	b.must(err)
 	closed := make(chan error, 1)
 	go func() { closed <- inside.Close(b.ctx) }()
-	testkit.Eventually(t, 30*time.Second, func() error {
+	testkit.Eventually(t, testkit.Patience, func() error {
 		if inside.Ready() == nil {
 			return errors.New("the agent does not stop")
 		}

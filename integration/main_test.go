@@ -177,7 +177,7 @@ func (b *bench) identical() {
 func (b *bench) sequencesFollow() {
 	b.t.Helper()
 	const sql = "SELECT format('%I.%I', schemaname, sequencename), coalesce(last_value, start_value - 1) FROM pg_sequences WHERE schemaname <> 'opmux' ORDER BY 1"
-	testkit.Eventually(b.t, 30*time.Second, func() error {
+	testkit.Eventually(b.t, testkit.Patience, func() error {
 		behind := map[string]int64{}
 		for _, row := range b.onPrimary(sql) {
 			behind[row[0]] = number(b.t, row[1])

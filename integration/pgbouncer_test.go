@@ -41,7 +41,7 @@ func (b *bench) pooler(mode, upstream string) string {
 	b.must(err)
 	b.t.Cleanup(func() { _ = p.Terminate(10 * time.Second) })
 	address := freeport.Address(listen)
-	testkit.Eventually(b.t, 20*time.Second, func() error {
+	testkit.Eventually(b.t, testkit.Patience, func() error {
 		if !p.Running() {
 			return p.Ended()
 		}

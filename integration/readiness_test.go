@@ -31,7 +31,7 @@ func (b *bench) readiness(format ...string) *readinessWatch {
 	p, err := child.Start(child.Config{Path: filepath.Join(b.Bin, "opmux"), Args: args, Dir: b.Dir, Log: out + ".log"})
 	b.must(err)
 	b.t.Cleanup(func() { _ = p.Kill() })
-	testkit.Eventually(b.t, 60*time.Second, func() error {
+	testkit.Eventually(b.t, testkit.Patience, func() error {
 		if !strings.Contains(p.Log(), "watching at "+b.agent("a1").Listen) {
 			return fmt.Errorf("it does not watch yet: %s", p.Log())
 		}

@@ -8,7 +8,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/opmux/opmux/internal/broker"
 	"github.com/opmux/opmux/internal/child"
@@ -98,7 +97,7 @@ func (e *embedded) Start(t testing.TB) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	testkit.Eventually(t, 30*time.Second, func() error {
+	testkit.Eventually(t, testkit.Patience, func() error {
 		_, err := topics.Check(t.Context(), topics.Config{Brokers: e.Brokers()}, topics.Want{})
 		return err
 	})

@@ -33,7 +33,7 @@ func deleteTopic(t testing.TB, cfg topics.Config, topic string) {
 // failed waits until n records have failed and returns the first error.
 func (a *acks) failed(t testing.TB, n int) error {
 	t.Helper()
-	testkit.Eventually(t, 30*time.Second, func() error {
+	testkit.Eventually(t, testkit.Patience, func() error {
 		a.mu.Lock()
 		defer a.mu.Unlock()
 		if len(a.errs) < n {
@@ -62,12 +62,12 @@ func TestProducerSeesADeletedTopic(t *testing.T) {
 		p := producer(t, cfg)
 		var before, after, again acks
 		before.send(p, topic, 0, 10)
-		testkit.Eventually(t, 20*time.Second, func() error { return before.ended(10) })
+		testkit.Eventually(t, testkit.Patience, func() error { return before.ended(10) })
 		deleteTopic(t, cfg, topic)
 		// A deletion takes a while to reach the broker that has the partition, which
 		// accepts records until then.
 		n := 10
-		testkit.Eventually(t, 30*time.Second, func() error {
+		testkit.Eventually(t, testkit.Patience, func() error {
 			after.send(p, topic, n, n+1)
 			n++
 			return after.anyFailed()
@@ -82,7 +82,7 @@ func TestProducerSeesADeletedTopic(t *testing.T) {
 		}
 		var fresh acks
 		fresh.send(p, topic, 0, 10)
-		testkit.Eventually(t, 20*time.Second, func() error { return fresh.ended(10) })
+		testkit.Eventually(t, testkit.Patience, func() error { return fresh.ended(10) })
 		fresh.mustBeOrdered(t, cfg, topic, 10)
 	})
 }
@@ -95,13 +95,13 @@ func TestProducerSeesATopicMadeAnew(t *testing.T) {
 	p := producer(t, cfg)
 	var before, after acks
 	before.send(p, topic, 0, 10)
-	testkit.Eventually(t, 20*time.Second, func() error { return before.ended(10) })
-	testkit.Eventually(t, 30*time.Second, p.LastError)
+	testkit.Eventually(t, testkit.Patience, func() error { return before.ended(10) })
+	testkit.Eventually(t, testkit.Patience, p.LastError)
 	deleteTopic(t, cfg, topic)
 	if _, err := topics.Create(t.Context(), cfg, orders); err != nil {
 		t.Fatal(err)
 	}
-	testkit.Eventually(t, 30*time.Second, func() error {
+	testkit.Eventually(t, testkit.Patience, func() error {
 		if p.Up() {
 			return errors.New("not noticed")
 		}
@@ -132,7 +132,7 @@ func readDeleted(t *testing.T, c cluster, remake bool) {
 	p := producer(t, cfg)
 	var a acks
 	a.send(p, topic, 0, 10)
-	testkit.Eventually(t, 20*time.Second, func() error { return a.ended(10) })
+	testkit.Eventually(t, testkit.Patience, func() error { return a.ended(10) })
 	r, err := topics.NewReader(t.Context(), cfg, topic, 9)
 	if err != nil {
 		t.Fatal(err)
@@ -143,7 +143,7 @@ func readDeleted(t *testing.T, c cluster, remake bool) {
 	}
 	deleteTopic(t, cfg, topic)
 	if remake {
-		testkit.Eventually(t, 30*time.Second, func() error {
+		testkit.Eventually(t, testkit.Patience, func() error {
 			_, err := topics.Create(t.Context(), cfg, orders)
 			return err
 		})
@@ -152,7 +152,7 @@ func readDeleted(t *testing.T, c cluster, remake bool) {
 		}
 		var b acks
 		b.send(p, topic, 0, 20)
-		testkit.Eventually(t, 20*time.Second, func() error { return b.ended(20) })
+		testkit.Eventually(t, testkit.Patience, func() error { return b.ended(20) })
 	}
 	began := time.Now()
 	m, err := next(t, r)
@@ -174,11 +174,11 @@ func TestProducerRenewsATopic(t *testing.T) {
 	var before, refused, fresh acks
 	before.send(p, topic, 0, 10)
 	p.Renew(topic) // with records on their way
-	testkit.Eventually(t, 20*time.Second, func() error { return before.ended(10) })
+	testkit.Eventually(t, testkit.Patience, func() error { return before.ended(10) })
 	before.mustBeOrdered(t, cfg, topic, 10)
 	deleteTopic(t, cfg, topic)
 	n := 10
-	testkit.Eventually(t, 30*time.Second, func() error {
+	testkit.Eventually(t, testkit.Patience, func() error {
 		refused.send(p, topic, n, n+1)
 		n++
 		return refused.anyFailed()
@@ -188,6 +188,6 @@ func TestProducerRenewsATopic(t *testing.T) {
 	}
 	p.Renew(topic)
 	fresh.send(p, topic, 0, 10)
-	testkit.Eventually(t, 20*time.Second, func() error { return fresh.ended(10) })
+	testkit.Eventually(t, testkit.Patience, func() error { return fresh.ended(10) })
 	fresh.mustBeOrdered(t, cfg, topic, 10)
 }

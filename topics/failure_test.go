@@ -70,14 +70,14 @@ func TestNothingLandsBehindARefusedRecord(t *testing.T) {
 			for len(a.errors()) < 100 {
 				a.send(p, topic, sent, sent+10)
 				sent += 10
-				testkit.Eventually(t, 20*time.Second, func() error { // so that it takes several requests
+				testkit.Eventually(t, testkit.Patience, func() error { // so that it takes several requests
 					if n := len(a.errors()) + a.count(); n < sent-50 {
 						return fmt.Errorf("%d of %d records ended", n, sent)
 					}
 					return nil
 				})
 			}
-			testkit.Eventually(t, 20*time.Second, func() error {
+			testkit.Eventually(t, testkit.Patience, func() error {
 				if n := len(a.errors()) + a.count(); n != sent {
 					return fmt.Errorf("%d of %d records ended", n, sent)
 				}
@@ -118,15 +118,15 @@ func TestUpTurnsWhenRecordsAreNotTaken(t *testing.T) {
 	p := producer(t, cfg)
 	var a acks
 	a.send(p, topic, 0, 10)
-	testkit.Eventually(t, 30*time.Second, func() error {
+	testkit.Eventually(t, testkit.Patience, func() error {
 		if err := p.LastError(); err == nil || !strings.Contains(err.Error(), "replicas") {
 			return fmt.Errorf("up: %w", err)
 		}
 		return nil
 	})
 	short.Store(false)
-	testkit.Eventually(t, 30*time.Second, func() error { return a.ended(10) })
-	testkit.Eventually(t, 30*time.Second, p.LastError)
+	testkit.Eventually(t, testkit.Patience, func() error { return a.ended(10) })
+	testkit.Eventually(t, testkit.Patience, p.LastError)
 	a.mustBeOrdered(t, cfg, topic, 10)
 }
 
@@ -234,14 +234,14 @@ func TestBrokerThatHangsUpOnANewReaderIsTriedAgain(t *testing.T) {
 		_, err := r.Next(ctx)
 		end <- err
 	}()
-	testkit.Eventually(t, 30*time.Second, func() error {
+	testkit.Eventually(t, testkit.Patience, func() error {
 		if n := asked.Load(); n <= 3 {
 			return fmt.Errorf("asked %d times", n)
 		}
 		return nil
 	})
 	p := producer(t, cfg)
-	testkit.Eventually(t, 30*time.Second, func() error {
+	testkit.Eventually(t, testkit.Patience, func() error {
 		p.Produce(topic, nil, []byte("x"), nil, func(int64, error) {})
 		select {
 		case err := <-end:

@@ -23,7 +23,7 @@ func TestGatheredRecordsShareALot(t *testing.T) {
 	var digests, ops acks
 	digests.send(p, names.Digests("orders"), 0, 100)
 	ops.send(p, names.Ops("orders"), 0, 1)
-	testkit.Eventually(t, 20*time.Second, func() error { return ops.ended(1) })
+	testkit.Eventually(t, testkit.Patience, func() error { return ops.ended(1) })
 	opsTook := time.Since(began)
 	digests.send(p, names.Digests("orders"), 100, 200)
 	if err := p.Flush(t.Context()); err != nil {
@@ -68,7 +68,7 @@ func TestReaderPausesBetweenFetches(t *testing.T) {
 	p := producer(t, cfg)
 	var a acks
 	a.send(p, topic, 0, 2)
-	testkit.Eventually(t, 20*time.Second, func() error { return a.ended(2) })
+	testkit.Eventually(t, testkit.Patience, func() error { return a.ended(2) })
 	cfg.FetchPause = time.Hour
 	r := reader(t, cfg, topic, 0)
 	for range 2 {
@@ -77,7 +77,7 @@ func TestReaderPausesBetweenFetches(t *testing.T) {
 		}
 	}
 	a.send(p, topic, 2, 3)
-	testkit.Eventually(t, 20*time.Second, func() error { return a.ended(3) })
+	testkit.Eventually(t, testkit.Patience, func() error { return a.ended(3) })
 	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 	defer cancel()
 	if m, err := r.Next(ctx); !errors.Is(err, context.DeadlineExceeded) {

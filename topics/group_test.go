@@ -150,17 +150,17 @@ func TestGroupSharesPartitionsAndGoesOnWhereItWas(t *testing.T) {
 		p := producer(t, cfg)
 		fill(t, p, topic, 200)
 		a := join(t, cfg, topic, nil)
-		testkit.Eventually(t, 30*time.Second, func() error { return a.read(200) })
+		testkit.Eventually(t, testkit.Patience, func() error { return a.read(200) })
 		b := join(t, cfg, topic, nil)
-		testkit.Eventually(t, 30*time.Second, func() error { return split(8, a, b) })
+		testkit.Eventually(t, testkit.Patience, func() error { return split(8, a, b) })
 		if len(a.lost) != 4 {
 			t.Errorf("the first member lost %v", a.lost)
 		}
 		a.leave(t)
-		testkit.Eventually(t, 30*time.Second, func() error { return split(8, b) })
+		testkit.Eventually(t, testkit.Patience, func() error { return split(8, b) })
 		fill(t, p, topic, 200)
 		// What a read and committed is not read again.
-		testkit.Eventually(t, 30*time.Second, func() error {
+		testkit.Eventually(t, testkit.Patience, func() error {
 			b.mu.Lock()
 			defer b.mu.Unlock()
 			if got := total(b.seen); got != 400 {
@@ -177,9 +177,9 @@ func TestGroupStartsWhereTheHookSays(t *testing.T) {
 	topic := cfg.Names().Ops("orders")
 	var sent acks
 	sent.send(producer(t, cfg), topic, 0, 20)
-	testkit.Eventually(t, 20*time.Second, func() error { return sent.ended(20) })
+	testkit.Eventually(t, testkit.Patience, func() error { return sent.ended(20) })
 	a := join(t, cfg, topic, func(int32) (int64, bool) { return 15, true })
-	testkit.Eventually(t, 20*time.Second, func() error { return a.read(20) })
+	testkit.Eventually(t, testkit.Patience, func() error { return a.read(20) })
 	a.leave(t)
 	first := make(chan int64, 1)
 	g, err := topics.NewGroup(t.Context(), cfg, cfg.Names().VerifyGroup(), "", []string{topic}, topics.Hooks{
@@ -205,11 +205,11 @@ func TestGroupLivesThroughAKilledBroker(t *testing.T) {
 	p := producer(t, cfg)
 	a := join(t, cfg, topic, nil)
 	fill(t, p, topic, 100)
-	testkit.Eventually(t, 30*time.Second, func() error { return a.read(100) })
+	testkit.Eventually(t, testkit.Patience, func() error { return a.read(100) })
 	c.Kill(t)
 	c.Start(t)
 	fill(t, p, topic, 100)
-	testkit.Eventually(t, 40*time.Second, func() error { return a.read(200) })
+	testkit.Eventually(t, testkit.Patience, func() error { return a.read(200) })
 }
 
 func TestHeartbeats(t *testing.T) {
@@ -262,7 +262,7 @@ func TestCloseEndsRun(t *testing.T) {
 	c := newEmbedded(t)
 	cfg := config(t, c, orders)
 	m := join(t, cfg, cfg.Names().Ops("orders"), nil)
-	testkit.Eventually(t, 20*time.Second, func() error { return split(1, m) })
+	testkit.Eventually(t, testkit.Patience, func() error { return split(1, m) })
 	if err := m.g.Close(); err != nil {
 		t.Error(err)
 	}

@@ -19,7 +19,7 @@ func TestMemberThatLeavesSaysThatItWasReplaced(t *testing.T) {
 		cfg := config(t, c, orders)
 		topic := cfg.Names().Digests("orders")
 		first := joinAs(t, "w1", cfg, topic, nil)
-		testkit.Eventually(t, 30*time.Second, func() error { return split(8, first) })
+		testkit.Eventually(t, testkit.Patience, func() error { return split(8, first) })
 		second := joinAs(t, "w1", cfg, topic, nil)
 		testkit.Eventually(t, soon, func() error { return split(8, second) })
 		first.cancel()
@@ -38,7 +38,7 @@ func TestMemberOfTheSameNameTakesThePlaceAtOnce(t *testing.T) {
 		cfg := config(t, c, orders)
 		topic := cfg.Names().Digests("orders")
 		first := joinAs(t, "host:9464", cfg, topic, nil)
-		testkit.Eventually(t, 30*time.Second, func() error { return split(8, first) })
+		testkit.Eventually(t, testkit.Patience, func() error { return split(8, first) })
 		second := joinAs(t, "host:9464", cfg, topic, nil)
 		testkit.Eventually(t, soon, func() error { return split(8, second) })
 		var replaced *topics.ReplacedError
@@ -49,7 +49,7 @@ func TestMemberOfTheSameNameTakesThePlaceAtOnce(t *testing.T) {
 		}
 		// It has left, and its successor has not.
 		fill(t, producer(t, cfg), topic, 100)
-		testkit.Eventually(t, 30*time.Second, func() error {
+		testkit.Eventually(t, testkit.Patience, func() error {
 			second.mu.Lock()
 			defer second.mu.Unlock()
 			if got := total(second.seen); got != 100 {
@@ -65,9 +65,9 @@ func TestMemberWithANameThatLeavesIsNotWaitedFor(t *testing.T) {
 		cfg := config(t, c, orders)
 		topic := cfg.Names().Digests("orders")
 		first := joinAs(t, "w1", cfg, topic, nil)
-		testkit.Eventually(t, 30*time.Second, func() error { return split(8, first) })
+		testkit.Eventually(t, testkit.Patience, func() error { return split(8, first) })
 		second := joinAs(t, "w2", cfg, topic, nil)
-		testkit.Eventually(t, 30*time.Second, func() error { return split(8, first, second) })
+		testkit.Eventually(t, testkit.Patience, func() error { return split(8, first, second) })
 		first.leave(t)
 		testkit.Eventually(t, soon, func() error { return split(8, second) })
 	})

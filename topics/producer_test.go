@@ -20,7 +20,7 @@ func TestProducerKeepsOrderThroughAKilledBroker(t *testing.T) {
 		p := producer(t, cfg)
 		var a acks
 		a.send(p, topic, 0, 2000)
-		testkit.Eventually(t, 20*time.Second, func() error { return a.ended(2000) })
+		testkit.Eventually(t, testkit.Patience, func() error { return a.ended(2000) })
 		if !p.Up() {
 			t.Errorf("up: %v", p.LastError())
 		}
@@ -29,7 +29,7 @@ func TestProducerKeepsOrderThroughAKilledBroker(t *testing.T) {
 		a.send(p, topic, 3000, 4000)
 		c.Start(t)
 		a.send(p, topic, 4000, 5000)
-		testkit.Eventually(t, 30*time.Second, func() error { return a.ended(5000) })
+		testkit.Eventually(t, testkit.Patience, func() error { return a.ended(5000) })
 		a.mustBeOrdered(t, cfg, topic, 5000)
 	})
 }
@@ -51,10 +51,10 @@ func upFollows(t *testing.T, c cluster, harm, mend func(testing.TB)) {
 	p := producer(t, cfg)
 	var a acks
 	a.send(p, cfg.Names().Ops("orders"), 0, 1)
-	testkit.Eventually(t, 20*time.Second, p.LastError)
+	testkit.Eventually(t, testkit.Patience, p.LastError)
 	harm(t)
 	began := time.Now()
-	testkit.Eventually(t, 30*time.Second, func() error {
+	testkit.Eventually(t, testkit.Patience, func() error {
 		if p.Up() {
 			return errors.New("still up")
 		}
@@ -65,7 +65,7 @@ func upFollows(t *testing.T, c cluster, harm, mend func(testing.TB)) {
 	}
 	t.Logf("down after %s: %v", time.Since(began), p.LastError())
 	mend(t)
-	testkit.Eventually(t, 20*time.Second, p.LastError)
+	testkit.Eventually(t, testkit.Patience, p.LastError)
 }
 
 // A producer that is made while Kafka is away delivers when it comes.
@@ -77,7 +77,7 @@ func TestProducerWaitsForKafka(t *testing.T) {
 	topic := cfg.Names().Ops("orders")
 	var a acks
 	a.send(p, topic, 0, 100)
-	testkit.Eventually(t, 30*time.Second, func() error {
+	testkit.Eventually(t, testkit.Patience, func() error {
 		if p.Up() {
 			return errors.New("up without a broker")
 		}
@@ -87,6 +87,6 @@ func TestProducerWaitsForKafka(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.Start(t)
-	testkit.Eventually(t, 20*time.Second, func() error { return a.ended(100) })
+	testkit.Eventually(t, testkit.Patience, func() error { return a.ended(100) })
 	a.mustBeOrdered(t, cfg, topic, 100)
 }

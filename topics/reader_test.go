@@ -30,7 +30,7 @@ func TestReaderReadsFromWhereItIsTold(t *testing.T) {
 		p := producer(t, cfg)
 		var a acks
 		a.send(p, topic, 0, 10)
-		testkit.Eventually(t, 20*time.Second, func() error { return a.ended(10) })
+		testkit.Eventually(t, testkit.Patience, func() error { return a.ended(10) })
 		middle, err := next(t, reader(t, cfg, topic, 5))
 		if err != nil || middle.Offset != 5 || string(middle.Value) != "record 5" || string(middle.Key) != "orders" {
 			t.Fatalf("%+v, %v", middle, err)
@@ -69,7 +69,7 @@ func TestReaderNeverResets(t *testing.T) {
 		topic := cfg.Names().Ops("orders")
 		var a acks
 		a.send(producer(t, cfg), topic, 0, 10)
-		testkit.Eventually(t, 20*time.Second, func() error { return a.ended(10) })
+		testkit.Eventually(t, testkit.Patience, func() error { return a.ended(10) })
 		var removed kadm.Offsets
 		removed.AddOffset(topic, 0, 4, -1)
 		if _, err := admin(t, cfg).DeleteRecords(t.Context(), removed); err != nil {

@@ -38,7 +38,7 @@ func TestVerifierOnKafka(t *testing.T) {
 		!strings.Contains(fmt.Sprint(fields["reason"]), "2 on the primary, 0 on the backup") {
 		t.Errorf("the log says %v", fields)
 	}
-	testkit.Eventually(t, 30*time.Second, func() error {
+	testkit.Eventually(t, testkit.Patience, func() error {
 		beats, err := topics.ReadHeartbeats(t.Context(), w.cfg)
 		if err == nil && !beats["verifier//v1"].Ready {
 			err = fmt.Errorf("heartbeats are %+v", beats)
@@ -59,7 +59,7 @@ func TestVerifierRestartsAndRebalances(t *testing.T) {
 	first := w.verifier("v1", nil)
 	w.wantTotals(Totals{Match: 200})
 	second := w.verifier("v2", nil)
-	testkit.Eventually(t, 30*time.Second, func() error {
+	testkit.Eventually(t, testkit.Patience, func() error {
 		if n := second.v.partitionCount(); n == 0 {
 			return errors.New("the second verifier has no partition")
 		}
@@ -99,7 +99,7 @@ func TestVerifierSaysMissingAndTakesItBack(t *testing.T) {
 	rec.Offset = offset
 	w.digest(rec)
 	w.wantTotals(Totals{Missing: 1})
-	testkit.Eventually(t, 30*time.Second, func() error { return posts.has("relation does not exist") })
+	testkit.Eventually(t, testkit.Patience, func() error { return posts.has("relation does not exist") })
 	if err := l.kill(); err != nil {
 		t.Fatal(err)
 	}
@@ -197,7 +197,7 @@ func TestI7_VerifierReadsAgainWhatMemoryHadNoRoomFor(t *testing.T) {
 func TestVerifierRaisesNoAlarmWhileKafkaIsAway(t *testing.T) {
 	start := func(listen, dir string) *broker.Broker {
 		var b *broker.Broker
-		testkit.Eventually(t, 30*time.Second, func() (err error) {
+		testkit.Eventually(t, testkit.Patience, func() (err error) {
 			b, err = broker.Start(broker.Config{Listen: listen, DataDir: dir})
 			return err
 		})
@@ -213,7 +213,7 @@ func TestVerifierRaisesNoAlarmWhileKafkaIsAway(t *testing.T) {
 	w.beat(0, true, "")
 	rec := primaryOf(1, 1)
 	w.digest(rec)
-	testkit.Eventually(t, 20*time.Second, func() error {
+	testkit.Eventually(t, testkit.Patience, func() error {
 		if l.v.pendingCount() == 0 {
 			return errors.New("the digest was not read yet")
 		}

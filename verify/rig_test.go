@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/opmux/opmux/event"
+	"github.com/opmux/opmux/internal/testkit"
 )
 
 // rig drives a joiner as partition does, with a clock of its own.
@@ -23,7 +24,7 @@ type rig struct {
 	manual   bool // acknowledge verdicts by hand
 }
 
-const testTimeout = 30 * time.Second
+const testTimeout = testkit.Patience
 
 func newRig(t *testing.T, targets ...string) *rig {
 	r := &rig{t: t, now: time.Unix(1_800_000_000, 0), absence: map[string]absence{}, ops: map[event.TxID]finding{}}

@@ -41,7 +41,7 @@ func TestWebhookPostsFailuresAndTriesAgain(t *testing.T) {
 	w, _, _ := hook(t, server.URL, false)
 	w.offer(compare(event.LevelCount, primaryOf(1, 1), backupOf("a", 1, 1)))
 	w.offer(compare(event.LevelCount, primaryOf(2, 1), backupOf("a", 2, 0)))
-	testkit.Eventually(t, 20*time.Second, func() error { return h.has("affected rows: 1 on the primary, 0 on the backup") })
+	testkit.Eventually(t, testkit.Patience, func() error { return h.has("affected rows: 1 on the primary, 0 on the backup") })
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if len(h.bodies) != 1 || strings.Contains(h.bodies[0], "Offset:1 ") {
@@ -72,7 +72,7 @@ func TestWebhookGivesUpAndKeepsTheSecret(t *testing.T) {
 	t.Cleanup(server.Close)
 	w, logs, _ := hook(t, server.URL+"/token-s3cret", false)
 	w.offer(compare(event.LevelCount, primaryOf(1, 1), backupOf("a", 1, 0)))
-	testkit.Eventually(t, 30*time.Second, func() error {
+	testkit.Eventually(t, testkit.Patience, func() error {
 		if logs.Len() == 0 {
 			return io.EOF
 		}
@@ -92,7 +92,7 @@ func TestWebhookGivesUpAndKeepsTheSecret(t *testing.T) {
 	}
 	// What was dropped is told with the next post that arrives.
 	w.offer(compare(event.LevelCount, primaryOf(2, 1), backupOf("a", 2, 0)))
-	testkit.Eventually(t, 30*time.Second, func() error { return h.has("Dropped:1 ") })
+	testkit.Eventually(t, testkit.Patience, func() error { return h.has("Dropped:1 ") })
 }
 
 func TestI7_WebhookQueueIsBounded(t *testing.T) {

@@ -138,7 +138,7 @@ func (w *world) beat(low int64, ready bool, lastError string) {
 
 func (w *world) wantTotals(want Totals) {
 	w.t.Helper()
-	testkit.Eventually(w.t, 40*time.Second, func() error {
+	testkit.Eventually(w.t, testkit.Patience, func() error {
 		got, err := Sum(w.t.Context(), w.cfg)
 		if err == nil && got != want {
 			err = fmt.Errorf("totals are %+v, want %+v", got, want)

@@ -9,7 +9,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -41,7 +40,7 @@ func TestI1_I2_OutcomesAreTheTruthThroughCrashes(t *testing.T) {
 	for round := range 6 {
 		i := round % 2
 		before := c.next.Load()
-		testkit.Eventually(t, 60*time.Second, func() error {
+		testkit.Eventually(t, testkit.Patience, func() error {
 			if n := c.next.Load() - before; n < 40 {
 				return fmt.Errorf("%d transactions since the last crash", n)
 			}

@@ -57,7 +57,7 @@ func stoppableWorld(t testing.TB) (*world, *stoppable) {
 
 func awaitAdmit(t testing.TB, a *agent, want bool) {
 	t.Helper()
-	testkit.Eventually(t, 30*time.Second, func() error {
+	testkit.Eventually(t, testkit.Patience, func() error {
 		if err := a.Admit(); (err == nil) != want {
 			return errors.Join(errors.New("admitted, or not"), err)
 		}

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"testing"
-	"time"
 
 	"github.com/google/uuid"
 
@@ -162,7 +161,7 @@ func TestMarksAreAnsweredBehindTickets(t *testing.T) {
 			ask := event.Mark{ID: uuid.New(), Phase: event.MarkAsk}
 			taken := a.High()
 			w.ask(a, ask)
-			testkit.Eventually(t, 30*time.Second, func() error {
+			testkit.Eventually(t, testkit.Patience, func() error {
 				if a.High() == taken {
 					return errors.New("no answer")
 				}

@@ -78,7 +78,7 @@ func (w *world) open(cfg Config) (*agent, error) {
 		w.t.Fatal(err)
 	}
 	w.t.Cleanup(func() { a.settler.Close() })
-	testkit.Eventually(w.t, 30*time.Second, a.producer.LastError)
+	testkit.Eventually(w.t, testkit.Patience, a.producer.LastError)
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
 	a.Ledger, err = Open(ctx, cfg, Deps{Producer: a.producer, Topics: w.kafka, Codec: testCodec, Settler: a.settler,
@@ -222,7 +222,7 @@ func (w *world) outcomes() map[event.Ref][]event.Outcome {
 // awaitOutcome waits for an outcome.
 func (w *world) awaitOutcome(ref event.Ref, committed bool, by string) {
 	w.t.Helper()
-	testkit.Eventually(w.t, 30*time.Second, func() error {
+	testkit.Eventually(w.t, testkit.Patience, func() error {
 		list := w.outcomes()[ref]
 		if len(list) == 0 {
 			return fmt.Errorf("%+v has no outcome", ref)
@@ -245,7 +245,7 @@ func (a *agent) awaitEnd() error {
 	select {
 	case <-a.Done():
 		return a.Err()
-	case <-time.After(15 * time.Second):
+	case <-time.After(testkit.Patience):
 		a.w.t.Fatal("the epoch does not end")
 		return nil
 	}
@@ -264,7 +264,7 @@ func (w *world) scan() *Scan {
 func (w *world) heartbeat(name string, ok func(topics.Heartbeat) bool) topics.Heartbeat {
 	w.t.Helper()
 	var h topics.Heartbeat
-	testkit.Eventually(w.t, 30*time.Second, func() error {
+	testkit.Eventually(w.t, testkit.Patience, func() error {
 		all, err := topics.ReadHeartbeats(context.Background(), w.kafka)
 		if err != nil {
 			return err
@@ -282,7 +282,7 @@ var errStillOpen = errors.New("intents are open")
 
 func (w *world) awaitNoneOpen() {
 	w.t.Helper()
-	testkit.Eventually(w.t, 30*time.Second, func() error {
+	testkit.Eventually(w.t, testkit.Patience, func() error {
 		if s := w.scan(); len(s.Open) > 0 {
 			return fmt.Errorf("%w: %+v", errStillOpen, s.Open)
 		}

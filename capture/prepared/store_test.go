@@ -7,7 +7,6 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
@@ -25,7 +24,7 @@ import (
 func TestMain(m *testing.M) { os.Exit(testkit.Main(m)) }
 
 // patience is the longest wait for a busy machine.
-const patience = 30 * time.Second
+const patience = testkit.Patience
 
 // bench is a store of a new database.
 type bench struct {

@@ -161,7 +161,7 @@ func TestClientThatLeavesUnbound(t *testing.T) {
 	if err := byPsql(r, 1, "sslmode=require&channel_binding=require"); err == nil {
 		t.Error("a client that demands channel binding got in without")
 	}
-	testkit.Eventually(t, 20*time.Second, func() error {
+	testkit.Eventually(t, testkit.Patience, func() error {
 		for _, entry := range logs.All() {
 			if strings.Contains(entry.Message, "channel_binding=require") && strings.Contains(entry.Message, "listen.tls") {
 				return nil

@@ -137,7 +137,7 @@ func TestI2LargeTransactionRefusedHalfWay(t *testing.T) {
 		kafka.hold()
 		c.query(`UPDATE big SET w = w || 'y' WHERE id > 0`).says(`UPDATE 2000`, `Z "T"`)
 		kafka.release() // too late: a chunk was given up
-		testkit.Eventually(t, 30*time.Second, r.ledger.Admit)
+		testkit.Eventually(t, testkit.Patience, r.ledger.Admit)
 		c.query(end).ready()
 		if text := c.take(); !strings.Contains(text, "C=40001 M=opmux: ") && end == `COMMIT` {
 			t.Fatal(text)
@@ -199,7 +199,7 @@ func TestI7OpenTransactionsShareABound(t *testing.T) {
 			c.close()
 		}
 	}
-	testkit.Eventually(t, 30*time.Second, func() error {
+	testkit.Eventually(t, testkit.Patience, func() error {
 		if held := r.openBytes(); held != 0 {
 			return fmt.Errorf("%d bytes are held by transactions that have ended", held)
 		}

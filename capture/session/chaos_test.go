@@ -110,7 +110,7 @@ func TestI1ClientsVanishAtAnyPoint(t *testing.T) {
 			c.close()
 		}
 	}
-	testkit.Eventually(t, 20*time.Second, func() error { // every backend has gone
+	testkit.Eventually(t, testkit.Patience, func() error { // every backend has gone
 		rows := r.pg.Query(t, r.db, `SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'raw'`)
 		if rows[0][0] != "0" {
 			return fmt.Errorf("%s backends are still there", rows[0][0])

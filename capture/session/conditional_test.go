@@ -3,7 +3,6 @@ package session_test
 import (
 	"errors"
 	"testing"
-	"time"
 
 	"github.com/opmux/opmux/internal/testkit"
 )
@@ -17,7 +16,7 @@ func TestI3ConditionalDDLWaitsForOpenDDL(t *testing.T) {
 		a.query(sql).ready()
 	}
 	b.query(`DROP TABLE IF EXISTS late`).flush()
-	testkit.Eventually(t, 30*time.Second, func() error {
+	testkit.Eventually(t, testkit.Patience, func() error {
 		if rows := r.pg.Query(t, r.db, `SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted`); len(rows) == 0 {
 			return errors.New("the DROP does not wait")
 		}

@@ -26,7 +26,7 @@ import (
 // logged waits for a line of the log that has all words, in its message or its error.
 func logged(t *testing.T, logs *observer.ObservedLogs, words ...string) {
 	t.Helper()
-	testkit.Eventually(t, 20*time.Second, func() error {
+	testkit.Eventually(t, testkit.Patience, func() error {
 		for _, entry := range logs.All() {
 			text, _ := entry.ContextMap()["error"].(string)
 			if text += entry.Message; containsAll(text, words) {
@@ -297,7 +297,7 @@ func expire(t *testing.T, pg *testkit.PG) {
 		}
 	}
 	pg.Exec(t, "postgres", `SELECT pg_reload_conf()`)
-	testkit.Eventually(t, 20*time.Second, func() error {
+	testkit.Eventually(t, testkit.Patience, func() error {
 		if err := dialed(t, secured(t, pg)); err == nil || !strings.Contains(err.Error(), "valid from") {
 			return errors.New("the server still shows its former certificate")
 		}

@@ -127,7 +127,7 @@ func inserted(ops []event.Operation) string {
 // same fails unless what was published is what is there.
 func (r *rig) same() {
 	r.t.Helper()
-	testkit.Eventually(r.t, 20*time.Second, func() error {
+	testkit.Eventually(r.t, testkit.Patience, func() error {
 		ops, err := committedOf(r.records())
 		if err != nil {
 			return err
@@ -172,12 +172,12 @@ func TestI2GateTimeoutLeavesNothing(t *testing.T) {
 		if ids := r.ids(); ids != "" {
 			t.Fatalf("%s: rows are there: %s", name, ids)
 		}
-		testkit.Eventually(t, 30*time.Second, r.ledger.Admit)
+		testkit.Eventually(t, testkit.Patience, r.ledger.Admit)
 		c.query(`SELECT 1`).says(`SELECT 1`, `Z "I"`)
 	}
 	c.query(insert(100)).says(`INSERT 0 1`, `Z "I"`)
 	outcomes := map[bool]int{}
-	testkit.Eventually(t, 30*time.Second, func() error {
+	testkit.Eventually(t, testkit.Patience, func() error {
 		if _, err := committedOf(r.records()); err != nil {
 			return err
 		}
@@ -203,7 +203,7 @@ func TestI6FirstWriteIsRefusedWhileKafkaIsDown(t *testing.T) {
 	c := r.client()
 	kafka.hold()
 	c.query(insert(1)).says(`C=40001`)
-	testkit.Eventually(t, 20*time.Second, func() error {
+	testkit.Eventually(t, testkit.Patience, func() error {
 		if r.ledger.Admit() == nil {
 			return errors.New("Kafka is still considered up")
 		}
@@ -228,7 +228,7 @@ func TestI6FirstWriteIsRefusedWhileKafkaIsDown(t *testing.T) {
 	c.query(`ROLLBACK`).says(`Z "I"`)
 	c.query(`SELECT count(*) FROM t`).says(`0`, `Z "I"`)
 	kafka.release()
-	testkit.Eventually(t, 20*time.Second, r.ledger.Admit)
+	testkit.Eventually(t, testkit.Patience, r.ledger.Admit)
 	c.query(insert(4)).says(`INSERT 0 1`, `Z "I"`)
 	if ids := r.ids(); ids != "4" {
 		t.Fatalf("rows: %s", ids)

@@ -101,7 +101,7 @@ func TestI7ConnectionsAreBounded(t *testing.T) {
 		})
 	}
 	const want = 40 - (8 + 2*3)
-	testkit.Eventually(t, 30*time.Second, func() error {
+	testkit.Eventually(t, testkit.Patience, func() error {
 		if n := closed.Load(); n != want {
 			return fmt.Errorf("%d of 40 connections were closed, expected %d", n, want)
 		}
@@ -111,7 +111,7 @@ func TestI7ConnectionsAreBounded(t *testing.T) {
 		c.close()
 	}
 	reads.Wait()
-	testkit.Eventually(t, 30*time.Second, func() error {
+	testkit.Eventually(t, testkit.Patience, func() error {
 		if text := r.answers(greeting("user", "postgres", "database", r.db)); !strings.Contains(text, `Z "I"`) {
 			return fmt.Errorf("no session: %q", text)
 		}
@@ -131,7 +131,7 @@ func TestI7StartUpFloods(t *testing.T) {
 	}
 	closed := 0
 	for _, c := range silent {
-		if err := c.conn.SetReadDeadline(time.Now().Add(15 * time.Second)); err != nil {
+		if err := c.conn.SetReadDeadline(time.Now().Add(2 * testkit.Patience)); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := c.conn.Read(make([]byte, 1)); err != nil && !strings.Contains(err.Error(), "timeout") {
@@ -164,7 +164,7 @@ func TestI7StartUpFloods(t *testing.T) {
 		floods.Go(func() { r.cancel([]byte{0, 0, 0, byte(i), 1, 2, 3, 4}) })
 	}
 	floods.Wait()
-	testkit.Eventually(t, 30*time.Second, func() error {
+	testkit.Eventually(t, testkit.Patience, func() error {
 		conn, err := net.Dial("tcp", r.address)
 		if err != nil {
 			return err
@@ -194,7 +194,7 @@ func TestI7ClientThatNeverReads(t *testing.T) {
 	for _, c := range mute {
 		c.close()
 	}
-	testkit.Eventually(t, 20*time.Second, func() error {
+	testkit.Eventually(t, testkit.Patience, func() error {
 		if rows := r.pg.Query(t, r.db, `SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'raw'`); rows[0][0] != "1" {
 			return fmt.Errorf("%s backends are there, expected the other client's alone", rows[0][0])
 		}

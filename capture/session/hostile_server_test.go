@@ -103,7 +103,7 @@ func TestI1HostileServer(t *testing.T) {
 			if told == upstream.told.Load() {
 				continue // there was nothing to lie about
 			}
-			if err := bystander.conn.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
+			if err := bystander.conn.SetDeadline(time.Now().Add(2 * testkit.Patience)); err != nil {
 				t.Fatal(err)
 			}
 			bystander.query(`SELECT 1`).says(`SELECT 1`, `Z "I"`)
@@ -118,7 +118,7 @@ func TestI1HostileServer(t *testing.T) {
 // samePublished compares by the images of rows too.
 func (r *rig) samePublished(names map[string]string) {
 	r.t.Helper()
-	testkit.Eventually(r.t, 30*time.Second, func() error {
+	testkit.Eventually(r.t, testkit.Patience, func() error {
 		ops, err := committedOf(r.records())
 		if err != nil {
 			return err
@@ -157,7 +157,7 @@ func TestI1SilentServer(t *testing.T) {
 		upstream.arm(tag("COMMIT", func([]byte) []byte { return nil }))
 		insertions[kind](c, 1)
 		c.flush()
-		testkit.Eventually(t, 30*time.Second, func() error {
+		testkit.Eventually(t, testkit.Patience, func() error {
 			if upstream.told.Load() == 0 {
 				return errors.New("there is no COMMIT yet")
 			}

@@ -100,7 +100,7 @@ func TestCancelKeysOfEveryLength(t *testing.T) {
 		c.query(`SELECT pg_sleep(60)`).flush()
 		done := make(chan string, 1)
 		go func() { c.ready(); done <- c.take() }()
-		testkit.Eventually(t, 30*time.Second, func() error {
+		testkit.Eventually(t, testkit.Patience, func() error {
 			r.cancel(c.key)
 			select {
 			case text := <-done:

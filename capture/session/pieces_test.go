@@ -9,6 +9,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"github.com/opmux/opmux/internal/testkit"
 	"github.com/opmux/opmux/wire/pgwire"
 )
 
@@ -23,7 +24,7 @@ func dialBare(t testing.TB, address string) *rawClient {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = conn.Close() })
-	if err := conn.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
+	if err := conn.SetDeadline(time.Now().Add(2 * testkit.Patience)); err != nil {
 		t.Fatal(err)
 	}
 	return &rawClient{t: t, conn: conn, r: pgwire.NewReader(conn, 8<<10), w: pgwire.NewWriter(conn, 64<<10)}

@@ -239,7 +239,7 @@ func (r *rig) records() []record {
 func (r *rig) committed() []event.Operation {
 	r.t.Helper()
 	var ops []event.Operation
-	testkit.Eventually(r.t, 30*time.Second, func() error {
+	testkit.Eventually(r.t, testkit.Patience, func() error {
 		var err error
 		ops, err = committedOf(r.records())
 		return err

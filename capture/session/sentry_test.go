@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/opmux/opmux/internal/testkit"
 )
@@ -27,7 +26,7 @@ func (r *rig) beside(c *rawClient, run func(*rawClient, int), id int, sql string
 	}
 	run(c, id)
 	c.flush()
-	testkit.Eventually(r.t, 30*time.Second, func() error {
+	testkit.Eventually(r.t, testkit.Patience, func() error {
 		if rows := r.pg.Query(r.t, r.db, `SELECT FROM pg_locks WHERE relation = 'public.t'::regclass AND NOT granted`); len(rows) == 0 {
 			return errors.New("the insertion does not wait")
 		}

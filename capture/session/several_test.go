@@ -27,7 +27,7 @@ func TestI5OneQueryIsAnsweredAtOnce(t *testing.T) {
 		}
 		c := r.client()
 		c.query(sql).flush()
-		testkit.Eventually(t, 30*time.Second, func() error {
+		testkit.Eventually(t, testkit.Patience, func() error {
 			if len(r.pg.Query(t, r.db, `SELECT FROM pg_locks WHERE relation = 't'::regclass AND NOT granted`)) == 0 {
 				return errors.New("the last statement does not wait")
 			}
@@ -39,7 +39,7 @@ func TestI5OneQueryIsAnsweredAtOnce(t *testing.T) {
 		if n, err := c.conn.Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) {
 			t.Errorf("%s: %d bytes came (%v) before the last statement was over", sql, n, err)
 		}
-		if err := c.conn.SetReadDeadline(time.Now().Add(20 * time.Second)); err != nil {
+		if err := c.conn.SetReadDeadline(time.Now().Add(2 * testkit.Patience)); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := holder.Exec(ctx, `ROLLBACK`); err != nil {

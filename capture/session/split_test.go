@@ -8,7 +8,6 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/opmux/opmux/capture/session"
 	"github.com/opmux/opmux/internal/testkit"
@@ -151,7 +150,7 @@ func TestI1StreamsEndAtEveryByte(t *testing.T) {
 		r.speak(conversation(r.db, id), 1, true)
 	}
 	upstream.at.Store(-1)
-	testkit.Eventually(t, 20*time.Second, func() error { // every backend has gone
+	testkit.Eventually(t, testkit.Patience, func() error { // every backend has gone
 		rows := r.pg.Query(t, r.db, `SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'raw'`)
 		if rows[0][0] != "0" {
 			return fmt.Errorf("%s backends are still there", rows[0][0])

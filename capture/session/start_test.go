@@ -39,7 +39,7 @@ func (r *rig) answers(sent []byte) string {
 	}
 	c := &rawClient{t: r.t, conn: conn, r: pgwire.NewReader(conn, 8<<10), w: pgwire.NewWriter(conn, 64<<10)}
 	defer c.close()
-	if err := conn.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
+	if err := conn.SetDeadline(time.Now().Add(2 * testkit.Patience)); err != nil {
 		r.t.Fatal(err)
 	}
 	if _, err := conn.Write(sent); err != nil {
@@ -164,7 +164,7 @@ func TestTLSAndSCRAM(t *testing.T) {
 			_, err := conn.Exec(ctx, `SELECT pg_sleep(30)`)
 			slow <- err
 		}()
-		testkit.Eventually(t, 30*time.Second, func() error {
+		testkit.Eventually(t, testkit.Patience, func() error {
 			if err := conn.PgConn().CancelRequest(ctx); err != nil {
 				return err
 			}

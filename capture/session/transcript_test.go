@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/opmux/opmux/internal/testkit"
 	"github.com/opmux/opmux/wire/pgwire"
 )
 
@@ -29,7 +30,7 @@ func dialRaw(t testing.TB, address, database string) *rawClient {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = conn.Close() })
-	if err := conn.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
+	if err := conn.SetDeadline(time.Now().Add(2 * testkit.Patience)); err != nil {
 		t.Fatal(err)
 	}
 	c := &rawClient{t: t, conn: conn, r: pgwire.NewReader(conn, 8<<10), w: pgwire.NewWriter(conn, 64<<10)}

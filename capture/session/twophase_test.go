@@ -187,7 +187,7 @@ func TestI2GateFailureLeavesItPrepared(t *testing.T) {
 		t.Fatalf("prepared: %q", got)
 	}
 	kafka.release()
-	testkit.Eventually(t, 20*time.Second, r.ledger.Admit)
+	testkit.Eventually(t, testkit.Patience, r.ledger.Admit)
 	c.query(`COMMIT PREPARED 'gate'`).says(`C "COMMIT PREPARED`)
 	r.same()
 	if rows := r.pg.Query(t, r.db, `SELECT body IS NULL FROM opmux.prepared`); len(rows) != 1 || rows[0][0] != "t" {
@@ -216,7 +216,7 @@ func TestI4UnknownAttemptsAreSettled(t *testing.T) {
 				if forward {
 					want = `C=42704`
 				}
-				testkit.Eventually(t, 20*time.Second, func() error {
+				testkit.Eventually(t, testkit.Patience, func() error {
 					c := r.client()
 					defer c.close()
 					c.query(`COMMIT PREPARED '` + gid + `'`).ready()

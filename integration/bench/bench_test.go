@@ -90,7 +90,7 @@ func TestTimeOfLivingAndEndedChildren(t *testing.T) {
 	}
 	t.Cleanup(func() { parent.Kill() })
 	var busy int
-	testkit.Eventually(t, 20*time.Second, func() error {
+	testkit.Eventually(t, testkit.Patience, func() error {
 		text, err := os.ReadFile(pidFile)
 		if err == nil {
 			busy, err = strconv.Atoi(strings.TrimSpace(string(text)))
@@ -106,7 +106,7 @@ func TestTimeOfLivingAndEndedChildren(t *testing.T) {
 		}
 		return d
 	}
-	testkit.Eventually(t, 20*time.Second, func() error {
+	testkit.Eventually(t, testkit.Patience, func() error {
 		if d := used(living); d < 200*time.Millisecond {
 			return fmt.Errorf("the living child has used %v", d)
 		}
@@ -115,7 +115,7 @@ func TestTimeOfLivingAndEndedChildren(t *testing.T) {
 	if err := syscall.Kill(busy, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	testkit.Eventually(t, 20*time.Second, func() error {
+	testkit.Eventually(t, testkit.Patience, func() error {
 		if d := used(func() []int { return nil }); d < 200*time.Millisecond {
 			return fmt.Errorf("the ended child has used %v", d)
 		}

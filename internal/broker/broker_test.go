@@ -52,7 +52,7 @@ func startChild(t *testing.T, address, dir string) *child.Process {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { p.Kill() })
-	testkit.Eventually(t, 30*time.Second, func() error {
+	testkit.Eventually(t, testkit.Patience, func() error {
 		conn, err := net.Dial("tcp", address)
 		if err != nil {
 			return err
@@ -117,7 +117,7 @@ func TestAcknowledgedRecordsSurviveSIGKILL(t *testing.T) {
 			sent++
 		}
 		// The kill should hit a broker that is at work.
-		testkit.Eventually(t, 20*time.Second, func() error {
+		testkit.Eventually(t, testkit.Patience, func() error {
 			if len(acked) <= 200*round {
 				return fmt.Errorf("%d acknowledged", len(acked))
 			}
@@ -210,7 +210,7 @@ func TestRunEndsWithItsContext(t *testing.T) {
 	ended := make(chan error, 1)
 	go func() { ended <- broker.Run(ctx, broker.Config{Listen: "127.0.0.1:0", DataDir: t.TempDir()}) }()
 	cancel()
-	testkit.Eventually(t, 30*time.Second, func() error {
+	testkit.Eventually(t, testkit.Patience, func() error {
 		select {
 		case err := <-ended:
 			return err

@@ -7,7 +7,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/opmux/opmux/internal/testkit"
 )
@@ -41,7 +40,7 @@ func TestTailFollows(t *testing.T) {
 	}()
 	see := func(want string) {
 		t.Helper()
-		testkit.Eventually(t, 20*time.Second, func() error {
+		testkit.Eventually(t, testkit.Patience, func() error {
 			if text := out.String(); !strings.Contains(text, want) {
 				return fmt.Errorf("%q is not in %s", want, text)
 			}

@@ -162,7 +162,7 @@ func (b *bench) outcome(agent string, ref event.Ref, commit bool) int64 {
 func (b *bench) beat(h topics.Heartbeat) {
 	b.t.Helper()
 	h.Instance = fmt.Sprint(time.Now().UnixNano())
-	testkit.Eventually(b.t, 30*time.Second, func() error {
+	testkit.Eventually(b.t, testkit.Patience, func() error {
 		if err := b.producer.PublishHeartbeat(h); err != nil {
 			return err
 		}

@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -189,7 +188,7 @@ func TestAStatementThatWaitsForTheLocksGoesFirst(t *testing.T) {
 			_, err := waiter.Exec(ctx, "TRUNCATE a")
 			truncated <- err
 		}()
-		testkit.Eventually(t, 30*time.Second, func() error {
+		testkit.Eventually(t, testkit.Patience, func() error {
 			if rows := pg.Query(t, from, `SELECT FROM pg_locks WHERE NOT granted AND relation = 'a'::regclass`); len(rows) == 0 {
 				return errors.New("TRUNCATE does not wait yet")
 			}

@@ -5,6 +5,10 @@ import (
 	"time"
 )
 
+// Patience is how long tests wait for what takes moments on a machine that is not
+// busy: long enough for one that is.
+const Patience = time.Minute
+
 // Eventually calls check until it returns nil, and fails the test with its last
 // error when that has not happened within timeout. Tests wait for conditions
 // with it instead of sleeping.

@@ -3,7 +3,6 @@ package settle_test
 import (
 	"errors"
 	"testing"
-	"time"
 
 	"github.com/opmux/opmux/capture/order/settle"
 	"github.com/opmux/opmux/event"
@@ -43,7 +42,7 @@ func TestI2_SettleAfterAFailover(t *testing.T) {
 	exec(t, running, "BEGIN", "INSERT INTO t VALUES (2)")
 	cut := probe(t, running) // it commits on the former primary alone
 	exec(t, conn, "SELECT pg_switch_wal()")
-	testkit.Eventually(t, 20*time.Second, func() error {
+	testkit.Eventually(t, testkit.Patience, func() error {
 		if rows := pg.Query(t, "postgres", "SELECT 1 FROM pg_stat_replication WHERE replay_lsn = pg_current_wal_lsn()"); len(rows) == 0 {
 			return errors.New("the standby is behind")
 		}

@@ -7,7 +7,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -53,7 +52,7 @@ func open(t testing.TB, dsn string) *settle.Server {
 func identify(t testing.TB, s *settle.Server) settle.Identity {
 	t.Helper()
 	var id settle.Identity
-	testkit.Eventually(t, 20*time.Second, func() error {
+	testkit.Eventually(t, testkit.Patience, func() error {
 		var err error
 		id, err = s.Identify(context.Background())
 		return err
@@ -64,7 +63,7 @@ func identify(t testing.TB, s *settle.Server) settle.Identity {
 func mustBe(t testing.TB, s *settle.Server, i settle.Intent, want settle.State, by string) {
 	t.Helper()
 	var v settle.Verdict
-	testkit.Eventually(t, 20*time.Second, func() error {
+	testkit.Eventually(t, testkit.Patience, func() error {
 		var err error
 		if v, err = s.Settle(context.Background(), i); err == nil && v.State == settle.Pending && want != settle.Pending {
 			err = context.DeadlineExceeded
@@ -201,7 +200,7 @@ func crashed(t *testing.T, crash func(*testkit.PG), later ...string) (s *settle.
 	lost = probe(t, conn)
 	exec(t, conn, "COMMIT")
 	crash(pg)
-	testkit.Eventually(t, 30*time.Second, func() error {
+	testkit.Eventually(t, testkit.Patience, func() error {
 		probe, err := pgx.Connect(t.Context(), pg.DSN("postgres"))
 		if err == nil {
 			probe.Close(t.Context())
@@ -278,7 +277,7 @@ func killBackend(t testing.TB, pg *testkit.PG) {
 	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	testkit.Eventually(t, 30*time.Second, func() error {
+	testkit.Eventually(t, testkit.Patience, func() error {
 		if err := syscall.Kill(pid, 0); err == nil {
 			return context.DeadlineExceeded
 		}
