@@ -91,6 +91,12 @@ func stored(t *catalog.Table) []string {
 	return list
 }
 
+// generated are the columns that the server computes.
+func generated(t *catalog.Table) []string {
+	given := stored(t)
+	return slices.DeleteFunc(allColumns(t), func(c string) bool { return slices.Contains(given, c) })
+}
+
 // rows plans a statement whose row images are published: key and columns of each
 // row come back by an added RETURNING. At level full every column does, since the
 // digest covers them.
