@@ -134,13 +134,11 @@ func places(t *catalog.Table, hidden, columns []string) (at []int, types []strin
 	return at, types
 }
 
-// cut bounds text that is information only, at a character's border.
+// cut bounds text that is information only, at a character's border, and leaves out what
+// is in another encoding.
 func cut(s string) string {
 	s = strings.TrimSpace(s)
-	if len(s) <= event.MaxInfoText {
-		return s
-	}
-	return strings.ToValidUTF8(s[:event.MaxInfoText], "")
+	return strings.ToValidUTF8(s[:min(len(s), event.MaxInfoText)], "")
 }
 
 // text plans a statement that travels as text, for a reason: the client's own where it
