@@ -23,6 +23,10 @@ type Facts struct {
 	UnsafePolicies map[string]bool
 	// VolatileCasts says that a cast runs a volatile user function.
 	VolatileCasts bool
+	// UserCasts says that there are casts, which the server may apply unasked, that run
+	// a function of the user's or read a text as what it may take for a moment of the
+	// clock. Immutable casts of extensions are not counted.
+	UserCasts bool
 	// EventTriggers are the enabled event triggers that are not opmux's.
 	EventTriggers []string
 	// Version is the DDL counter that the facts rely on, Unsettled beside open DDL.
@@ -33,8 +37,8 @@ type Facts struct {
 type Operator struct {
 	// Volatile says that one runs a volatile function.
 	Volatile bool
-	// Builtin says that one takes only built-in types, so that it may be meant
-	// where no type of the user is near.
+	// Builtin says that one takes only types that travel as text: built-in ones, enums
+	// and domains.
 	Builtin bool
 }
 
@@ -71,7 +75,8 @@ select pg_catalog.json_build_object(
     where p.oid >= 16384),
   'Operators', (select pg_catalog.json_object_agg(o.name, pg_catalog.json_build_object('Volatile', o.vol, 'Builtin', o.bi)) from (
     select o.oprname::pg_catalog.text as name, pg_catalog.bool_or(p.provolatile = 'v') as vol,
-      pg_catalog.bool_or(o.oprleft < 16384 and o.oprright < 16384) as bi
+      pg_catalog.bool_or(not exists (select from pg_catalog.pg_type t
+        where t.oid in (o.oprleft, o.oprright) and t.oid >= 16384 and t.typtype not in ('e', 'd'))) as bi
     from pg_catalog.pg_operator o join pg_catalog.pg_proc p on p.oid = o.oprcode where o.oid >= 16384 group by 1) o),
   'Types', (select pg_catalog.json_object_agg(t.typname::pg_catalog.text, case when t.typtype = 'd' and t.typdefault is not null then 'D' else t.typtype::pg_catalog.text end order by t.typtype) from pg_catalog.pg_type t
     where t.oid >= 16384 and t.typcategory <> 'A' and (t.typrelid = 0 or exists (select from pg_catalog.pg_class c where c.oid = t.typrelid and c.relkind = 'c'))),
@@ -84,6 +89,11 @@ select pg_catalog.json_build_object(
     join pg_catalog.pg_proc p on p.oid = d.refobjid and p.provolatile = 'v'),
   'VolatileCasts', exists (select from pg_catalog.pg_cast k join pg_catalog.pg_proc p on p.oid = k.castfunc
     where k.oid >= 16384 and p.provolatile = 'v'),
+  'UserCasts', exists (select from pg_catalog.pg_cast k join pg_catalog.pg_type t on t.oid = k.casttarget left join pg_catalog.pg_proc p on p.oid = k.castfunc
+    where k.oid >= 16384 and case k.castmethod
+      when 'f' then p.provolatile <> 'i' or p.oid >= 16384 and not exists (select from pg_catalog.pg_depend d
+        where d.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass and d.objid = p.oid and d.deptype = 'e')
+      when 'i' then t.typtype <> 'e' and (t.oid >= 16384 or t.typtype <> 'b' or t.typcategory in ('D', 'A') or t.typname like 'reg%' or t.typname = 'oid') end),
   'EventTriggers', (select pg_catalog.json_agg(e.evtname) from pg_catalog.pg_event_trigger e
     where e.evtenabled <> 'D' and e.evtname not in ('opmux_ddl', 'opmux_ddl_start'))
 )::pg_catalog.text`

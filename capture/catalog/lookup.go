@@ -72,6 +72,11 @@ const columnsSQL = `
     'UserType', a.atttypid >= 16384 or b.oid >= 16384 or b.typelem >= 16384,
     'NotNull', a.attnotnull, 'DefaultHash', pg_catalog.md5(d.adbin::pg_catalog.text),
     'DomainDefault', dom.def, 'Identity', a.attidentity, 'Generated', a.attgenerated <> '',
+    'From', case when a.attgenerated <> '' then (select pg_catalog.json_agg(distinct g.attname) from pg_catalog.pg_depend p
+      join pg_catalog.pg_attribute g on g.attrelid = p.refobjid and g.attnum = p.refobjsubid
+      where p.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass and p.refobjid = a.attrelid and g.attnum <> a.attnum
+        and (p.classid = p.refclassid and p.objid = a.attrelid and p.objsubid = a.attnum
+          or p.classid = 'pg_catalog.pg_attrdef'::pg_catalog.regclass and p.objid = d.oid)) end,
     'Sequence', (select pg_catalog.json_build_object('Schema', sn.nspname, 'Name', sc.relname)
       from pg_catalog.pg_depend p join pg_catalog.pg_class sc on sc.oid = p.objid and sc.relkind = 'S'
       join pg_catalog.pg_namespace sn on sn.oid = sc.relnamespace

@@ -110,6 +110,8 @@ type Column struct {
 	Identity string
 	// Generated says that the column is GENERATED ALWAYS AS (…) STORED.
 	Generated bool
+	// From are the columns that a generated one is computed of.
+	From []string
 	// Sequence is what the column owns (serial, identity), nil for none.
 	Sequence *SequenceName
 }

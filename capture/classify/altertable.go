@@ -119,6 +119,13 @@ func (j *job) alterType(t *catalog.Table, cmd *pg.AlterTableCmd) error {
 	if why == "" && (slices.Contains(objects, oid) || slices.Contains(objects, c.BaseOID)) {
 		why = "object numbers differ between servers"
 	}
+	facts, err := j.facts()
+	if err != nil {
+		return err
+	}
+	if why == "" && facts.UserCasts && !convertsPlainly(oid, columnCategory(c)) {
+		why = "it may run a cast of the user's"
+	}
 	if why != "" {
 		return j.refuse("ALTER COLUMN "+cmd.Name+" TYPE", -1, why, hint)
 	}

@@ -153,7 +153,11 @@ func (j *job) visit(m proto.Message) (bool, error) {
 
 func (j *job) visitCall(n *pg.FuncCall) error {
 	schema, fn := name(n.Funcname)
-	if schema == "" || schema == "pg_catalog" {
+	shadowed, err := j.shadowed(schema, fn)
+	if err != nil {
+		return err
+	}
+	if !shadowed && (schema == "" || schema == "pg_catalog") {
 		switch fn {
 		case "nextval":
 			return j.draw(n)

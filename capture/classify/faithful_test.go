@@ -64,6 +64,7 @@ func faithful(r *replica) {
 		{`DELETE FROM orders WHERE total > (SELECT min(total) FROM orders)`, nil},
 		{`UPDATE token SET n = n + 1, other = gen_random_uuid()`, nil},
 		{`SELECT setval('counter', 1000)`, nil}, {`SELECT setval('counter', (SELECT max(id) FROM customer), false)`, nil}, {`SELECT setval('counter', 1, false)`, nil},
+		{`SELECT setval('counter', 40), setval(pg_get_serial_sequence('customer', 'id'), max(id), max(id) IS NOT NULL) FROM customer`, nil},
 		{`PREPARE p(int, text) AS UPDATE customer SET name = $2, created = now() WHERE id = $1 RETURNING name`, nil}, {`EXECUTE p(4, 'prepared')`, nil},
 		{`PREPARE q AS INSERT INTO customer(name) VALUES ($1)`, nil}, {`EXECUTE q('by name')`, nil},
 		{`PREPARE v AS UPDATE jobs SET worker = $1 WHERE id > $2`, nil}, {`EXECUTE v(2 + 3, 4)`, nil},

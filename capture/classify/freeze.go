@@ -1,7 +1,9 @@
 package classify
 
 import (
+	"cmp"
 	"fmt"
+	"strings"
 
 	pg "github.com/pganalyze/pg_query_go/v6"
 	"google.golang.org/protobuf/proto"
@@ -16,7 +18,7 @@ const (
 	freezeText               // text with params
 	freezeRows               // row images
 	freezeDDL                // text without parameters and count
-	freezeSetval             // text with the sequence's value
+	freezeSetval             // setvals with the sequences' values
 	freezeDraw               // sequence marks alone
 	freezeCopy               // text and the stream's bytes
 	freezeMade               // nothing: what it made is looked at behind it
@@ -41,6 +43,8 @@ type frozen struct {
 	// that text holds timeMark.
 	then   string
 	marked bool
+	// setvals are calls of setval, for Plan.Sequences in their order.
+	setvals []string
 }
 
 // source is where a parameter of frozen text comes from.
@@ -194,4 +198,4 @@ func clearLocations(m protoreflect.Message) {
 
 // Frozen is the text that the plan publishes, for people and tests; "" where it
 // publishes none.
-func (p *Plan) Frozen() string { return p.frozen.text }
+func (p *Plan) Frozen() string { return cmp.Or(p.frozen.text, strings.Join(p.frozen.setvals, "; ")) }

@@ -104,6 +104,16 @@ func (j *job) call(schema, name string) (verdict, error) {
 	return worst, nil
 }
 
+// shadowed says that an unqualified call of a built-in function may run one of the
+// user's: the schemas may come in any order, and an argument may fit it better.
+func (j *job) shadowed(schema, name string) (bool, error) {
+	facts, err := j.facts()
+	if err != nil || schema != "" {
+		return false, err
+	}
+	return slices.ContainsFunc(facts.Functions[name], func(f catalog.Function) bool { return slices.Contains(j.path, f.Schema) }), nil
+}
+
 func (j *job) builtin(name string) verdict {
 	switch v := j.c.catalog.Builtins().Volatility[name]; {
 	case v == 0:

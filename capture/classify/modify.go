@@ -41,7 +41,7 @@ func (j *job) update(n *pg.Node, st *pg.UpdateStmt) error {
 	return j.finishWrite(t, touched)
 }
 
-// assigned lists the columns that SET assigns, and notes what SET … = DEFAULT draws.
+// assigned lists the columns that SET changes, and notes what SET … = DEFAULT draws.
 func (j *job) assigned(t *catalog.Table, targets []*pg.Node) ([]string, error) {
 	var list []string
 	for _, n := range targets {
@@ -63,7 +63,17 @@ func (j *job) assigned(t *catalog.Table, targets []*pg.Node) ([]string, error) {
 			}
 		}
 	}
-	return list, nil
+	return recomputed(t, list), nil
+}
+
+// recomputed adds the generated columns that change with those that are assigned.
+func recomputed(t *catalog.Table, assigned []string) []string {
+	for _, c := range t.Columns {
+		if c.Generated && overlap(c.From, assigned) && !slices.Contains(assigned, c.Name) {
+			assigned = append(assigned, c.Name)
+		}
+	}
+	return assigned
 }
 
 // unsafeSet says why what SET assigns cannot travel as text, "" where it can.

@@ -44,10 +44,7 @@ func (p *Plan) Operations(e Execution) ([]event.Operation, error) {
 	case freezeMade:
 		return nil, nil
 	case freezeSetval:
-		if len(e.Sequences) != 1 {
-			return nil, fmt.Errorf("setval: the sequence's value is needed, got %d values", len(e.Sequences))
-		}
-		op.Text, op.Params, op.Sequences = p.frozen.text, setvalParams(e.Sequences[0]), nil
+		return p.setvals(op, e)
 	case freezeCopy:
 		op.Kind, op.Data, op.More = event.OpCopy, e.Data, e.More
 		if e.First {
@@ -77,6 +74,19 @@ func (p *Plan) ddl(op event.Operation, e Execution) []event.Operation {
 	second := op
 	second.Text, second.Sequences = p.frozen.then, nil
 	return []event.Operation{op, second}
+}
+
+// setvals is a call of setval for each sequence that was set.
+func (p *Plan) setvals(op event.Operation, e Execution) ([]event.Operation, error) {
+	if len(e.Sequences) != len(p.frozen.setvals) {
+		return nil, fmt.Errorf("setval: values of %d sequences are needed, got %d", len(p.frozen.setvals), len(e.Sequences))
+	}
+	var list []event.Operation
+	for i, text := range p.frozen.setvals {
+		op.Text, op.Params, op.Sequences = text, setvalParams(e.Sequences[i]), nil
+		list = append(list, op)
+	}
+	return list, nil
 }
 
 // marks is what is left of a statement that changed no row: draws from sequences

@@ -91,6 +91,12 @@ func stored(t *catalog.Table) []string {
 	return list
 }
 
+// generated are the columns that the server computes.
+func generated(t *catalog.Table) []string {
+	given := stored(t)
+	return slices.DeleteFunc(allColumns(t), func(c string) bool { return slices.Contains(given, c) })
+}
+
 // rows plans a statement whose row images are published: key and columns of each
 // row come back by an added RETURNING. At level full every column does, since the
 // digest covers them.
@@ -128,13 +134,11 @@ func places(t *catalog.Table, hidden, columns []string) (at []int, types []strin
 	return at, types
 }
 
-// cut bounds text that is information only, at a character's border.
+// cut bounds text that is information only, at a character's border, and leaves out what
+// is in another encoding.
 func cut(s string) string {
 	s = strings.TrimSpace(s)
-	if len(s) <= event.MaxInfoText {
-		return s
-	}
-	return strings.ToValidUTF8(s[:event.MaxInfoText], "")
+	return strings.ToValidUTF8(s[:min(len(s), event.MaxInfoText)], "")
 }
 
 // text plans a statement that travels as text, for a reason: the client's own where it

@@ -57,6 +57,8 @@ func TestI6SafetyRules(t *testing.T) {
 			{`SELECT * FROM drawing`, "draw pinned", ""},
 			{`SELECT setval('counter', 7)`, "draw pinned", "pg_sequence"},
 			{`SELECT setval('counter', (SELECT max(id) FROM customer))`, "draw pinned", "pg_sequence"},
+			{`SELECT setval('counter', 1), setval('customer_id_seq', 2, false)`, "draw pinned", "customer_id_seq"},
+			{`SELECT setval('counter', 1), setval('counter', 2)`, "refused", "several calls of setval"}, {`SELECT setval('counter', 1), nextval('customer_id_seq')`, "refused", "several sequence functions"},
 			{`SELECT currval('counter'), lastval()`, "pass", ""},
 			{`INSERT INTO jobs(id) VALUES (nextval('counter'))`, "write pinned", "VALUES ($1)"},
 		},

@@ -20,10 +20,22 @@ type scope struct {
 // A value's category is given to the check of an expression where it is known what
 // type the value is taken for: one that is not "" and not "D" cannot be a date.
 
+// comparisons are the operators that a form written like an operator stands for.
+func comparisons(kind pg.A_Expr_Kind, op string) []string {
+	switch kind {
+	case pg.A_Expr_Kind_AEXPR_BETWEEN, pg.A_Expr_Kind_AEXPR_NOT_BETWEEN:
+		return []string{"<", ">", "<=", ">="}
+	}
+	return []string{op}
+}
+
 // unsafe says why an expression's value is not a function of literals, parameters,
 // session settings and the row alone; "" where it is. The list of what may stand
 // in it is closed: what is not named here is unsafe.
 func (j *job) unsafe(n *pg.Node, cat string, s scope) (string, error) {
+	if cast, err := j.mayBeCast(n, cat); cast || err != nil {
+		return "it may run a cast of the user's", err
+	}
 	switch {
 	case n == nil:
 		return "", nil
@@ -142,6 +154,13 @@ func (j *job) unsafeSame(list []*pg.Node, cat string, s scope) (string, error) {
 }
 
 func (j *job) unsafeCase(c *pg.CaseExpr, cat string, s scope) (string, error) {
+	facts, err := j.facts()
+	if err != nil {
+		return "", err
+	}
+	if c.Arg != nil && facts.Operators["="].Builtin {
+		return "the operator = of a CASE may be one that is not built in", nil
+	}
 	results := []*pg.Node{c.Defresult}
 	operand, err := j.categoryOf(c.Arg, s)
 	if err != nil {
@@ -227,7 +246,7 @@ func (j *job) unsafeOperator(e *pg.A_Expr, s scope) (string, error) {
 		return "it contains an operator of a kind that is not known", nil
 	}
 	switch {
-	case schema != "" && schema != "pg_catalog", facts.Operators[op].Builtin:
+	case schema != "" && schema != "pg_catalog", slices.ContainsFunc(comparisons(e.Kind, op), func(op string) bool { return facts.Operators[op].Builtin }):
 		return "operator " + op + " may be one that is not built in", nil
 	case op == "@@" || op == "@@@":
 		return "a text search depends on its configuration", nil
@@ -262,6 +281,10 @@ func (j *job) unsafeFunction(f *pg.FuncCall, s scope) (string, error) {
 		return "", err
 	}
 	if isTransactionTime(f) && v == callStable {
+		shadowed, err := j.shadowed(schema, fn)
+		if shadowed || err != nil {
+			return "function " + fn + " may be one that is not built in", err
+		}
 		j.timed = true
 		return "", nil
 	}

@@ -175,25 +175,34 @@ func sequences(list []SequenceRef) []SequenceRef {
 	return out
 }
 
-// setval plans a SELECT of one setval: what it did travels as a call of its own.
-// The value is read back at record time, so that a computed one travels too.
+// setval plans a SELECT of setval, of each sequence once: what it did travels as calls
+// of their own. The values are read back at record time, so that computed ones travel
+// too.
 func (j *job) setval() error {
-	call := j.eff.setval[0]
-	if len(j.eff.setval) > 1 || len(j.eff.draws) > 0 {
-		return j.refuse("several sequence functions with setval", call.Location, "their order cannot be told", "Set one sequence in a statement.")
-	}
-	if len(call.Args) < 2 || len(call.Args) > 3 {
-		return fmt.Errorf("setval with %d arguments: %w", len(call.Args), errMustFail)
-	}
-	t, err := j.sequenceArg(call.Args[0], call.Location)
-	if err != nil || t.Temp {
-		return err
-	}
 	p := j.plan
-	p.Kind, p.Class, p.Barrier, p.Reason = Draw, event.ClassPinned, true, "sets a sequence"
-	p.Sequences = []SequenceRef{{t.Schema, t.Name}}
-	p.frozen.kind = freezeSetval
-	p.frozen.text = setvalText(t, call)
+	if len(j.eff.draws) > 0 {
+		return j.refuse("several sequence functions with setval", j.eff.setval[0].Location, "their order cannot be told", "Set sequences in one statement, and draw from them in another.")
+	}
+	for _, call := range j.eff.setval {
+		if len(call.Args) < 2 || len(call.Args) > 3 {
+			return fmt.Errorf("setval with %d arguments: %w", len(call.Args), errMustFail)
+		}
+		t, err := j.sequenceArg(call.Args[0], call.Location)
+		if err != nil {
+			return err
+		}
+		if t.Temp {
+			continue
+		}
+		ref := SequenceRef{t.Schema, t.Name}
+		if slices.Contains(p.Sequences, ref) {
+			return j.refuse("several calls of setval for "+t.Qualified(), call.Location, "their order cannot be told", "Set a sequence once in a statement.")
+		}
+		p.Kind, p.Class, p.Barrier, p.Reason = Draw, event.ClassPinned, true, "sets a sequence"
+		p.Sequences = append(p.Sequences, ref)
+		p.frozen.kind = freezeSetval
+		p.frozen.setvals = append(p.frozen.setvals, setvalText(t, call))
+	}
 	return nil
 }
 

@@ -292,7 +292,10 @@ func (j *job) defaultOf(c *catalog.Column) (columnDefault, error) {
 	}
 	expr := tree.Stmts[0].Stmt.GetSelectStmt().TargetList[0].GetResTarget().Val
 	inner := &job{ctx: j.ctx, c: j.c, located: c.Default, in: &Input{Schemas: j.in.Schemas, Settings: j.in.Settings, Querier: j.in.Querier}, plan: j.plan, path: j.path, loaded: j.loaded, views: j.views}
-	if !slices.Contains(inner.path, "pg_catalog") {
+	switch {
+	case j.in.Querier == nil: // the catalogue's own session has printed it
+		inner.path = []string{"pg_catalog"}
+	case !slices.Contains(inner.path, "pg_catalog"):
 		inner.path = append([]string{"pg_catalog"}, inner.path...)
 	}
 	if err := inner.scan(expr); err != nil {

@@ -16,7 +16,10 @@ func (s *Session) onParse(ctx context.Context, m pgwire.Message) error {
 		return clientError(err)
 	}
 	st := &statement{name: body.Name, text: body.Text, declared: body.OIDs, columns: -1}
-	parts, err := s.deps.Classifier.Split(body.Text)
+	parts, err := s.split(body.Text, true)
+	if r := s.unconverted(body.Text); err != nil && r != nil {
+		return s.refuseExtended(r)
+	}
 	if err != nil || len(parts) > 1 {
 		// The server says what is wrong with it; if it finds nothing wrong, the
 		// statement exists but is not executed.
@@ -237,22 +240,6 @@ func (s *Session) adjustFormats(st *statement, plan *classify.Plan, body *pgwire
 		formats[i] = body.ResultFormats[0]
 	}
 	body.ResultFormats = formats
-	return nil
-}
-
-// unreadableParams refuses text parameters in an encoding that is not recorded.
-func (s *Session) unreadableParams(params []event.Param) *refusal {
-	s.mu.Lock()
-	c := s.context
-	s.mu.Unlock()
-	if c == nil || c.setting("client_encoding") == "UTF8" {
-		return nil
-	}
-	for _, p := range params {
-		if !ascii(p.Value) {
-			return refusedStatement(encodingRefusal(c), 0)
-		}
-	}
 	return nil
 }
 

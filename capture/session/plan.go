@@ -41,8 +41,11 @@ func (s *Session) plan(ctx context.Context, text string, oids []uint32, extended
 	if own {
 		in.Querier = querier{s: s, extended: extended}
 	}
-	if r := unreadable(c, text); r != nil {
+	if r := escaping(c); r != nil {
 		return refusedPlan(text, r), nil
+	}
+	if r := unreadable(c, text); r != nil {
+		return s.planUnreadable(ctx, c, in, r)
 	}
 	p, err := s.deps.Classifier.Classify(ctx, in)
 	if err == nil && p.Lock != "" {
@@ -51,7 +54,9 @@ func (s *Session) plan(ctx context.Context, text string, oids []uint32, extended
 		}
 	}
 	if err == nil && !readableRows(c, p) {
-		return refusedPlan(text, encodingRefusal(c)), nil
+		refused := refusedPlan(text, encodingRefusal(c))
+		refused.Construct = p.Construct // a stream follows a COPY
+		return refused, nil
 	}
 	if err != nil {
 		return nil, err
@@ -101,16 +106,21 @@ func (s *Session) forgetOwnObjects(ctx context.Context) error {
 // planned without a look at them: it would be a query, before which some of them
 // must run (SET TRANSACTION).
 func contextFree(text string) bool {
-	word := strings.ToLower(strings.TrimLeft(text, " \t\r\n"))
-	if i := strings.IndexFunc(word, func(r rune) bool { return r < 'a' || r > 'z' }); i >= 0 {
-		word = word[:i]
-	}
-	switch word {
+	switch firstWord(text) {
 	case "begin", "start", "commit", "end", "rollback", "abort", "savepoint", "release", "set", "reset", "show",
 		"discard", "deallocate", "listen", "unlisten", "notify":
 		return true
 	}
 	return false
+}
+
+// firstWord is the word that a text begins with.
+func firstWord(text string) string {
+	word := strings.ToLower(strings.TrimLeft(text, " \t\r\n"))
+	if i := strings.IndexFunc(word, func(r rune) bool { return r < 'a' || r > 'z' }); i >= 0 {
+		word = word[:i]
+	}
+	return word
 }
 
 // planFailedBlock tells transaction control from the rest, which a failed block
@@ -137,31 +147,12 @@ func readableRows(c *sessionContext, p *classify.Plan) bool {
 	return c.setting("client_encoding") == "UTF8" || (p.Hidden == 0 && p.Kind != classify.Copy && p.Makes == nil)
 }
 
-func encodingRefusal(c *sessionContext) *classify.Refusal {
-	return &classify.Refusal{Construct: "statement in client_encoding " + c.setting("client_encoding"),
-		Reason: "its rows or parameters are in an encoding that opmux does not convert",
-		Hint:   "SET client_encoding = 'UTF8'."}
-}
-
-// unreadable refuses text whose bytes mean something else to the server than to
-// the parser.
-func unreadable(c *sessionContext, text string) *classify.Refusal {
-	if c.setting("standard_conforming_strings") == "off" {
-		return &classify.Refusal{Construct: "statement under standard_conforming_strings = off",
-			Reason: "its string literals read differently to every parser",
-			Hint:   "SET standard_conforming_strings = on."}
+// escaping refuses text whose string literals read differently to every parser.
+func escaping(c *sessionContext) *classify.Refusal {
+	if c.setting("standard_conforming_strings") != "off" {
+		return nil
 	}
-	if c.setting("client_encoding") != "UTF8" && !ascii([]byte(text)) {
-		return encodingRefusal(c)
-	}
-	return nil
-}
-
-func ascii(b []byte) bool {
-	for _, c := range b {
-		if c >= 0x80 {
-			return false
-		}
-	}
-	return true
+	return &classify.Refusal{Construct: "statement under standard_conforming_strings = off",
+		Reason: "its string literals read differently to every parser",
+		Hint:   "SET standard_conforming_strings = on."}
 }

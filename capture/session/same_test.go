@@ -49,6 +49,12 @@ var scripts = map[string][]func(*rawClient){
 		q(`BEGIN`), q(`SAVEPOINT a`), q(`CREATE TABLE again (a int UNIQUE)`), q(`INSERT INTO again VALUES (1)`), q(`INSERT INTO again VALUES (1)`), q(`ROLLBACK TO a`),
 		q(`CREATE TABLE again (a int UNIQUE)`), q(`INSERT INTO again VALUES (1)`), q(`INSERT INTO again VALUES (1)`), q(`ROLLBACK`),
 	},
+	"reads in an encoding of single bytes": {
+		q("SET client_encoding = LATIN1"), q("SELECT 'caf\xe9', length('\xc3\xa9') -- \xfc"), q("SELECT v FROM t WHERE w = 'caf\xe9'; SELECT '\xe9' AS x; SELECT 1"), ext("SELECT $1::text || '\xe9', $1 = '\xe9'", nil, 0, "\xe9"),
+		q("SELECT '\xe9', nothere"), q("SELEC '\xe9'"), q("CREATE TEMP TABLE own (v text)"), q("INSERT INTO own VALUES ('\xe9')"), q("COPY own TO STDOUT /* \xe9 */"), q("SELECT v FROM own"),
+		q("BEGIN"), q("SELECT '\xe9'"), q("COMMIT"), q("SELECT 1/0 AS \"x\"; SELECT '\xe9'"),
+		q("SET client_encoding = WIN1252"), q("SELECT '\x80', length('\x80')"), q("SET client_encoding = UTF8"), q("SELECT '\xe9'"), q("SELECT 'é'"),
+	},
 	"what was drawn last": {
 		q(`SELECT nextval('s_id_seq')`), q(`CREATE TEMP TABLE passing (n int)`), q(`SELECT lastval() = currval('s_id_seq')`),
 	},

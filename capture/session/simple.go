@@ -44,8 +44,11 @@ func (s *Session) onQuery(ctx context.Context, m pgwire.Message) error {
 	s.mu.Lock()
 	s.dropStatement(s.statements[""]) // as the server does
 	s.mu.Unlock()
-	statements, err := s.deps.Classifier.Split(text)
+	statements, err := s.split(text, false)
 	if err != nil {
+		if r := s.unconverted(text); r != nil {
+			return s.refuseQuery(r)
+		}
 		return s.unparsable(text)
 	}
 	switch {
