@@ -55,3 +55,16 @@ func TestI6CursorsRunByTheProtocol(t *testing.T) {
 		t.Errorf("Execute of a cursor: %#v, want a refusal", m)
 	}
 }
+
+// In a Query of reads alone, which goes to the server as it is otherwise, a cursor is
+// fetched from under the capture triggers' eyes, too.
+func TestCursorsAreFetchedBesideReads(t *testing.T) {
+	b := up(t, rig.Config{AgentYAML: triggersOn}, opaqueSchema...)
+	conn := testkit.Connect(t, b.agent("a1").DSN())
+	for _, sql := range []string{"BEGIN; SELECT opens()", "SELECT 1; FETCH ALL FROM c", "DECLARE h CURSOR WITH HOLD FOR SELECT 1; SELECT 2", "SELECT reads()", "COMMIT"} {
+		if _, err := conn.Exec(b.ctx, sql, pgx.QueryExecModeSimpleProtocol); err != nil {
+			t.Fatalf("%s: %v", sql, err)
+		}
+	}
+	b.identical()
+}

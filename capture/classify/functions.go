@@ -98,6 +98,9 @@ func (j *job) call(schema, name string) (verdict, error) {
 			worst = max(worst, userFunction(f))
 		}
 	}
+	if facts.UnsafeTypes[name] {
+		worst = max(worst, callUnsafe) // a cast in the form of a call
+	}
 	if worst == callUnknown && (facts.Types[name] != "" || j.c.catalog.Builtins().Types[name] != 0) {
 		return callStable, nil // a cast in the form of a call
 	}
