@@ -186,7 +186,7 @@ begin
         or c.relkind in ('r', 'f') and n.nspname not in ('pg_catalog', 'information_schema', 'pg_toast')
           and not exists (select from pg_trigger t where t.tgrelid = c.oid and t.tgname = '!opmux' and t.tgenabled = 'A' and t.tgfoid = 'opmux.capture_row'::regproc))
     group by 1, 2, 3, 6;
-  return query select 'H', null, null, null, null, c.statement, null, '' from pg_cursors c where c.is_holdable and c.creation_time >= now();
+  return query select 'H', 'pg_catalog', 'pg_cursors', 'pg_catalog', 'pg_cursors', c.statement, null, '' from pg_cursors c where c.is_holdable and c.creation_time >= now();
   if exists (select from (values ('pg_largeobject'::regclass), ('pg_largeobject_metadata'::regclass)) v (r)
     where pg_stat_get_xact_tuples_inserted(r) + pg_stat_get_xact_tuples_updated(r) + pg_stat_get_xact_tuples_deleted(r) > 0) then
     return query select 'X', 'pg_catalog', 'pg_largeobject', 'pg_catalog', 'pg_largeobject', 'large objects are numbered by the server', null, '';

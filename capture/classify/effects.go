@@ -181,11 +181,28 @@ func (j *job) visitCall(n *pg.FuncCall) error {
 	}
 	switch v {
 	case callUnknown:
+		if schema == "" && len(n.Args) == 1 && j.columnOfRow(fn) {
+			return nil
+		}
 		return fmt.Errorf("function %s: %w", fn, errMustFail)
 	case callUnsafe:
 		return j.unsafeCall(fn, n.Location)
 	}
 	return nil
+}
+
+// columnOfRow says that a call may be column(row), which is row.column: a relation of
+// the statement has such a column.
+func (j *job) columnOfRow(column string) bool {
+	found := false
+	_ = walk(j.stmt, func(m proto.Message) (bool, error) { // what is no relation has no columns
+		if rv, ok := m.(*pg.RangeVar); ok && !found {
+			t, err := j.lookup(rv.Schemaname, rv.Relname)
+			found = err == nil && t.Column(column) != nil
+		}
+		return !found, nil
+	})
+	return found
 }
 
 func (j *job) unsafeCall(fn string, location int32) error {
