@@ -66,6 +66,7 @@ var opaqueSchema = []string{
 		INSERT INTO scratch VALUES (2);
 		DROP TABLE scratch; END $$`,
 	`CREATE PROCEDURE commits() LANGUAGE plpgsql AS $$ BEGIN INSERT INTO audit (what) VALUES ('never'); COMMIT; END $$`,
+	`CREATE FUNCTION ends() RETURNS void LANGUAGE plpgsql AS $$ BEGIN COMMIT; END $$`,
 	`CREATE PROCEDURE ddl() LANGUAGE plpgsql AS $$ BEGIN CREATE TABLE surprise (id int PRIMARY KEY); END $$`,
 	`CREATE FUNCTION shuts() RETURNS void LANGUAGE plpgsql AS $$ BEGIN RESET ALL; UPDATE parent SET v = 'unseen'; END $$`,
 	`CREATE FUNCTION emptied() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN INSERT INTO audit (what) VALUES (TG_OP || ' ' || TG_TABLE_NAME); RETURN NULL; END $$`,
@@ -224,6 +225,8 @@ func TestI6WhatTriggersDoNotSee(t *testing.T) {
 	conn := testkit.Connect(t, b.agent("a1").DSN())
 	for sql, want := range map[string]string{
 		"CALL commits()":                            "ends transactions inside",
+		"DO 'BEGIN COMMIT; END'":                    "ends transactions inside",
+		"SELECT ends()":                             "ERROR: invalid transaction termination",
 		"CALL ddl()":                                "CREATE TABLE of public.surprise",
 		"SELECT shuts()":                            "changed the setting opmux.capture",
 		"SELECT scraps()":                           "public.scrap",

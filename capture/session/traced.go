@@ -28,8 +28,8 @@ var endsInside = &refusal{code: stateNotSupported,
 // explainEnds has the client told why a procedure cannot commit, where it is the
 // agent's block that keeps it from doing so.
 func (s *Session) explainEnds(p *classify.Plan, e *entry) {
-	if !p.ByTriggers || !s.wrapped {
-		return
+	if !p.ByTriggers || !s.wrapped || p.Construct != "CALL" && p.Construct != "DO" {
+		return // a function must not in any case
 	}
 	e.onError = func(fields []pgwire.Field) bool {
 		if pgwire.FieldValue(fields, pgwire.FieldCode) == stateTermination {
