@@ -66,6 +66,7 @@ var opaqueSchema = []string{
 		INSERT INTO scratch VALUES (2);
 		DROP TABLE scratch; END $$`,
 	`CREATE PROCEDURE commits() LANGUAGE plpgsql AS $$ BEGIN INSERT INTO audit (what) VALUES ('never'); COMMIT; END $$`,
+	`CREATE FUNCTION ends() RETURNS void LANGUAGE plpgsql AS $$ BEGIN COMMIT; END $$`,
 	`CREATE PROCEDURE ddl() LANGUAGE plpgsql AS $$ BEGIN CREATE TABLE surprise (id int PRIMARY KEY); END $$`,
 	`CREATE FUNCTION shuts() RETURNS void LANGUAGE plpgsql AS $$ BEGIN RESET ALL; UPDATE parent SET v = 'unseen'; END $$`,
 	`CREATE FUNCTION emptied() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN INSERT INTO audit (what) VALUES (TG_OP || ' ' || TG_TABLE_NAME); RETURN NULL; END $$`,
@@ -77,6 +78,15 @@ var opaqueSchema = []string{
 	`CREATE FUNCTION draws(fate text) RETURNS void LANGUAGE plpgsql AS $$ BEGIN
 		PERFORM nextval('hid' || 'den');
 		CASE fate WHEN 'fail' THEN PERFORM 1 / 0; WHEN 'lost' THEN PERFORM pg_terminate_backend(pg_backend_pid()); ELSE NULL; END CASE; END $$`,
+	`CREATE FUNCTION opens() RETURNS refcursor LANGUAGE plpgsql AS $$ DECLARE c refcursor := 'c'; BEGIN OPEN c FOR SELECT transfer(i, 9, 1) FROM generate_series(1, 3) i; RETURN c; END $$`,
+	`CREATE FUNCTION holds(text) RETURNS void LANGUAGE plpgsql AS $$ BEGIN EXECUTE 'DECLARE h CURSOR WITH HOLD FOR ' || $1; END $$`,
+	`CREATE FUNCTION seals() RETURNS void LANGUAGE plpgsql AS $$ BEGIN UPDATE parent SET v = 'unseen'; SET TRANSACTION READ ONLY; END $$`,
+	`CREATE FUNCTION notes(int) RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN INSERT INTO audit (what) VALUES ('checked ' || $1); RETURN true; END $$`,
+	`CREATE DOMAIN noted AS int CHECK (notes(value))`,
+	`CREATE FUNCTION defaults(a boolean DEFAULT notes(7)) RETURNS boolean LANGUAGE sql STABLE AS 'SELECT a'`,
+	`CREATE TABLE late (id int PRIMARY KEY, a int[])`,
+	`CREATE FUNCTION later() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN INSERT INTO audit (what) VALUES ('later ' || NEW.id); UPDATE late SET a = ARRAY[NULL, 1] WHERE id = 0; RETURN NULL; END $$`,
+	`CREATE CONSTRAINT TRIGGER later AFTER INSERT ON late DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION later()`,
 	`CREATE FUNCTION blob() RETURNS oid LANGUAGE sql VOLATILE AS 'SELECT lo_create(0)'`,
 }
 
@@ -121,6 +131,14 @@ var opaqueStatements = []string{
 	`INSERT INTO nokey SELECT 1, 'left' FROM generate_series(1, 3)`,
 	`BEGIN; SAVEPOINT s; SELECT transfer(4, 5, 1); ROLLBACK TO s; SELECT transfer(5, 6, 1); UPDATE parent SET v = 'text' WHERE id = 1; COMMIT`,
 	`BEGIN; SELECT transfer(1, 2, 1); ROLLBACK`,
+	`SELECT 5::noted, noted(6), defaults()`,
+	`BEGIN; SELECT opens(); FETCH 1 FROM c; MOVE 1 IN c; FETCH ALL FROM c; COMMIT`,
+	`BEGIN; DECLARE d CURSOR FOR SELECT transfer(2, 3, 1) FROM generate_series(1, 2); FETCH FORWARD 1 FROM d; FETCH ALL FROM d; CLOSE d; COMMIT`,
+	`BEGIN; DECLARE d CURSOR FOR SELECT nextval('loose'); FETCH 1 FROM d; COMMIT`,
+	`BEGIN; DECLARE h CURSOR WITH HOLD FOR SELECT 1; SELECT reads(); COMMIT; FETCH 1 FROM h; CLOSE h`,
+	`BEGIN; INSERT INTO late VALUES (0), (1); SET CONSTRAINTS ALL IMMEDIATE; COMMIT`,
+	`BEGIN; INSERT INTO late VALUES (2); SET CONSTRAINTS later IMMEDIATE; INSERT INTO late VALUES (3); COMMIT`,
+	`BEGIN; INSERT INTO late VALUES (4); SET LOCAL TimeZone = 'Asia/Tokyo'; COMMIT`,
 	`BEGIN READ ONLY; SELECT reads(); SELECT reads(); COMMIT`,
 	`UPDATE total SET id = DEFAULT WHERE id = 1 AND (SELECT count(*) FROM nokey) > 0`,
 	`DO $$ BEGIN INSERT INTO parent SELECT i, repeat('large', 100) FROM generate_series(1000, 3000) i; UPDATE parent SET v = v || id WHERE id > 1500; END $$`,
@@ -207,6 +225,8 @@ func TestI6WhatTriggersDoNotSee(t *testing.T) {
 	conn := testkit.Connect(t, b.agent("a1").DSN())
 	for sql, want := range map[string]string{
 		"CALL commits()":                            "ends transactions inside",
+		"DO 'BEGIN COMMIT; END'":                    "ends transactions inside",
+		"SELECT ends()":                             "ERROR: invalid transaction termination",
 		"CALL ddl()":                                "CREATE TABLE of public.surprise",
 		"SELECT shuts()":                            "changed the setting opmux.capture",
 		"SELECT scraps()":                           "public.scrap",
@@ -216,6 +236,7 @@ func TestI6WhatTriggersDoNotSee(t *testing.T) {
 		"SET array_nulls = off; SELECT forgets()":   "opmux: ",
 		"SET opmux.capture = 'on'":                  "opmux's own",
 		"SELECT reads() INTO made":                  "opmux: ", // for either of two reasons
+		"SELECT seals()":                            "it made its transaction read-only",
 		"SELECT transfer(1, 2, setval('loose', 1))": "",
 	} {
 		_, err := conn.Exec(context.Background(), sql, pgx.QueryExecModeSimpleProtocol)

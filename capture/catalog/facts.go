@@ -27,6 +27,9 @@ type Facts struct {
 	// a function of the user's or read a text as what it may take for a moment of the
 	// clock. Immutable casts of extensions are not counted.
 	UserCasts bool
+	// UnsafeTypes are the names of types whose values are made or checked by a volatile
+	// user function: domains, what is made of them, and targets of such casts.
+	UnsafeTypes map[string]bool
 	// EventTriggers are the enabled event triggers that are not opmux's.
 	EventTriggers []string
 	// Version is the DDL counter that the facts rely on, Unsettled beside open DDL.
@@ -47,7 +50,8 @@ type Function struct {
 	Schema string
 	// Kind is prokind: f, p (procedure), a (aggregate), w (window).
 	Kind string
-	// Volatility is provolatile, for aggregates that of its worst part.
+	// Volatility is provolatile, for aggregates that of its worst part, and v where an
+	// argument's default calls a volatile user function.
 	Volatility string
 	// Language is "sql", "plpgsql", "c", "internal", …
 	Language string
@@ -65,7 +69,11 @@ select pg_catalog.json_build_object(
       'Volatility', case when p.prokind = 'a' and exists (
           select from pg_catalog.pg_aggregate a join pg_catalog.pg_proc f on f.provolatile = 'v'
             and f.oid in (a.aggtransfn, a.aggfinalfn, a.aggcombinefn, a.aggserialfn, a.aggdeserialfn, a.aggmtransfn, a.aggminvtransfn, a.aggmfinalfn)
-          where a.aggfnoid = p.oid) then 'v' else p.provolatile end,
+          where a.aggfnoid = p.oid) then 'v'
+        when p.pronargdefaults > 0 and exists (
+          select from pg_catalog.pg_depend e join pg_catalog.pg_proc f on f.oid = e.refobjid and f.provolatile = 'v'
+          where e.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass and e.objid = p.oid
+            and e.refclassid = 'pg_catalog.pg_proc'::pg_catalog.regclass) then 'v' else p.provolatile end,
       'Language', l.lanname, 'Extension', x.extname, 'Set', p.proretset,
       'Attribute', p.pronargs >= 1 and exists (select from pg_catalog.pg_type t where t.oid = p.proargtypes[0] and t.typtype in ('c', 'p', 'd'))))
     from pg_catalog.pg_proc p join pg_catalog.pg_namespace n on n.oid = p.pronamespace join pg_catalog.pg_language l on l.oid = p.prolang
@@ -94,6 +102,18 @@ select pg_catalog.json_build_object(
       when 'f' then p.provolatile <> 'i' or p.oid >= 16384 and not exists (select from pg_catalog.pg_depend d
         where d.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass and d.objid = p.oid and d.deptype = 'e')
       when 'i' then t.typtype <> 'e' and (t.oid >= 16384 or t.typtype <> 'b' or t.typcategory in ('D', 'A') or t.typname like 'reg%' or t.typname = 'oid') end),
+  'UnsafeTypes', (with recursive u (oid) as (
+      select k.contypid from pg_catalog.pg_constraint k
+        join pg_catalog.pg_depend e on e.classid = 'pg_catalog.pg_constraint'::pg_catalog.regclass and e.objid = k.oid
+          and e.refclassid = 'pg_catalog.pg_proc'::pg_catalog.regclass
+        join pg_catalog.pg_proc p on p.oid = e.refobjid and p.provolatile = 'v'
+      where k.contypid <> 0
+      union select k.casttarget from pg_catalog.pg_cast k join pg_catalog.pg_proc p on p.oid = k.castfunc
+      where k.oid >= 16384 and p.provolatile = 'v'
+      union select t.oid from u join pg_catalog.pg_type t on t.typbasetype = u.oid or t.typelem = u.oid
+        or exists (select from pg_catalog.pg_attribute a where a.attrelid = t.typrelid and a.atttypid = u.oid and a.attnum > 0))
+    select pg_catalog.json_object_agg(distinct_names.name, true) from (
+      select distinct t.typname::pg_catalog.text as name from u join pg_catalog.pg_type t on t.oid = u.oid) distinct_names),
   'EventTriggers', (select pg_catalog.json_agg(e.evtname) from pg_catalog.pg_event_trigger e
     where e.evtenabled <> 'D' and e.evtname not in ('opmux_ddl', 'opmux_ddl_start'))
 )::pg_catalog.text`

@@ -36,6 +36,7 @@ const (
 	TakenTemporary = "E" // temporary objects were made or dropped
 	TakenSequence  = "S" // table_name was drawn from, or may have been
 	TakenUnseen    = "X" // table_name may have been written unseen; note: why
+	TakenHeld      = "H" // a cursor that this transaction's COMMIT will run; note: its statement
 )
 
 // triggersSQL installs what the capture triggers need. Images are printed under
@@ -154,6 +155,11 @@ begin
   end if;
   perform set_config('opmux.capture', '', true);
   if current_setting('transaction_read_only') = 'on' then
+    if exists (select from opmux.captured c where c.xact = pg_current_xact_id_if_assigned()) then
+      what := 'X';
+      note := 'it made its transaction read-only';
+      return next;
+    end if;
     return;
   end if;
   if not awake then
@@ -180,6 +186,7 @@ begin
         or c.relkind in ('r', 'f') and n.nspname not in ('pg_catalog', 'information_schema', 'pg_toast')
           and not exists (select from pg_trigger t where t.tgrelid = c.oid and t.tgname = '!opmux' and t.tgenabled = 'A' and t.tgfoid = 'opmux.capture_row'::regproc))
     group by 1, 2, 3, 6;
+  return query select 'H', 'pg_catalog', 'pg_cursors', 'pg_catalog', 'pg_cursors', c.statement, null, '' from pg_cursors c where c.is_holdable and c.creation_time >= now();
   if exists (select from (values ('pg_largeobject'::regclass), ('pg_largeobject_metadata'::regclass)) v (r)
     where pg_stat_get_xact_tuples_inserted(r) + pg_stat_get_xact_tuples_updated(r) + pg_stat_get_xact_tuples_deleted(r) > 0) then
     return query select 'X', 'pg_catalog', 'pg_largeobject', 'pg_catalog', 'pg_largeobject', 'large objects are numbered by the server', null, '';

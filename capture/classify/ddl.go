@@ -233,9 +233,6 @@ func (j *job) createTableAs(st *pg.CreateTableAsStmt) error {
 	if err := j.scanQuery(st.Query); err != nil {
 		return err
 	}
-	if j.plan.Runs != "" && !isTempName(rel) {
-		return j.refuse(j.plan.Construct+" … EXECUTE", rel.Location, "what the prepared statement is, is not known to the backups", "Write the query in place.")
-	}
 	if !isTempName(rel) {
 		if err := j.define(); err != nil {
 			return err

@@ -126,6 +126,16 @@ func (j *job) visit(m proto.Message) (bool, error) {
 			"Run the statements one after the other in one transaction.")
 	case *pg.IntoClause:
 		return false, j.refuse(constructInto, -1, "it is a part of another statement", "Run it on its own.")
+	case *pg.TypeCast:
+		return true, j.castTo(n.TypeName, n.Location)
+	case *pg.RangeTableFuncCol:
+		return true, j.castTo(n.TypeName, n.Location)
+	case *pg.RangeFunction:
+		for _, c := range n.Coldeflist {
+			if err := j.castTo(c.GetColumnDef().GetTypeName(), -1); err != nil {
+				return false, err
+			}
+		}
 	case *pg.SubLink:
 		j.eff.subqueries = true
 		return true, j.operator(n.OperName)
@@ -175,11 +185,28 @@ func (j *job) visitCall(n *pg.FuncCall) error {
 	}
 	switch v {
 	case callUnknown:
+		if schema == "" && len(n.Args) == 1 && j.columnOfRow(fn) {
+			return nil
+		}
 		return fmt.Errorf("function %s: %w", fn, errMustFail)
 	case callUnsafe:
 		return j.unsafeCall(fn, n.Location)
 	}
 	return nil
+}
+
+// columnOfRow says that a call may be column(row), which is row.column: a relation of
+// the statement has such a column.
+func (j *job) columnOfRow(column string) bool {
+	found := false
+	_ = walk(j.stmt, func(m proto.Message) (bool, error) { // what is no relation has no columns
+		if rv, ok := m.(*pg.RangeVar); ok && !found {
+			t, err := j.lookup(rv.Schemaname, rv.Relname)
+			found = err == nil && t.Column(column) != nil
+		}
+		return !found, nil
+	})
+	return found
 }
 
 func (j *job) unsafeCall(fn string, location int32) error {
@@ -188,6 +215,19 @@ func (j *job) unsafeCall(fn string, location int32) error {
 	}
 	return j.refuse("function "+fn, location, "it is volatile and may write what opmux cannot see",
 		"Declare it STABLE or IMMUTABLE if it writes nothing, or run its statements one by one.").all()
+}
+
+// castTo judges a type that values are made of, or checked for.
+func (j *job) castTo(t *pg.TypeName, location int32) error {
+	facts, err := j.facts()
+	if err != nil {
+		return err
+	}
+	if _, last := name(t.GetNames()); facts.UnsafeTypes[last] {
+		return j.refuse("a cast to "+last, location, "its check, or the cast, calls a volatile function that may write what opmux cannot see",
+			"Declare that function STABLE or IMMUTABLE if it writes nothing.").all()
+	}
+	return nil
 }
 
 // attribute judges rel.field, which calls a function of that name if the

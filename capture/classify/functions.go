@@ -48,7 +48,7 @@ var harmless = words(
 	"pg_stat_get_xact_tuples_updated pg_stat_get_xact_tuples_newpage_updated pg_collation_actual_version pg_database_collation_actual_version",
 	"pg_show_replication_origin_status pg_replication_origin_progress pg_replication_origin_session_progress pg_replication_origin_session_is_setup",
 	"pg_logical_slot_peek_changes pg_logical_slot_peek_binary_changes pg_get_wal_resource_managers pg_extension_config_dump current_query",
-	"lo_get amvalidate pg_current_xact_id txid_current pg_stat_get_snapshot_timestamp",
+	"currtid2 lo_get amvalidate pg_current_xact_id txid_current pg_stat_get_snapshot_timestamp",
 	"brin_summarize_new_values brin_summarize_range brin_desummarize_range gin_clean_pending_list",
 )
 
@@ -97,6 +97,9 @@ func (j *job) call(schema, name string) (verdict, error) {
 		if schema == f.Schema || schema == "" && slices.Contains(j.path, f.Schema) || schema == "pg_temp" && strings.HasPrefix(f.Schema, "pg_temp_") {
 			worst = max(worst, userFunction(f))
 		}
+	}
+	if facts.UnsafeTypes[name] {
+		worst = max(worst, callUnsafe) // a cast in the form of a call
 	}
 	if worst == callUnknown && (facts.Types[name] != "" || j.c.catalog.Builtins().Types[name] != 0) {
 		return callStable, nil // a cast in the form of a call

@@ -49,9 +49,10 @@ func intoClause(st *pg.SelectStmt) **pg.IntoClause {
 	return &st.IntoClause
 }
 
-// makesTable says that a statement makes a permanent table of a query's rows.
+// makesTable says that a statement makes a permanent table of a query's rows, or, where
+// the backups do not know the query, of its columns.
 func makesTable(st *pg.CreateTableAsStmt) bool {
-	return st.Objtype == pg.ObjectType_OBJECT_TABLE && !st.Into.SkipData && !isTempName(st.Into.Rel)
+	return st.Objtype == pg.ObjectType_OBJECT_TABLE && (!st.Into.SkipData || st.Query.GetExecuteStmt() != nil) && !isTempName(st.Into.Rel)
 }
 
 // makesOf plans a statement that makes a table of a query's rows.

@@ -127,6 +127,11 @@ type Plan struct {
 	// ByTriggers says that what it changes is kept by the capture triggers, which are
 	// to be switched on before it and asked behind it.
 	ByTriggers bool
+	// Awake is how the statement goes in a transaction in which the capture triggers have
+	// carried another: it runs what that left to be run, so they carry it, too.
+	Awake *Plan
+	// Holds says that DECLARE leaves its query to the COMMIT (WITH HOLD).
+	Holds bool
 	// Defines and Alone are about refused statements that run under policy flag. One
 	// that defines objects finds the catalogue changed by itself at its commit. One
 	// that is Alone must not be wrapped: it runs outside of blocks only, or commits

@@ -20,6 +20,9 @@ func (j *job) prepare(st *pg.PrepareStmt) error {
 	in := *j.in
 	in.SQL, in.ParamOIDs = j.body[at:], make([]uint32, len(st.Argtypes))
 	for i, n := range st.Argtypes {
+		if err := j.castTo(n.GetTypeName(), -1); err != nil {
+			return err
+		}
 		if in.ParamOIDs[i], err = j.typeOID(n.GetTypeName()); err != nil {
 			return err
 		}

@@ -108,6 +108,8 @@ func TestI6SafetyRules(t *testing.T) {
 			{`MERGE INTO jobs USING customer c ON c.id = jobs.id WHEN MATCHED THEN DELETE`, "refused", "MERGE"},
 			{`CREATE TABLE copyof AS SELECT * FROM customer`, "ddl", "inserts what it reads"}, {`SELECT * INTO copyof FROM customer`, "ddl", "inserts what it reads"},
 			{`SELECT 1 INTO copyof UNION SELECT random()`, "ddl", "inserts what it reads"}, {`CREATE TABLE copyof AS EXECUTE p (now())`, "ddl", "inserts what it reads"},
+			{`CREATE TABLE copyof AS EXECUTE p (now()) WITH NO DATA`, "ddl", "inserts what it reads"}, {`SELECT currtid2('jobs', '(0,1)')`, "pass", ""},
+			{`SELECT state(j) FROM jobs j`, "pass", ""}, {`SELECT nothere(j) FROM jobs j`, "must fail", ""}, {`SELECT state(1)`, "must fail", ""},
 			{`CREATE TABLE copyof AS SELECT writer(1)`, "refused", "writer"}, {`SELECT setval('counter', 1) INTO copyof`, "refused", "setval"}, {`CREATE TABLE copyof AS EXECUTE p (writer(1))`, "refused", "writer"},
 			{`CREATE TABLE copyof AS SELECT set_config('work_mem', '1MB', false)`, "refused", "set_config"}, {`CREATE UNLOGGED TABLE copyof AS SELECT 1`, "refused", "unlogged"},
 			{`CREATE TABLE opmux.copyof AS SELECT 1`, "refused", "opmux's own"}, {`SELECT 1 UNION SELECT 2 INTO copyof`, "refused", "a part of"}, {`EXPLAIN ANALYZE CREATE TABLE copyof AS SELECT 1`, "refused", ""},

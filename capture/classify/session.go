@@ -117,7 +117,7 @@ func (j *job) discard(st *pg.DiscardStmt) error {
 
 // cursor plans DECLARE, whose query runs piecemeal as it is fetched.
 func (j *job) cursor(st *pg.DeclareCursorStmt) error {
-	j.plan.Name = st.Portalname
+	j.plan.Name, j.plan.Holds = st.Portalname, holds(st)
 	if st.Query.GetSelectStmt() == nil {
 		return j.refuse("a cursor over a data-modifying statement", -1, "its rows are changed piecemeal", "Run the statement without a cursor.")
 	}
@@ -130,6 +130,11 @@ func (j *job) cursor(st *pg.DeclareCursorStmt) error {
 	j.plan.ContextChanges = j.eff.context
 	return nil
 }
+
+// optionHold is CURSOR_OPT_HOLD of the server's parse nodes.
+const optionHold = 0x20
+
+func holds(st *pg.DeclareCursorStmt) bool { return st.Options&optionHold != 0 }
 
 // explain plans EXPLAIN, which with ANALYZE runs the statement.
 func (j *job) explain(st *pg.ExplainStmt) error {

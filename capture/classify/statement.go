@@ -45,7 +45,13 @@ func (j *job) statement(n *pg.Node) error {
 		j.plan.Kind, j.plan.Name, j.plan.DiscardsStatements = Deallocate, s.DeallocateStmt.Name, s.DeallocateStmt.Isall
 		return nil
 	case *pg.Node_VariableShowStmt, *pg.Node_ListenStmt, *pg.Node_UnlistenStmt, *pg.Node_NotifyStmt, *pg.Node_LockStmt,
-		*pg.Node_FetchStmt, *pg.Node_ClosePortalStmt, *pg.Node_ConstraintsSetStmt, *pg.Node_CheckPointStmt, *pg.Node_LoadStmt:
+		*pg.Node_ClosePortalStmt, *pg.Node_CheckPointStmt, *pg.Node_LoadStmt:
+		return nil
+	case *pg.Node_FetchStmt:
+		j.plan.Awake = j.awake("a cursor's query runs as it is fetched")
+		return nil
+	case *pg.Node_ConstraintsSetStmt:
+		j.plan.Awake = j.awake("deferred triggers may run in it")
 		return nil
 	case *pg.Node_VacuumStmt, *pg.Node_ReindexStmt, *pg.Node_ClusterStmt, *pg.Node_AlterSystemStmt,
 		*pg.Node_CreatedbStmt, *pg.Node_DropdbStmt:

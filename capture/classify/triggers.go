@@ -23,6 +23,10 @@ func (j *job) byTriggers(stmt *pg.Node, r *Refusal) bool {
 	switch s := stmt.Node.(type) {
 	case *pg.Node_SelectStmt, *pg.Node_InsertStmt, *pg.Node_UpdateStmt, *pg.Node_DeleteStmt, *pg.Node_MergeStmt,
 		*pg.Node_DoStmt, *pg.Node_CallStmt:
+	case *pg.Node_DeclareCursorStmt:
+		if holds(s.DeclareCursorStmt) {
+			return false // its query runs in the COMMIT, unseen
+		}
 	case *pg.Node_TruncateStmt:
 		if s.TruncateStmt.RestartSeqs {
 			return false // a mark only moves forward
@@ -82,7 +86,16 @@ func (j *job) seenByTriggers(m proto.Message) (bool, error) {
 	return true, nil
 }
 
-// traced is the plan of such a statement.
+// awake is the plan of a statement that runs what others before it left, nil where
+// nothing is carried by the triggers.
+func (j *job) awake(reason string) *Plan {
+	if !j.c.catalog.Triggers() {
+		return nil
+	}
+	return j.traced(&Refusal{Construct: j.plan.Construct, Reason: reason})
+}
+
+// traced is the plan of a statement that the triggers carry.
 func (j *job) traced(r *Refusal) *Plan {
 	p := j.bare(Write, "captured by triggers: "+r.Construct+": "+r.Reason)
 	p.Class, p.ByTriggers = event.ClassRows, true

@@ -16,8 +16,11 @@ func (s *Session) onExecute(ctx context.Context, m pgwire.Message) error {
 	s.mu.Lock()
 	p := s.portals[body.Portal]
 	s.mu.Unlock()
-	if p == nil { // an SQL-level cursor, if any: those only read
-		return s.sendRaw(m, &entry{kind: answerExecute})
+	if p == nil { // an SQL-level cursor, if any
+		if s.behindTraced() {
+			return s.refuseExtended(cursorByProtocol)
+		}
+		return s.sendRaw(m, &entry{kind: answerExecute}) // it only reads
 	}
 	if p.plan == nil {
 		return s.refuseExtended(unknownStatement)
@@ -25,7 +28,7 @@ func (s *Session) onExecute(ctx context.Context, m pgwire.Message) error {
 	if p.exec != nil && !p.plan.ByTriggers {
 		return s.fetchMore(m, p)
 	}
-	one := part{plan: p.plan, params: p.params}
+	one := part{plan: s.awake(p.plan), params: p.params}
 	if p.stmt != nil {
 		one.text = p.stmt.text
 	}
@@ -70,6 +73,9 @@ func (s *Session) passExtended(ctx context.Context, m pgwire.Message, one part) 
 	done := false
 	e := &entry{kind: answerExecute}
 	if err := s.hook(one.plan, one.text, e); err != nil {
+		return err
+	}
+	if err := s.holds(one.plan, one.text, e); err != nil {
 		return err
 	}
 	e.onTag = both(e.onTag, func(string) { done = true })
@@ -138,7 +144,7 @@ func (s *Session) writeExtended(ctx context.Context, m pgwire.Message, body pgwi
 		}
 		return err
 	}
-	tx, r, err := s.begin(ctx, one.plan, true)
+	tx, r, err := s.begin(ctx, one, true)
 	if err != nil {
 		return err
 	}

@@ -125,6 +125,7 @@ var oddScripts = map[string][]func(*rawClient){
 		q(`UPDATE t SET v = 4 WHERE id = 7; BEGIN ISOLATION LEVEL SERIALIZABLE`), q(`SELECT v FROM t WHERE id = 7`),
 		q(`RELEASE a`), q(`ROLLBACK TO a`), q(`SAVEPOINT a`), q(`UPDATE t SET v = 8 WHERE id = 7; VACUUM t`), q(`SELECT v FROM t WHERE id = 7`),
 		q(`UPDATE t SET v = 8 WHERE id = 7; RELEASE a`), q(`UPDATE t SET v = 8 WHERE id = 7; ROLLBACK TO a`),
+		q(`SELECT 1; COMMIT; SAVEPOINT a`), q(`UPDATE t SET v = 9 WHERE id = 7; COMMIT; SAVEPOINT a; SELECT 1`), q(`ROLLBACK TO a; SELECT 2`), q(`RELEASE a; UPDATE t SET v = 10 WHERE id = 7`), q(`SELECT v FROM t WHERE id = 7`),
 	},
 	"transaction control in a pipeline": {
 		pipe(`UPDATE t SET v = 1 WHERE id = 7`, `COMMIT`), pipe(`UPDATE t SET v = 2 WHERE id = 7`, `ROLLBACK`), q(`SELECT v FROM t WHERE id = 7`),

@@ -47,7 +47,7 @@ func (s *Session) allPlain(ctx context.Context, statements []classify.Statement)
 			return false, err
 		}
 		if (p.Kind != classify.Pass && p.Kind != classify.Maintenance) || p.ContextChanges || p.DiscardsStatements ||
-			p.CatalogChanges || p.Construct == constructCopy {
+			p.CatalogChanges || p.Construct == constructCopy || p.Holds || p.Awake != nil && s.behindTraced() {
 			return false, nil
 		}
 	}
@@ -71,6 +71,7 @@ func (s *Session) oneOfSeveral(ctx context.Context, text string, st classify.Sta
 			return false, false, s.partFailed(err)
 		}
 	}
+	p.plan = s.awake(p.plan)
 	if plan = p.plan; r == nil && s.wrapped && controls(plan) && plan.Kind != classify.Begin && (plan.Chain || plan.Name != "") {
 		r = outsideBlock(plan)
 	}
@@ -78,7 +79,7 @@ func (s *Session) oneOfSeveral(ctx context.Context, text string, st classify.Sta
 		return false, false, s.refusePart(r, p)
 	}
 	switch plan.Kind {
-	case classify.Begin, classify.Commit, classify.Rollback:
+	case classify.Begin, classify.Commit, classify.Rollback, classify.Savepoint, classify.RollbackTo, classify.Release:
 	default:
 		if s.transactionStatus() == pgwire.StatusIdle {
 			if begun, err := s.beginImplicit(); err != nil || !begun {

@@ -98,6 +98,7 @@ func (s *Session) single(ctx context.Context, m pgwire.Message, text string, st 
 	if r != nil {
 		return s.refuseQuery(r)
 	}
+	p.plan = s.awake(p.plan)
 	plan = p.plan
 	if !captured(plan) {
 		return s.uncaptured(ctx, p, &entry{kind: answerQuery, shift: -p.before})
@@ -170,6 +171,9 @@ func (s *Session) uncaptured(ctx context.Context, p part, e *entry) error {
 		return err
 	}
 	if err := s.hook(p.plan, p.text, e); err != nil {
+		return err
+	}
+	if err := s.holds(p.plan, p.sql, e); err != nil {
 		return err
 	}
 	if err := s.send(pgwire.Query, pgwire.AppendQuery(nil, p.sql), e); err != nil {

@@ -28,8 +28,8 @@ var endsInside = &refusal{code: stateNotSupported,
 // explainEnds has the client told why a procedure cannot commit, where it is the
 // agent's block that keeps it from doing so.
 func (s *Session) explainEnds(p *classify.Plan, e *entry) {
-	if !p.ByTriggers || !s.wrapped {
-		return
+	if !p.ByTriggers || !s.wrapped || p.Construct != "CALL" && p.Construct != "DO" {
+		return // a function must not in any case
 	}
 	e.onError = func(fields []pgwire.Field) bool {
 		if pgwire.FieldValue(fields, pgwire.FieldCode) == stateTermination {
@@ -222,6 +222,12 @@ func (t *take) one(ctx context.Context, q catalog.Querier, row *taken) error {
 		return nil
 	case catalog.TakenDDL:
 		return t.cannot("*", row.note+" inside of a statement", "what such DDL did is not known", "Run the DDL on its own.")
+	case catalog.TakenHeld:
+		if t.tx.holds[row.note] {
+			return nil
+		}
+		return t.cannot("*", "a cursor WITH HOLD that "+t.construct()+" has declared", "it runs in the COMMIT, unseen",
+			"DECLARE it on its own, or without HOLD.")
 	case catalog.TakenUnseen:
 		table, what := "*", t.construct()
 		if row.table != "" {
@@ -236,6 +242,9 @@ func (t *take) one(ctx context.Context, q catalog.Querier, row *taken) error {
 	}
 	if row.what == catalog.TakenTruncate {
 		return t.truncate(row, table)
+	}
+	if c := t.tx.effective(); c != nil && c.setting("array_nulls") == "off" {
+		return t.cannot(table.root.Qualified(), t.construct(), "under array_nulls = off a NULL in an array would be read back as a word", "SET array_nulls = on.")
 	}
 	return t.image(row, table)
 }

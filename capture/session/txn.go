@@ -46,6 +46,8 @@ type txn struct {
 	// opaque: the statement under way is carried by the capture triggers; traced:
 	// one was.
 	opaque, traced bool
+	// holds are the DECLAREs of the client's whose queries run in the COMMIT.
+	holds map[string]bool
 	// untaken counts the statements that the capture triggers carry and that have not
 	// told of all they did: failed, lost or under way, they may have drawn from any
 	// sequence.
@@ -86,7 +88,7 @@ func newTxn(of *share) (*txn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &txn{id: event.TxID(id), share: of, plans: map[*classify.Plan]struct{}{}, sequences: map[classify.SequenceRef]struct{}{}}, nil
+	return &txn{id: event.TxID(id), share: of, plans: map[*classify.Plan]struct{}{}, sequences: map[classify.SequenceRef]struct{}{}, holds: map[string]bool{}}, nil
 }
 
 // writes tells whether anything of the transaction is to be published.

@@ -8,9 +8,13 @@ import (
 	"github.com/opmux/opmux/wire/pgwire"
 )
 
-// begin makes the transaction ready for a write of plan p, which may be refused
-// while the ledger cannot take it: better now than with locks held (DESIGN §4.3).
-func (s *Session) begin(ctx context.Context, p *classify.Plan, extended bool) (*txn, *refusal, error) {
+// begin makes the transaction ready for a write, which may be refused while the
+// ledger cannot take it: better now than with locks held (DESIGN §4.3).
+func (s *Session) begin(ctx context.Context, one part, extended bool) (*txn, *refusal, error) {
+	if r, err := s.reachedBySQL(one, extended); r != nil || err != nil {
+		return nil, r, err
+	}
+	p := one.plan
 	if defines(p) {
 		if r, err := s.beforeOwnDDL(ctx, extended); r != nil || err != nil {
 			return nil, r, err
@@ -55,7 +59,7 @@ func (s *Session) probing(tx *txn) bool {
 // False: the statement did not run well.
 func (s *Session) write(ctx context.Context, p part, wrap, hold bool) (bool, error) {
 	plan := p.plan
-	tx, r, err := s.begin(ctx, plan, false)
+	tx, r, err := s.begin(ctx, p, false)
 	if err != nil {
 		return false, err
 	}
