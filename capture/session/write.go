@@ -11,8 +11,8 @@ import (
 // begin makes the transaction ready for a write of plan p, which may be refused
 // while the ledger cannot take it: better now than with locks held (DESIGN §4.3).
 func (s *Session) begin(ctx context.Context, p *classify.Plan, extended bool) (*txn, *refusal, error) {
-	if defines(p) {
-		if r, err := s.beforeOwnDDL(ctx, extended); r != nil || err != nil {
+	if defines(p) || p.ByTriggers {
+		if r, err := s.beforeOwnDDL(ctx, p, extended); r != nil || err != nil {
 			return nil, r, err
 		}
 	}
