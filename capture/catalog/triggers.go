@@ -32,8 +32,9 @@ const (
 	TakenUpdate    = "U"
 	TakenDelete    = "D"
 	TakenTruncate  = "T"
-	TakenDDL       = "L" // note: what it did
-	TakenTemporary = "E" // temporary objects were made or dropped
+	TakenDDL       = "L" // note: what it did; before: see Ran; after: the stack of what ran it
+	TakenPart      = ""  // a row of TakenDDL that another one has the rest of
+	TakenTemporary = "E" // temporary objects were made or dropped; note: how
 	TakenSequence  = "S" // table_name was drawn from, or may have been
 	TakenUnseen    = "X" // table_name may have been written unseen; note: why
 	TakenHeld      = "H" // a cursor that this transaction's COMMIT will run; note: its statement
@@ -53,7 +54,7 @@ const (
 // opmux.take also looks at the transaction's locks, which no statement can write
 // without: a table that no capture trigger watches is told, and so is every sequence
 // that was drawn from. Large objects show in the transaction's statistics.
-const triggersSQL = `
+var triggersSQL = `
 create schema if not exists opmux;
 create unlogged table if not exists opmux.captured (
   xact pg_catalog.xid8 not null, what pg_catalog.text not null,
@@ -86,7 +87,7 @@ begin
 end $opmux$;
 
 create or replace function opmux.keep_triggers(relation oid) returns void language plpgsql security definer
-set search_path = pg_catalog, pg_temp as $opmux$
+set search_path = pg_catalog, pg_temp set opmux.capture = '' as $opmux$
 declare
   t record;
   state "char";
@@ -118,31 +119,7 @@ set search_path = pg_catalog, pg_temp as $opmux$
   order by c.oid
 $opmux$;
 
-create or replace function opmux.capture_ddl() returns event_trigger language plpgsql security definer
-set search_path = pg_catalog, pg_temp as $opmux$
-declare
-  r record;
-begin
-  if tg_event = 'sql_drop' then
-    if current_setting('opmux.capture', true) = 'on' then
-      for r in select * from pg_event_trigger_dropped_objects() d where d.original loop
-        insert into opmux.captured values (pg_current_xact_id(), case when r.is_temporary then 'E' else 'L' end, null,
-          tg_tag || ' of ' || r.object_identity);
-      end loop;
-    end if;
-    return;
-  end if;
-  for r in select * from pg_event_trigger_ddl_commands() loop
-    if current_setting('opmux.capture', true) = 'on' then
-      insert into opmux.captured values (pg_current_xact_id(), case when r.schema_name = 'pg_temp' then 'E' else 'L' end, null,
-        r.command_tag || coalesce(' of ' || r.object_identity, ''));
-    end if;
-    if r.classid = 'pg_class'::regclass and r.object_type in ('table', 'table column') then
-      perform opmux.keep_triggers(r.objid) from opmux.unwatched() u where u = r.objid;
-    end if;
-  end loop;
-end $opmux$;
-
+` + ddlSQL + `
 create or replace function opmux.take(code text)
 returns table (what text, schema_name text, table_name text, root_schema text, root_table text, note text, before text, after text)
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $opmux$
@@ -196,13 +173,7 @@ end $opmux$;
 revoke all on function opmux.keep_triggers(oid), opmux.unwatched() from public;
 grant usage on schema opmux to public;
 grant execute on function opmux.take(text) to public;
-drop event trigger if exists opmux_capture;
-drop event trigger if exists opmux_capture_drop;
-create event trigger opmux_capture on ddl_command_end execute function opmux.capture_ddl();
-create event trigger opmux_capture_drop on sql_drop execute function opmux.capture_ddl();
-alter event trigger opmux_capture enable always;
-alter event trigger opmux_capture_drop enable always
-`
+` + ddlTriggersSQL
 
 // watchFor is how long an agent that starts tries to get at tables that others lock.
 const watchFor = 30 * time.Second

@@ -14,6 +14,7 @@ const addColumnHint = "Add the column without it, fill it by UPDATE, then set th
 // addColumn refuses a new column whose values in the rows that are there would be
 // computed anew on each server. pinned says that they get the transaction's time.
 func (j *job) addColumn(def *pg.ColumnDef) (pinned bool, err error) {
+	j.plan.Evaluates = true
 	schema, typ := name(def.TypeName.GetNames())
 	if isSerial(def.TypeName) {
 		return false, j.refuse("ADD COLUMN "+def.Colname+" "+typ, def.Location, "rows that are there get numbers in no order that backups share", addColumnHint)
@@ -82,7 +83,7 @@ func (j *job) pinAddedColumns(n *pg.Node, t *catalog.Table) error {
 	then := &pg.AlterTableStmt{Relation: frozen.GetAlterTableStmt().Relation, Objtype: pg.ObjectType_OBJECT_TABLE}
 	for _, c := range frozen.GetAlterTableStmt().Cmds {
 		def := c.GetAlterTableCmd().Def.GetColumnDef()
-		if c.GetAlterTableCmd().Subtype != pg.AlterTableType_AT_AddColumn || isThere(t, c.GetAlterTableCmd()) {
+		if c.GetAlterTableCmd().Subtype != pg.AlterTableType_AT_AddColumn || j.isThere(t, c.GetAlterTableCmd()) {
 			continue
 		}
 		for _, e := range defaultsOf(def) {

@@ -62,10 +62,14 @@ func (j *job) alterTable(n *pg.Node, st *pg.AlterTableStmt) error {
 func (j *job) alterCommand(t *catalog.Table, cmd *pg.AlterTableCmd) (pinned bool, err error) {
 	switch {
 	case cmd.Subtype == pg.AlterTableType_AT_AddColumn:
-		if isThere(t, cmd) {
+		if j.isThere(t, cmd) {
 			return false, nil
 		}
-		return j.addColumn(cmd.Def.GetColumnDef())
+		pinned, err = j.addColumn(cmd.Def.GetColumnDef())
+		if pinned && cmd.MissingOk && j.in.Behind != nil {
+			return false, j.refuse("ADD COLUMN IF NOT EXISTS … DEFAULT of the time", -1, "whether it was there before is not known", aloneHint)
+		}
+		return pinned, err
 	case cmd.Subtype == pg.AlterTableType_AT_AlterColumnType:
 		return false, j.alterType(t, cmd)
 	case cmd.Subtype == pg.AlterTableType_AT_DetachPartitionFinalize:
@@ -80,13 +84,17 @@ func (j *job) alterCommand(t *catalog.Table, cmd *pg.AlterTableCmd) (pinned bool
 	return false, j.refuse("ALTER TABLE with a command that opmux does not know", -1, "what it does to rows is not known", "Run it on each server directly while no application is connected.")
 }
 
-// isThere says that ADD COLUMN IF NOT EXISTS has nothing to do.
-func isThere(t *catalog.Table, cmd *pg.AlterTableCmd) bool {
-	return cmd.MissingOk && t != nil && t.Column(cmd.Def.GetColumnDef().GetColname()) != nil
+// isThere says that ADD COLUMN IF NOT EXISTS has nothing to do. Behind it the column
+// is there in any case.
+func (j *job) isThere(t *catalog.Table, cmd *pg.AlterTableCmd) bool {
+	return j.in.Behind == nil && cmd.MissingOk && t != nil && t.Column(cmd.Def.GetColumnDef().GetColname()) != nil
 }
 
 // alterType refuses a new type whose values are not a function of the old ones.
 func (j *job) alterType(t *catalog.Table, cmd *pg.AlterTableCmd) error {
+	if j.in.Behind != nil {
+		return j.refuse("ALTER COLUMN "+cmd.Name+" TYPE", -1, "what the column was before is not known", aloneHint)
+	}
 	if t == nil {
 		return nil // the server says so
 	}

@@ -53,6 +53,8 @@ type Input struct {
 	// Unlockable says that no lock orders the statement: its snapshot, or a lock on the
 	// table that its transaction has, may be older.
 	Unlockable bool
+	// Behind is set for DDL that ran inside of a statement, see Ran.
+	Behind *Behind `json:"-"`
 }
 
 // Classifier classifies statements. It is safe for concurrent use.
@@ -81,7 +83,8 @@ func New(cfg Config) *Classifier {
 // look-up or the text's syntax (*SyntaxError), never a refusal.
 func (c *Classifier) Classify(ctx context.Context, in Input) (*Plan, error) {
 	version, restarts := c.catalog.Known(), c.catalog.Restarts()
-	if in.Querier == nil {
+	cached := in.Querier == nil && in.Behind == nil
+	if cached {
 		if p := c.known(&in, version, restarts); p != nil {
 			return p, nil
 		}
@@ -101,7 +104,7 @@ func (c *Classifier) Classify(ctx context.Context, in Input) (*Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	if in.Querier == nil && keep && plan.CatalogVersion == version {
+	if cached && keep && plan.CatalogVersion == version {
 		if !in.Inline || !c.keepTemplate(&in, plan, valued, restarts) {
 			c.plans.put(&in, plan, restarts, nil)
 		}

@@ -54,6 +54,9 @@ func (j *job) ddl(n *pg.Node) error {
 	if err := j.sameEverywhere(n); err != nil {
 		return err
 	}
+	if err := j.behind(n); err != nil {
+		return err
+	}
 	switch s := n.Node.(type) {
 	case *pg.Node_CreateStmt:
 		return j.createTable(s.CreateStmt)

@@ -108,6 +108,7 @@ func isSerial(t *pg.TypeName) bool {
 
 // bounds refuses partition bounds that are computed: they are evaluated once.
 func (j *job) bounds(d *pg.PartitionBoundSpec) error {
+	j.plan.Evaluates = true
 	for _, p := range nodes(d.Listdatums, d.Lowerdatums, d.Upperdatums) {
 		e := p.(*pg.Node)
 		if e.GetColumnRef() != nil { // MINVALUE, MAXVALUE

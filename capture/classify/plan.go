@@ -112,6 +112,8 @@ type Plan struct {
 	Runs string
 	// Makes is set where the statement makes a table of a query's rows.
 	Makes *Makes
+	// Evaluates says of DDL that values come of expressions in it, here and on each server.
+	Evaluates bool
 	// Computes is set where each server computes a materialized view by itself.
 	Computes *Computes
 	// Lock is run before the statement, in its transaction, which must be READ

@@ -13,7 +13,7 @@ import (
 // says what differs; "" where the plan still holds. The caller then rolls back:
 // what ran need not be what the plan says (DESIGN §4.2). q as in Input.
 func (c *Classifier) Recheck(ctx context.Context, p *Plan, q catalog.Querier) (string, error) {
-	if !p.rests() {
+	if !p.Rests() {
 		return "", nil
 	}
 	return c.recheck(ctx, p.in, p.says(), q)
@@ -28,9 +28,9 @@ func (c *Classifier) recheck(ctx context.Context, in Input, said saying, q catal
 	return said.differs(now.says()), nil
 }
 
-// rests tells whether a plan rests on the catalogue: what capture triggers carry does
+// Rests tells whether a plan rests on the catalogue: what capture triggers carry does
 // not, those see whatever the statement does.
-func (p *Plan) rests() bool { return p.in.SQL != "" && !p.ByTriggers }
+func (p *Plan) Rests() bool { return p.in.SQL != "" && !p.ByTriggers }
 
 // saying is what a plan says that must still hold at the commit.
 type saying struct {
@@ -89,7 +89,7 @@ type promise struct {
 func Promises(plans []*Plan) ([]byte, error) {
 	var list []promise
 	for _, p := range plans {
-		if p.rests() {
+		if p.Rests() {
 			list = append(list, promise{p.in, p.says()})
 		}
 	}

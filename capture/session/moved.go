@@ -34,12 +34,13 @@ func (s *Session) catalogMoved(ctx context.Context, tx *txn, version int64, exte
 }
 
 // beforeOwnDDL checks what the transaction ran so far while its own DDL has not
-// yet changed what it would be checked against.
-func (s *Session) beforeOwnDDL(ctx context.Context, extended bool) (*refusal, error) {
+// yet changed what it would be checked against. Whether there is DDL in what the
+// capture triggers carry is seen behind it.
+func (s *Session) beforeOwnDDL(ctx context.Context, p *classify.Plan, extended bool) (*refusal, error) {
 	s.mu.Lock()
 	tx := s.tx
 	s.mu.Unlock()
-	if tx == nil || (len(tx.plans) == 0 && !tx.manyPlans) {
+	if tx == nil || !tx.rests() {
 		return nil, nil
 	}
 	if err := s.drain(); err != nil {
@@ -52,8 +53,20 @@ func (s *Session) beforeOwnDDL(ctx context.Context, extended bool) (*refusal, er
 	if what := s.catalogMoved(ctx, tx, version, extended); what != "" {
 		return moved(what), nil
 	}
-	s.locked(tx.forgetPlans)
+	if !p.ByTriggers {
+		s.locked(tx.forgetPlans)
+	}
 	return nil, nil
+}
+
+// rests tells whether anything that the transaction ran rests on the catalogue.
+func (t *txn) rests() bool {
+	for p := range t.plans {
+		if p.Rests() {
+			return true
+		}
+	}
+	return t.manyPlans
 }
 
 // defines tells DDL, refused DDL included, which has changed what it would be

@@ -6,29 +6,24 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/opmux/opmux/capture/catalog"
 	"github.com/opmux/opmux/event"
 	"github.com/opmux/opmux/wire/pgwire"
 )
 
-// contextSettings are the settings that change what a statement means or how a
-// value reads as text. They travel with every transaction.
-var contextSettings = []string{
-	"DateStyle", "IntervalStyle", "TimeZone", "array_nulls", "backslash_quote", "bytea_output",
-	"check_function_bodies", "client_encoding", "default_table_access_method", "default_tablespace",
-	"default_text_search_config", "extra_float_digits", "lc_monetary", "lc_numeric", "lc_time",
-	"quote_all_identifiers", "role", "row_security", "search_path", "session_replication_role",
-	"standard_conforming_strings", abbreviations, "transform_null_equals", "xmlbinary", "xmloption",
-}
-
 // abbreviations tells what names such as IST mean as time zones. It travels where it
 // is not the server's default, which a worker's session has too.
 const (
-	abbreviations        = "timezone_abbreviations"
+	abbreviations        = catalog.Abbreviations
 	defaultAbbreviations = "Default"
 )
 
-// probeColumns precede the settings in the probe's row.
-const probeColumns = 9
+// probeColumns precede the settings in the probe's row. The context begins at
+// contextColumn.
+const (
+	probeColumns  = 9
+	contextColumn = 6
+)
 
 // probeSQL asks for everything that the agent must know of the session and its
 // transaction, in one row. Operators and functions are qualified, since the
@@ -40,7 +35,7 @@ var probeSQL = func() string {
 		`CASE WHEN pg_catalog.pg_is_in_recovery() THEN 0 ELSE pg_catalog.pg_wal_lsn_diff(pg_catalog.pg_current_wal_insert_lsn(), '0/0') END, ` +
 		`pg_catalog.current_setting('synchronous_commit'), pg_catalog.current_setting('transaction_isolation'), current_user, ` +
 		`pg_catalog.array_to_json(pg_catalog.current_schemas(true)), pg_catalog.array_to_json(pg_catalog.current_schemas(false))`)
-	for _, name := range contextSettings {
+	for _, name := range catalog.ContextSettings {
 		fmt.Fprintf(&b, ", pg_catalog.current_setting('%s')", name)
 	}
 	return b.String()
@@ -95,8 +90,8 @@ type identity struct {
 // parseProbe reads a row of probeSQL; known is returned again as its context
 // where nothing changed, so that the common case allocates little.
 func parseProbe(row []pgwire.DataRowValue, known *sessionContext) (*probe, error) {
-	if len(row) != probeColumns+len(contextSettings) {
-		return nil, fmt.Errorf("probe returned %d columns, expected %d", len(row), probeColumns+len(contextSettings))
+	if len(row) != probeColumns+len(catalog.ContextSettings) {
+		return nil, fmt.Errorf("probe returned %d columns, expected %d", len(row), probeColumns+len(catalog.ContextSettings))
 	}
 	p := &probe{isolation: string(row[5].Value)}
 	async := string(row[4].Value) == "off"
@@ -117,20 +112,26 @@ func parseProbe(row []pgwire.DataRowValue, known *sessionContext) (*probe, error
 	if p.lsn, err = strconv.ParseUint(string(row[3].Value), 10, 64); err != nil {
 		return nil, fmt.Errorf("probe: WAL position: %w", err)
 	}
-	var raw strings.Builder
-	for _, v := range row[6:] {
-		raw.Write(v.Value)
-		raw.WriteByte(0)
-	}
-	if known != nil && known.raw == raw.String() && known.async == async {
+	raw := rawContext(row)
+	if known != nil && known.raw == raw && known.async == async {
 		p.context = known
 		return p, nil
 	}
-	if p.context, err = newContext(row, raw.String()); err != nil {
+	if p.context, err = newContext(row, raw); err != nil {
 		return nil, err
 	}
 	p.context.async = async
 	return p, nil
+}
+
+// rawContext is what contexts are compared by.
+func rawContext(row []pgwire.DataRowValue) string {
+	var raw strings.Builder
+	for _, v := range row[contextColumn:] {
+		raw.Write(v.Value)
+		raw.WriteByte(0)
+	}
+	return raw.String()
 }
 
 func newContext(row []pgwire.DataRowValue, raw string) (*sessionContext, error) {
@@ -143,7 +144,7 @@ func newContext(row []pgwire.DataRowValue, raw string) (*sessionContext, error) 
 	if err != nil {
 		return nil, fmt.Errorf("probe: search path: %w", err)
 	}
-	for i, name := range contextSettings {
+	for i, name := range catalog.ContextSettings {
 		value := string(row[probeColumns+i].Value)
 		if name == "search_path" {
 			// "$user" means another schema for the user that a target is written

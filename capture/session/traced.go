@@ -2,6 +2,7 @@ package session
 
 import (
 	"context"
+	"errors"
 	"strings"
 
 	"github.com/opmux/opmux/capture/catalog"
@@ -39,6 +40,10 @@ func (s *Session) explainEnds(p *classify.Plan, e *entry) {
 	}
 }
 
+// errManyRows says that rows had to wait for what the transaction's DDL is, or tables
+// are that it made, and were too many.
+var errManyRows = errors.New("a statement wrote more rows than are kept, with DDL in it or before it in its transaction: write them in smaller pieces, or commit the DDL first")
+
 // take gathers what the capture triggers kept of one statement and makes operations
 // of it. It is guarded by the session's mu.
 type take struct {
@@ -50,15 +55,19 @@ type take struct {
 	bytes int
 	group *imageGroup
 	onLog
-	// own: the statement made or dropped temporary objects.
-	own bool
-	err error
+	// own: the statement made or dropped temporary objects; ddl: there is DDL among
+	// the rows, early: rows before these are operations already.
+	own, ddl, early bool
+	err             error
 }
 
 // taken is one row of catalog.TakeSQL.
 type taken struct {
 	what, schema, table, rootSchema, root, note string
 	before, after                               []byte
+	// definition is what DDL is, or refusal why it cannot be carried.
+	definition *definition
+	refusal    *classify.Refusal
 }
 
 func (s *Session) newTake(tx *txn, plan *classify.Plan) *take {
@@ -142,16 +151,18 @@ func (t *take) add(ctx context.Context, values []pgwire.DataRowValue) {
 		return
 	}
 	t.rows = append(t.rows, row)
+	t.ddl = t.ddl || row.what == catalog.TakenDDL
 	t.bytes += len(row.before) + len(row.after) + itemBytes
 	if t.bytes < t.s.piece() {
 		return
 	}
-	if t.s.looksItself(t.tx) {
+	if t.ddl || t.s.looksItself(t.tx) {
 		if t.bytes > t.s.withheld() {
-			t.err = errHeldBack
+			t.err = errManyRows
 		}
 		return
 	}
+	t.early = true
 	t.make(ctx, nil)
 }
 
@@ -159,6 +170,9 @@ func (t *take) add(ctx context.Context, values []pgwire.DataRowValue) {
 func (t *take) end(ctx context.Context, extended bool) error {
 	s := t.s
 	s.mu.Lock()
+	if t.ddl {
+		t.changedCatalogue()
+	}
 	own := s.looksItself(t.tx)
 	s.mu.Unlock()
 	if own && !s.failing() {
@@ -182,8 +196,13 @@ func (t *take) end(ctx context.Context, extended bool) error {
 	return nil
 }
 
-// look looks up the tables that rows are of.
+// look looks up what DDL is, and the tables that rows are of.
 func (t *take) look(ctx context.Context, q catalog.Querier) error {
+	if t.ddl {
+		if err := t.defines(ctx, q); err != nil || t.refuses() && !t.s.cfg.Flag {
+			return err
+		}
+	}
 	for i := range t.rows {
 		switch t.rows[i].what {
 		case catalog.TakenInsert, catalog.TakenUpdate, catalog.TakenDelete, catalog.TakenTruncate:
@@ -221,7 +240,9 @@ func (t *take) one(ctx context.Context, q catalog.Querier, row *taken) error {
 		t.tx.sequences[classify.SequenceRef{Schema: row.schema, Name: row.table}] = struct{}{}
 		return nil
 	case catalog.TakenDDL:
-		return t.cannot("*", row.note+" inside of a statement", "what such DDL did is not known", "Run the DDL on its own.")
+		return t.define(row)
+	case catalog.TakenPart:
+		return nil
 	case catalog.TakenHeld:
 		if t.tx.holds[row.note] {
 			return nil

@@ -15,8 +15,8 @@ func (s *Session) begin(ctx context.Context, one part, extended bool) (*txn, *re
 		return nil, r, err
 	}
 	p := one.plan
-	if defines(p) {
-		if r, err := s.beforeOwnDDL(ctx, extended); r != nil || err != nil {
+	if defines(p) || p.ByTriggers {
+		if r, err := s.beforeOwnDDL(ctx, p, extended); r != nil || err != nil {
 			return nil, r, err
 		}
 	}
