@@ -13,8 +13,8 @@ import (
 var plainAlters = []pg.AlterTableType{
 	pg.AlterTableType_AT_ColumnDefault, pg.AlterTableType_AT_DropNotNull, pg.AlterTableType_AT_SetNotNull, pg.AlterTableType_AT_SetExpression,
 	pg.AlterTableType_AT_DropExpression, pg.AlterTableType_AT_SetStatistics, pg.AlterTableType_AT_SetOptions, pg.AlterTableType_AT_ResetOptions,
-	pg.AlterTableType_AT_SetStorage, pg.AlterTableType_AT_SetCompression, pg.AlterTableType_AT_DropColumn, pg.AlterTableType_AT_AddConstraint,
-	pg.AlterTableType_AT_AddIndexConstraint, pg.AlterTableType_AT_AlterConstraint, pg.AlterTableType_AT_ValidateConstraint,
+	pg.AlterTableType_AT_SetStorage, pg.AlterTableType_AT_SetCompression, pg.AlterTableType_AT_DropColumn,
+	pg.AlterTableType_AT_AddIndexConstraint, pg.AlterTableType_AT_AlterConstraint,
 	pg.AlterTableType_AT_DropConstraint, pg.AlterTableType_AT_ChangeOwner, pg.AlterTableType_AT_ClusterOn, pg.AlterTableType_AT_DropCluster,
 	pg.AlterTableType_AT_SetUnLogged, pg.AlterTableType_AT_DropOids, pg.AlterTableType_AT_SetAccessMethod, pg.AlterTableType_AT_SetTableSpace,
 	pg.AlterTableType_AT_SetRelOptions, pg.AlterTableType_AT_ResetRelOptions, pg.AlterTableType_AT_ReplaceRelOptions,
@@ -65,12 +65,22 @@ func (j *job) alterCommand(t *catalog.Table, cmd *pg.AlterTableCmd) (pinned bool
 		if j.isThere(t, cmd) {
 			return false, nil
 		}
+		if err := j.checksColumn(cmd.Def.GetColumnDef()); err != nil {
+			return false, err
+		}
 		pinned, err = j.addColumn(cmd.Def.GetColumnDef())
 		if pinned && cmd.MissingOk && j.in.Behind != nil {
 			return false, j.refuse("ADD COLUMN IF NOT EXISTS … DEFAULT of the time", -1, "whether it was there before is not known", aloneHint)
 		}
 		return pinned, err
+	case cmd.Subtype == pg.AlterTableType_AT_AddConstraint:
+		return false, j.checksRows(cmd.Def.GetConstraint())
+	case cmd.Subtype == pg.AlterTableType_AT_ValidateConstraint:
+		return false, j.checksAgain(t)
 	case cmd.Subtype == pg.AlterTableType_AT_AlterColumnType:
+		if err := j.checksAgain(t); err != nil {
+			return false, err
+		}
 		return false, j.alterType(t, cmd)
 	case cmd.Subtype == pg.AlterTableType_AT_DetachPartitionFinalize:
 		// And a plain DETACH there would lack the CHECK that CONCURRENTLY makes.

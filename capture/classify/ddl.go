@@ -89,6 +89,9 @@ func (j *job) ddl(n *pg.Node) error {
 		}
 		return j.define()
 	}
+	if err := j.alterDomain(n.GetAlterDomainStmt()); err != nil {
+		return err
+	}
 	if touches, ok := definition(n); ok {
 		return j.define(touches...)
 	}
