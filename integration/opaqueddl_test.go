@@ -72,6 +72,7 @@ var definingStatements = []string{
 	`BEGIN; UPDATE users SET name = 'text before' WHERE id = 1; DO $$ BEGIN ALTER TABLE users ADD COLUMN third text;END $$; UPDATE users SET third = 'text behind' WHERE id = 1; COMMIT`,
 	`BEGIN; SAVEPOINT s; DO $$ BEGIN CREATE TABLE saved (id int PRIMARY KEY);END $$; ROLLBACK TO s; DO $$ BEGIN CREATE TABLE saved (id int PRIMARY KEY, v text);END $$; INSERT INTO saved VALUES (1, 'x'); COMMIT`,
 	`BEGIN; DO $$ BEGIN CREATE TABLE never (id int);END $$; ROLLBACK`,
+	`DO $$ BEGIN CREATE ROLE passes; CREATE TABLE beside_role (id int PRIMARY KEY); INSERT INTO beside_role VALUES (1); DROP ROLE passes; END $$`,
 	`DO $$ BEGIN CREATE SEQUENCE counter START 5; PERFORM nextval('counter'); ALTER SEQUENCE counter RESTART WITH 50; PERFORM nextval('counter'); END $$`,
 	`DO $$ BEGIN GRANT SELECT ON users TO PUBLIC; CREATE TABLE filled (id int PRIMARY KEY, v text); FOR i IN 1..2000 LOOP INSERT INTO filled VALUES (i, repeat('v', 100)); END LOOP; END $$`,
 	`CREATE FUNCTION migrate() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN EXECUTE format('ALTER TABLE users ADD COLUMN %I int DEFAULT %s', NEW.name, NEW.n); RETURN NEW; END $$`,

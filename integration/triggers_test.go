@@ -141,6 +141,7 @@ var opaqueStatements = []string{
 	`BEGIN; INSERT INTO late VALUES (2); SET CONSTRAINTS later IMMEDIATE; INSERT INTO late VALUES (3); COMMIT`,
 	`BEGIN; INSERT INTO late VALUES (4); SET LOCAL TimeZone = 'Asia/Tokyo'; COMMIT`,
 	`BEGIN READ ONLY; SELECT reads(); SELECT reads(); COMMIT`,
+	`BEGIN; SET LOCAL client_encoding = 'LATIN1'; SELECT transfer(3, 4, 1); COMMIT`,
 	`UPDATE total SET id = DEFAULT WHERE id = 1 AND (SELECT count(*) FROM nokey) > 0`,
 	`DO $$ BEGIN INSERT INTO parent SELECT i, repeat('large', 100) FROM generate_series(1000, 3000) i; UPDATE parent SET v = v || id WHERE id > 1500; END $$`,
 }
@@ -225,9 +226,11 @@ func TestI6WhatTriggersDoNotSee(t *testing.T) {
 	b := up(t, rig.Config{AgentYAML: triggersOn}, opaqueSchema...)
 	conn := testkit.Connect(t, b.agent("a1").DSN())
 	for sql, want := range map[string]string{
-		"CALL commits()":                            "ends transactions inside",
-		"DO 'BEGIN COMMIT; END'":                    "ends transactions inside",
-		"SELECT ends()":                             "ERROR: invalid transaction termination",
+		"CALL commits()":                     "ends transactions inside",
+		"DO 'BEGIN COMMIT; END'":             "ends transactions inside",
+		"SELECT ends()":                      "ERROR: invalid transaction termination",
+		"DO 'BEGIN CREATE ROLE hidden; END'": "a statement about roles inside of DO",
+		"DO 'BEGIN ALTER ROLE postgres SET work_mem = 64; END'": "a statement about roles inside of DO",
 		"SELECT shuts()":                            "changed the setting opmux.capture",
 		"SELECT scraps()":                           "public.scrap",
 		"INSERT INTO scrap VALUES (9)":              "unlogged",

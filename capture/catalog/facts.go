@@ -108,12 +108,13 @@ select pg_catalog.json_build_object(
           and e.refclassid = 'pg_catalog.pg_proc'::pg_catalog.regclass
         join pg_catalog.pg_proc p on p.oid = e.refobjid and p.provolatile = 'v'
       where k.contypid <> 0
-      union select k.casttarget from pg_catalog.pg_cast k join pg_catalog.pg_proc p on p.oid = k.castfunc
-      where k.oid >= 16384 and p.provolatile = 'v'
       union select t.oid from u join pg_catalog.pg_type t on t.typbasetype = u.oid or t.typelem = u.oid
         or exists (select from pg_catalog.pg_attribute a where a.attrelid = t.typrelid and a.atttypid = u.oid and a.attnum > 0))
-    select pg_catalog.json_object_agg(distinct_names.name, true) from (
-      select distinct t.typname::pg_catalog.text as name from u join pg_catalog.pg_type t on t.oid = u.oid) distinct_names),
+    select pg_catalog.json_object_agg(made.name, true) from (
+      select t.typname::pg_catalog.text as name from u join pg_catalog.pg_type t on t.oid = u.oid
+      union select t.typname::pg_catalog.text from pg_catalog.pg_cast k join pg_catalog.pg_proc p on p.oid = k.castfunc
+        join pg_catalog.pg_type t on t.oid = k.casttarget or t.typelem = k.casttarget
+      where k.oid >= 16384 and p.provolatile = 'v') made),
   'EventTriggers', (select pg_catalog.json_agg(e.evtname) from pg_catalog.pg_event_trigger e
     where e.evtenabled <> 'D' and e.evtname not in ('opmux_ddl', 'opmux_ddl_start'))
 )::pg_catalog.text`

@@ -88,8 +88,8 @@ create or replace function opmux.ddl_ran(tag text, temporary boolean, extension 
 set search_path = pg_catalog, pg_temp as $opmux$
   select convert_to(json_build_object('tag', tag, 'temporary', temporary, 'extension', extension, 'dropped', dropped, 'tables', tables,
     'context', nullif(current_setting('opmux.ddl_context', true), '')::json,
-    'others', count(*) > 0, 'nested', coalesce(bool_or(strpos(stack, p.proname) > 0), false))::text, 'UTF8')
-  from pg_event_trigger e join pg_proc p on p.oid = e.evtfoid join pg_namespace n on n.oid = p.pronamespace
+    'others', count(*) > 0, 'nested', coalesce(bool_or(strpos(stack, case l.lanname when 'plpgsql' then quote_ident(p.proname) || '() line ' else p.proname end) > 0), false))::text, 'UTF8')
+  from pg_event_trigger e join pg_proc p on p.oid = e.evtfoid join pg_namespace n on n.oid = p.pronamespace join pg_language l on l.oid = p.prolang
   where n.nspname <> 'opmux' and e.evtenabled <> 'D'
 $opmux$;
 

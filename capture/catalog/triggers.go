@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"strconv"
 	"time"
@@ -23,7 +24,7 @@ const TruncateTriggerName = "!opmux_truncate"
 // until the images are taken; TakeSQL takes them, its parameter is CaptureMAC.
 const (
 	SwitchOn = "SET LOCAL opmux.capture = 'on'"
-	TakeSQL  = "SELECT what, schema_name, table_name, root_schema, root_table, note, before, after FROM opmux.take($1)"
+	TakeSQL  = "SELECT what, schema_name, table_name, root_schema, root_table, note, before, after FROM opmux.take_2($1)"
 )
 
 // The values of TakeSQL's first column.
@@ -37,6 +38,7 @@ const (
 	TakenTemporary = "E" // temporary objects were made or dropped; note: how
 	TakenSequence  = "S" // table_name was drawn from, or may have been
 	TakenUnseen    = "X" // table_name may have been written unseen; note: why
+	TakenRoles     = "R" // roles or their settings were changed, which fires no event trigger
 	TakenHeld      = "H" // a cursor that this transaction's COMMIT will run; note: its statement
 )
 
@@ -45,13 +47,16 @@ const (
 // for the transaction's own time only, so that their table need not survive a crash.
 // Their order is that of the commands which kept them (cmin): a sequence of opmux's
 // would be the client's lastval().
-// Who may call opmux.take is told by a code that only opmux can make: images hold
+// Who may call opmux.take_2 is told by a code that only opmux can make: images hold
 // columns that the role may not read.
 //
 // A partitioned table has none: its partitions have, and one that is attached to it
 // could not get its triggers beside its own.
 //
-// opmux.take also looks at the transaction's locks, which no statement can write
+// What it answers is a matter of builds: an older one, which starts beside this, puts
+// back what has its own name.
+//
+// opmux.take_2 also looks at the transaction's locks, which no statement can write
 // without: a table that no capture trigger watches is told, and so is every sequence
 // that was drawn from. Large objects show in the transaction's statistics.
 var triggersSQL = `
@@ -120,7 +125,7 @@ set search_path = pg_catalog, pg_temp as $opmux$
 $opmux$;
 
 ` + ddlSQL + `
-create or replace function opmux.take(code text)
+create or replace function opmux.take_2(code text)
 returns table (what text, schema_name text, table_name text, root_schema text, root_table text, note text, before text, after text)
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $opmux$
 #variable_conflict use_column
@@ -128,7 +133,7 @@ declare
   awake boolean := coalesce(current_setting('opmux.capture', true), '') = 'on';
 begin
   if code is distinct from (select encode(sha256(s.secret || convert_to(pg_backend_pid()::text, 'UTF8')), 'hex') from opmux.capture_secret s) then
-    raise insufficient_privilege using message = 'opmux.take is opmux''s own';
+    raise insufficient_privilege using message = 'opmux.take_2 is opmux''s own';
   end if;
   perform set_config('opmux.capture', '', true);
   if current_setting('transaction_read_only') = 'on' then
@@ -153,13 +158,13 @@ begin
       where d.xact = pg_current_xact_id() order by d.cmin::text::int8;
     delete from opmux.captured c where c.xact = pg_current_xact_id();
   end if;
-  return query select case when c.relkind = 'S' then 'S' else 'X' end, n.nspname::text, c.relname::text, n.nspname::text, c.relname::text,
+  return query select case when c.relkind = 'S' then 'S' when c.relisshared then 'R' else 'X' end, n.nspname::text, c.relname::text, n.nspname::text, c.relname::text,
       case when c.relkind <> 'S' then 'no capture trigger watches it' end, null, ''
     from pg_locks l join pg_class c on c.oid = l.relation join pg_namespace n on n.oid = c.relnamespace
     where l.locktype = 'relation' and l.pid = pg_backend_pid() and l.granted and c.relpersistence <> 't' and n.nspname <> 'opmux'
       and l.database in (0, (select d.oid from pg_database d where d.datname = current_database()))
       and l.mode in ('RowExclusiveLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock')
-      and (c.relkind = 'S'
+      and (c.relkind = 'S' or c.oid in ('pg_authid'::regclass, 'pg_auth_members'::regclass, 'pg_db_role_setting'::regclass)
         or c.relkind in ('r', 'f') and n.nspname not in ('pg_catalog', 'information_schema', 'pg_toast')
           and not exists (select from pg_trigger t where t.tgrelid = c.oid and t.tgname = '!opmux' and t.tgenabled = 'A' and t.tgfoid = 'opmux.capture_row'::regproc))
     group by 1, 2, 3, 6;
@@ -172,7 +177,7 @@ end $opmux$;
 
 revoke all on function opmux.keep_triggers(oid), opmux.unwatched() from public;
 grant usage on schema opmux to public;
-grant execute on function opmux.take(text) to public;
+grant execute on function opmux.take_2(text) to public;
 ` + ddlTriggersSQL
 
 // watchFor is how long an agent that starts tries to get at tables that others lock.
@@ -184,6 +189,10 @@ func (c *Catalog) installTriggers(ctx context.Context) error {
 	if err := c.lookups.Install(ctx, triggersSQL); err != nil {
 		if !notAllowed(err) {
 			return fmt.Errorf("catalogue: install the capture triggers (capture.triggers): %w", err)
+		}
+		there, err := one(ctx, c.lookups, "select (pg_catalog.to_regprocedure('opmux.take_2(text)') is not null)::pg_catalog.text")
+		if err != nil || there != "true" {
+			return errors.Join(errors.New("catalogue: the capture triggers (capture.triggers) are not there, or those of an older build, and the login may not install them: let a superuser's login start the agent once"), err)
 		}
 		c.cfg.Log.Info("the catalogue login may not install the capture triggers; those that are there are used")
 	}

@@ -11,7 +11,10 @@ const (
 	RolesPublish = "publish" // privileges are published, the rest passes
 )
 
-const rolesReason = "roles and privileges are each server's own"
+const (
+	rolesReason = "roles and privileges are each server's own"
+	rolesHint   = "Run it on the primary and on each backup directly; or set capture.roles."
+)
 
 // roles plans a statement about roles or privileges.
 func (j *job) roles(n *pg.Node) error {
@@ -25,7 +28,16 @@ func (j *job) roles(n *pg.Node) error {
 		j.plan.CatalogChanges, j.plan.Reason, j.uncacheable = true, rolesReason, true
 		return nil
 	}
-	return j.refuse(construct(n), -1, rolesReason, "Run it on the primary and on each backup directly; or set capture.roles.").none()
+	return j.refuse(construct(n), -1, rolesReason, rolesHint).none()
+}
+
+// RolesInside refuses statements about roles that ran inside of another one, where they
+// are refused on their own.
+func (c *Classifier) RolesInside(construct string) error {
+	if c.roles == RolesPass || c.roles == RolesPublish {
+		return nil
+	}
+	return &Refusal{Construct: "a statement about roles inside of " + construct, Reason: rolesReason, Hint: rolesHint}
 }
 
 // onOpmux tells a GRANT on what is opmux's own, which is another on each server.

@@ -117,7 +117,7 @@ func (j *job) discard(st *pg.DiscardStmt) error {
 
 // cursor plans DECLARE, whose query runs piecemeal as it is fetched.
 func (j *job) cursor(st *pg.DeclareCursorStmt) error {
-	j.plan.Name, j.plan.Holds = st.Portalname, holds(st)
+	j.plan.Name, j.plan.Holds = st.Portalname, holds(st) && j.c.catalog.Triggers()
 	if st.Query.GetSelectStmt() == nil {
 		return j.refuse("a cursor over a data-modifying statement", -1, "its rows are changed piecemeal", "Run the statement without a cursor.")
 	}

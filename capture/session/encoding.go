@@ -49,9 +49,9 @@ func (s *Session) split(text string, extended bool) ([]classify.Statement, error
 		return nil, errors.Join(err, asked)
 	}
 	s.mu.Lock()
-	encoding := s.context.setting("client_encoding")
+	c := s.context
 	s.mu.Unlock()
-	if !slices.Contains(singleByte, encoding) {
+	if c == nil || !slices.Contains(singleByte, c.setting("client_encoding")) {
 		return nil, err
 	}
 	text = standIn(text)

@@ -17,8 +17,10 @@ func (s *Session) onParse(ctx context.Context, m pgwire.Message) error {
 	}
 	st := &statement{name: body.Name, text: body.Text, declared: body.OIDs, columns: -1}
 	parts, err := s.split(body.Text, true)
-	if r := s.unconverted(body.Text); err != nil && r != nil {
-		return s.refuseExtended(r)
+	if err != nil {
+		if r := s.unconverted(body.Text); r != nil {
+			return s.refuseExtended(r)
+		}
 	}
 	if err != nil || len(parts) > 1 {
 		// The server says what is wrong with it; if it finds nothing wrong, the

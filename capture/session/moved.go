@@ -39,8 +39,9 @@ func (s *Session) catalogMoved(ctx context.Context, tx *txn, version int64, exte
 func (s *Session) beforeOwnDDL(ctx context.Context, p *classify.Plan, extended bool) (*refusal, error) {
 	s.mu.Lock()
 	tx := s.tx
+	rests := tx != nil && tx.rests()
 	s.mu.Unlock()
-	if tx == nil || !tx.rests() {
+	if !rests {
 		return nil, nil
 	}
 	if err := s.drain(); err != nil {
@@ -50,16 +51,28 @@ func (s *Session) beforeOwnDDL(ctx context.Context, p *classify.Plan, extended b
 	if err != nil {
 		return refusedByGate(err), nil
 	}
+	now := holding{version: version, plans: tx.ran}
+	if p.ByTriggers && version != 0 && tx.holding == now {
+		return nil, nil // and the commit looks again
+	}
 	if what := s.catalogMoved(ctx, tx, version, extended); what != "" {
 		return moved(what), nil
 	}
+	tx.holding = now
 	if !p.ByTriggers {
 		s.locked(tx.forgetPlans)
 	}
 	return nil, nil
 }
 
-// rests tells whether anything that the transaction ran rests on the catalogue.
+// holding says that the first plans of a transaction hold at a version of the catalogue.
+type holding struct {
+	version int64
+	plans   int // that were kept until then
+}
+
+// rests tells whether anything that the transaction ran rests on the catalogue. Callers
+// hold s.mu.
 func (t *txn) rests() bool {
 	for p := range t.plans {
 		if p.Rests() {

@@ -128,6 +128,7 @@ var oddScripts = map[string][]func(*rawClient){
 		q(`SELECT 1; COMMIT; SAVEPOINT a`), q(`UPDATE t SET v = 9 WHERE id = 7; COMMIT; SAVEPOINT a; SELECT 1`), q(`ROLLBACK TO a; SELECT 2`), q(`RELEASE a; UPDATE t SET v = 10 WHERE id = 7`), q(`SELECT v FROM t WHERE id = 7`),
 	},
 	"transaction control in a pipeline": {
+		pipe(`BEGIN`, `SAVEPOINT a`, `UPDATE t SET v = 5 WHERE id = 7`, `ROLLBACK TO a`, `CREATE INDEX ON t (v)`, `ROLLBACK`),
 		pipe(`UPDATE t SET v = 1 WHERE id = 7`, `COMMIT`), pipe(`UPDATE t SET v = 2 WHERE id = 7`, `ROLLBACK`), q(`SELECT v FROM t WHERE id = 7`),
 		pipe(`UPDATE t SET v = 4 WHERE id = 7`, `BEGIN`, `UPDATE t SET v = 5 WHERE id = 7`), pipe(`ROLLBACK`), q(`SELECT v FROM t WHERE id = 7`),
 		pipe(`UPDATE t SET v = 4 WHERE id = 7`, `SELECT nothere`, `BEGIN`), q(`SELECT v FROM t WHERE id = 7`),

@@ -109,7 +109,7 @@ func (s *Session) boundElsewhere(p *portal) (*refusal, error) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if p.context == nil || p.context.raw == s.context.raw {
+	if p.context == nil || s.context != nil && p.context.raw == s.context.raw {
 		return nil, nil
 	}
 	return &refusal{code: stateNotSupported, message: "Execute of a portal that was bound before settings were changed",

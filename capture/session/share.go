@@ -63,6 +63,7 @@ func (t *txn) count(n int) {
 // keepPlan remembers a plan for as long as the transaction is open, or that there
 // were more than are kept.
 func (t *txn) keepPlan(p *classify.Plan) {
+	t.ran++
 	size, most := planBytes+len(p.SQL), maxPlanBytes
 	if t.share.held.Load() > t.share.most {
 		most = crowdedChunk

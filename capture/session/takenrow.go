@@ -11,7 +11,7 @@ import (
 	"github.com/opmux/opmux/wire/pgwire"
 )
 
-var errTaken = errors.New("opmux.take answered in a form that this agent does not know; are agents of different versions on this source?")
+var errTaken = errors.New("opmux.take_2 answered in a form that this agent does not know; are agents of different versions on this source?")
 
 func readTaken(values []pgwire.DataRowValue) (taken, error) {
 	if len(values) != 8 {
@@ -79,4 +79,9 @@ func recordField(text []byte) (event.Value, int, error) {
 		}
 	}
 	return event.Value{}, 0, errTaken
+}
+
+// ascii tells rows that read the same in every encoding.
+func (t *taken) ascii() bool {
+	return ascii(t.before) && ascii(t.after) && ascii([]byte(t.schema+t.table+t.rootSchema+t.root))
 }

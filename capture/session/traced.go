@@ -175,7 +175,8 @@ func (t *take) end(ctx context.Context, extended bool) error {
 	}
 	own := s.looksItself(t.tx)
 	s.mu.Unlock()
-	if own && !s.failing() {
+	failing := s.failing()
+	if own && !failing {
 		if err := t.look(ctx, querier{s: s, extended: extended}); err != nil {
 			if ended := s.lookFailed(err, extended); ended != nil {
 				return ended
@@ -185,6 +186,9 @@ func (t *take) end(ctx context.Context, extended bool) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if failing && t.ddl { // it was not looked at, and its transaction ends anyway
+		t.rows = nil
+	}
 	t.make(ctx, nil)
 	if !s.skipping && s.status != pgwire.StatusFailed && t.tx.broken == nil {
 		t.tx.untaken--
@@ -199,8 +203,11 @@ func (t *take) end(ctx context.Context, extended bool) error {
 // look looks up what DDL is, and the tables that rows are of.
 func (t *take) look(ctx context.Context, q catalog.Querier) error {
 	if t.ddl {
-		if err := t.defines(ctx, q); err != nil || t.refuses() && !t.s.cfg.Flag {
+		if err := t.defines(ctx, q); err != nil {
 			return err
+		}
+		if row := t.refused(); row != nil && !t.s.cfg.Flag {
+			return t.define(row) // tables may have gone: there is nothing more to look up
 		}
 	}
 	for i := range t.rows {
@@ -249,6 +256,11 @@ func (t *take) one(ctx context.Context, q catalog.Querier, row *taken) error {
 		}
 		return t.cannot("*", "a cursor WITH HOLD that "+t.construct()+" has declared", "it runs in the COMMIT, unseen",
 			"DECLARE it on its own, or without HOLD.")
+	case catalog.TakenRoles:
+		if t.s.cfg.Flag { // as on its own: no table differs for it
+			return nil
+		}
+		return t.s.deps.Classifier.RolesInside(t.construct())
 	case catalog.TakenUnseen:
 		table, what := "*", t.construct()
 		if row.table != "" {
@@ -256,6 +268,9 @@ func (t *take) one(ctx context.Context, q catalog.Querier, row *taken) error {
 			what = "writing " + table + " in " + what
 		}
 		return t.cannot(table, what, row.note, "")
+	}
+	if c := t.tx.effective(); c != nil && c.setting("client_encoding") != "UTF8" && !row.ascii() {
+		return t.cannot("*", t.construct(), "rows that it changed have characters that are not ASCII, which client_encoding "+c.setting("client_encoding")+" writes otherwise", "SET client_encoding = 'UTF8'.")
 	}
 	table, err := t.of(ctx, q, row)
 	if err != nil {

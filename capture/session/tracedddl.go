@@ -58,6 +58,9 @@ func (t *take) defines(ctx context.Context, q catalog.Querier) error {
 			}
 		}
 	}
+	if d.altered != nil { // its end never came
+		d.altered.what, d.altered.refusal = catalog.TakenDDL, unknownDDL("what else it did is not known")
+	}
 	if last := t.lastDDL(); last != nil && d.whole() != "" {
 		last.refusal = unknownDDL(d.whole())
 	}
@@ -67,8 +70,6 @@ func (t *take) defines(ctx context.Context, q catalog.Querier) error {
 // whole says what is not known of the DDL as a whole.
 func (d *ranDDL) whole() string {
 	switch {
-	case d.altered != nil:
-		return "what else it did is not known"
 	case d.temporary:
 		return "temporary objects were dropped or altered beside it, which it may name"
 	case d.rows && d.others:
@@ -77,15 +78,14 @@ func (d *ranDDL) whole() string {
 	return ""
 }
 
-// refuses says that some of the DDL cannot be carried: by policy reject there is
-// nothing more to look up, and tables may have gone.
-func (t *take) refuses() bool {
+// refused is the first DDL that cannot be carried, nil: there is none.
+func (t *take) refused() *taken {
 	for i := range t.rows {
 		if t.rows[i].refusal != nil {
-			return true
+			return &t.rows[i]
 		}
 	}
-	return false
+	return nil
 }
 
 // lastDDL is the last row of DDL, where it can be carried as far as it is looked at.
@@ -205,7 +205,7 @@ func contextOf(noted []string) (*sessionContext, error) {
 }
 
 // define puts DDL on the log, between changes of the settings where it ran under
-// others. Callers hold s.mu.
+// others. Callers hold s.mu, but for DDL that is refused by policy reject.
 func (t *take) define(row *taken) error {
 	if row.refusal != nil {
 		r := *row.refusal

@@ -34,7 +34,10 @@ type txn struct {
 	// planBytes what those in plans take.
 	unkept int64
 	// noted are the plans in the order in which they came.
-	noted          []*classify.Plan
+	noted []*classify.Plan
+	// ran counts the plans that came; holding is when all of them held.
+	ran            int
+	holding        holding
 	planBytes      int
 	catalogVersion int64
 	// sequences may have been drawn from; they stay drawn after a rollback.
