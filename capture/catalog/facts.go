@@ -108,8 +108,11 @@ select pg_catalog.json_build_object(
           and e.refclassid = 'pg_catalog.pg_proc'::pg_catalog.regclass
         join pg_catalog.pg_proc p on p.oid = e.refobjid and p.provolatile = 'v'
       where k.contypid <> 0
-      union select t.oid from u join pg_catalog.pg_type t on t.typbasetype = u.oid or t.typelem = u.oid
-        or exists (select from pg_catalog.pg_attribute a where a.attrelid = t.typrelid and a.atttypid = u.oid and a.attnum > 0))
+      union select m.oid from u join (
+        select t.oid, t.typbasetype as of from pg_catalog.pg_type t where t.typbasetype >= 16384
+        union all select t.oid, t.typelem from pg_catalog.pg_type t where t.typelem >= 16384
+        union all select c.reltype, a.atttypid from pg_catalog.pg_attribute a join pg_catalog.pg_class c on c.oid = a.attrelid
+          where a.atttypid >= 16384 and a.attnum > 0 and c.reltype <> 0) m on m.of = u.oid)
     select pg_catalog.json_object_agg(made.name, true) from (
       select t.typname::pg_catalog.text as name from u join pg_catalog.pg_type t on t.oid = u.oid
       union select t.typname::pg_catalog.text from pg_catalog.pg_cast k join pg_catalog.pg_proc p on p.oid = k.castfunc
