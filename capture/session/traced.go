@@ -3,7 +3,6 @@ package session
 import (
 	"context"
 	"errors"
-	"strings"
 
 	"github.com/opmux/opmux/capture/catalog"
 	"github.com/opmux/opmux/capture/classify"
@@ -235,93 +234,6 @@ func (t *take) make(ctx context.Context, q catalog.Querier) {
 		return
 	}
 	t.spill(ctx)
-}
-
-// one deals with one row.
-func (t *take) one(ctx context.Context, q catalog.Querier, row *taken) error {
-	switch row.what {
-	case catalog.TakenTemporary:
-		t.own = true
-		return nil
-	case catalog.TakenSequence:
-		t.tx.sequences[classify.SequenceRef{Schema: row.schema, Name: row.table}] = struct{}{}
-		return nil
-	case catalog.TakenDDL:
-		return t.define(row)
-	case catalog.TakenPart:
-		return nil
-	case catalog.TakenHeld:
-		if t.tx.holds[row.note] {
-			return nil
-		}
-		return t.cannot("*", "a cursor WITH HOLD that "+t.construct()+" has declared", "it runs in the COMMIT, unseen",
-			"DECLARE it on its own, or without HOLD.")
-	case catalog.TakenRoles:
-		if t.s.cfg.Flag { // as on its own: no table differs for it
-			return nil
-		}
-		return t.s.deps.Classifier.RolesInside(t.construct())
-	case catalog.TakenUnseen:
-		table, what := "*", t.construct()
-		if row.table != "" {
-			table = row.schema + "." + row.table
-			what = "writing " + table + " in " + what
-		}
-		return t.cannot(table, what, row.note, "")
-	}
-	if c := t.tx.effective(); c != nil && c.setting("client_encoding") != "UTF8" && !row.ascii() {
-		return t.cannot("*", t.construct(), "rows that it changed have characters that are not ASCII, which client_encoding "+c.setting("client_encoding")+" writes otherwise", "SET client_encoding = 'UTF8'.")
-	}
-	table, err := t.of(ctx, q, row)
-	if err != nil {
-		return err
-	}
-	if row.what == catalog.TakenTruncate {
-		return t.truncate(row, table)
-	}
-	if c := t.tx.effective(); c != nil && c.setting("array_nulls") == "off" {
-		return t.cannot(table.root.Qualified(), t.construct(), "under array_nulls = off a NULL in an array would be read back as a word", "SET array_nulls = on.")
-	}
-	return t.image(row, table)
-}
-
-// construct names the statement.
-func (t *take) construct() string {
-	if t.plan != nil {
-		return t.plan.Construct
-	}
-	return "a deferred trigger"
-}
-
-// cannot gives up what cannot be carried: by policy reject the transaction, by flag
-// the table.
-func (t *take) cannot(table, construct, reason, hint string) error {
-	if t.s.cfg.Flag {
-		t.flush()
-	}
-	return t.giveUp(table, &classify.Refusal{Construct: construct, Reason: reason, Hint: hint})
-}
-
-// truncate carries TRUNCATE as text. Tables that a foreign key connects were
-// truncated together, and are again.
-func (t *take) truncate(row *taken, table *tracedTable) error {
-	t.flush()
-	name := catalog.QuoteIdent(row.schema) + "." + catalog.QuoteIdent(row.table)
-	if table.self.Kind == catalog.Ordinary {
-		name = "ONLY " + name
-	}
-	t.tx.barrier = true
-	if ops := t.lastOps(); len(ops) > 1 { // the last one wakes the triggers again
-		last := &ops[len(ops)-2]
-		if strings.HasPrefix(last.Text, "TRUNCATE ") && last.Kind == event.OpStatement {
-			last.Text += ", " + name
-			last.Tables = append(last.Tables, table.self.Qualified())
-			return nil
-		}
-	}
-	t.asleep(event.Operation{Kind: event.OpStatement, Class: event.ClassText, Reason: t.reason, Text: "TRUNCATE " + name,
-		Tables: []string{table.self.Qualified()}, Digest: event.Digest{SQLState: "00000", Affected: -1}})
-	return nil
 }
 
 // lastOps are the operations that the present item has.
