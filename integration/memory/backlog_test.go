@@ -142,6 +142,7 @@ func numbered(template *event.Transaction, n int) *event.Transaction {
 	tx := *template
 	tx.ID[8], tx.ID[9], tx.ID[10], tx.ID[11], tx.ID[12] = byte(n>>32), byte(n>>24), byte(n>>16), byte(n>>8), byte(n)
 	tx.Postgres.XID += uint64(n)
+	tx.Shapes = nil // an agent tells them once; a worker looks each time
 	tx.Operations = append([]event.Operation(nil), template.Operations...)
 	for i, value := range []int{n, n % counters} {
 		params := append([]event.Param(nil), tx.Operations[i].Params...)
