@@ -7,6 +7,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -41,7 +42,7 @@ func familyTime(pid int, children func() []int) (time.Duration, error) {
 			return 0, err
 		}
 		living, err := cpuOf(children()...)
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.ESRCH) { // one that ended while it was read
 			return 0, err
 		}
 		after, endErr := endedChildren(pid)
