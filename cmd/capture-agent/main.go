@@ -16,6 +16,7 @@ func main() {
 		Name: "capture-agent",
 		What: "records the operations of a primary's applications on Kafka",
 		Load: config.LoadListening,
+		Half: true,
 		Run: func(ctx context.Context, cfg *config.Agent, rt *process.Runtime) error {
 			return agent.Run(ctx, cfg, agent.Surroundings{Log: rt.Log, Metrics: rt.Metrics, Ready: rt.Ready, Door: agent.Address(cfg.Listen.Address)})
 		},

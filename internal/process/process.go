@@ -55,6 +55,9 @@ type Program[C Config] struct {
 	// Garbage is how much of it there may be for each 100 bytes in use; 0: as much.
 	// Where little is in use, memory is cheaper than collecting it.
 	Garbage int
+	// Half says that the program takes half of the processors, as one does that stands
+	// beside a DBMS which needs them too.
+	Half bool
 }
 
 // Main runs a program with its arguments (less its name) and returns its exit code.
@@ -98,6 +101,9 @@ func (p Program[C]) main(ctx context.Context, args []string, stderr io.Writer) e
 	}
 	defer func() { _ = log.Sync() }() // standard error cannot be synced everywhere
 	limitMemory(cfg.Holds(), p.Garbage)
+	if p.Half {
+		limitProcessors()
+	}
 	rt := &Runtime{Log: log, Metrics: registry()}
 	if cfg.AdminAddress() != "" {
 		if rt.admin, err = admin.New(cfg.AdminAddress(), rt.Metrics); err != nil {
