@@ -87,7 +87,7 @@ func mix(ctx context.Context, conn *pgx.Conn, mode pgx.QueryExecMode, rng *rand.
 
 // One UPDATE of many rows is a small record, also of a table without a key (ADR 24).
 func TestBulkUpdateIsASmallRecord(t *testing.T) {
-	const rows = 200_000
+	const rows = 1_000_000
 	b := up(t, rig.Config{AgentYAML: lockPredicates}, "CREATE TABLE big (id int PRIMARY KEY, n int, v text)", "CREATE TABLE heap (n int, v text)",
 		fmt.Sprintf("INSERT INTO big SELECT i, i, 'v' || i FROM generate_series(1, %d) i", rows), "INSERT INTO heap SELECT n, v FROM big")
 	conn := testkit.Connect(t, b.agent("a1").DSN())
