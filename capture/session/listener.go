@@ -11,6 +11,7 @@ import (
 	"go.uber.org/zap"
 	"golang.org/x/sync/semaphore"
 
+	"github.com/opmux/opmux/internal/socket"
 	"github.com/opmux/opmux/wire/pgwire"
 )
 
@@ -70,7 +71,7 @@ func (l *Listener) Run(ctx context.Context, ln net.Listener) error {
 		go func() {
 			defer l.wait.Done()
 			defer l.connections.Add(-1)
-			l.serve(sessions, conn)
+			l.serve(sessions, socket.Direct(conn))
 		}()
 	}
 	l.drain(end)

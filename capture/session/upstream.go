@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/opmux/opmux/internal/socket"
 	"github.com/opmux/opmux/wire/pgwire"
 )
 
@@ -36,6 +37,7 @@ func (p *Primary) Dial(ctx context.Context) (Conn, error) {
 	if err != nil {
 		return nil, err
 	}
+	conn = socket.Direct(conn)
 	if p.Config == nil {
 		return conn, nil
 	}
