@@ -8,8 +8,10 @@
 package topics
 
 import (
+	"context"
 	"crypto/tls"
 	"fmt"
+	"net"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -17,6 +19,7 @@ import (
 	"github.com/twmb/franz-go/pkg/sasl/plain"
 	"github.com/twmb/franz-go/pkg/sasl/scram"
 
+	"github.com/opmux/opmux/internal/socket"
 	"github.com/opmux/opmux/schema/avro"
 )
 
@@ -95,7 +98,6 @@ func (c Config) options() ([]kgo.Opt, error) {
 	}
 	opts := []kgo.Opt{
 		kgo.SeedBrokers(c.Brokers...),
-		kgo.DialTimeout(dialTimeout),
 		kgo.RequestTimeoutOverhead(requestOverhead),
 		kgo.ConnIdleTimeout(connectionIdle),
 		kgo.RetryBackoffFn(backoff),
@@ -107,7 +109,9 @@ func (c Config) options() ([]kgo.Opt, error) {
 		opts = append(opts, kgo.ClientID(c.ClientID))
 	}
 	if c.TLS != nil {
-		opts = append(opts, kgo.DialTLSConfig(c.TLS.Clone()))
+		opts = append(opts, kgo.DialTimeout(dialTimeout), kgo.DialTLSConfig(c.TLS.Clone()))
+	} else {
+		opts = append(opts, kgo.Dialer(dial))
 	}
 	if c.SASL != nil {
 		m, err := c.SASL.mechanism()
@@ -117,6 +121,16 @@ func (c Config) options() ([]kgo.Opt, error) {
 		opts = append(opts, kgo.SASL(m))
 	}
 	return opts, nil
+}
+
+// dial connects without TLS. Requests are small and many under gate recorded.
+func dial(ctx context.Context, network, address string) (net.Conn, error) {
+	dialer := net.Dialer{Timeout: dialTimeout}
+	conn, err := dialer.DialContext(ctx, network, address)
+	if err != nil {
+		return nil, err
+	}
+	return socket.Direct(conn), nil
 }
 
 func (s *SASL) mechanism() (sasl.Mechanism, error) {
