@@ -16,9 +16,9 @@ import (
 // requests are few. kgo's own pipelining is not used since it does not tell of
 // a failure before it takes further records, which would then land behind a gap.
 type line struct {
-	topic  string
-	gather time.Duration // how long the first record of a lot waits for others
-	sticky bool          // a failure stays
+	topic   string
+	sending sending
+	sticky  bool // a failure stays
 	client *kgo.Client
 	stop   context.CancelFunc
 	ended  chan struct{}
@@ -34,13 +34,19 @@ type line struct {
 	idle    []chan struct{} // closed when nothing waits or flies
 }
 
+// sending is how the lots of a topic are made up.
+type sending struct {
+	gather time.Duration // how long the first record of a lot waits for others
+	before func()        // adds what goes with a lot, nil: nothing
+}
+
 // entry is a record and whom to tell of its end.
 type entry struct {
 	record *kgo.Record
 	done   func(offset int64, err error)
 }
 
-func newLine(cfg Config, topic string, gather time.Duration, sticky bool) (*line, error) {
+func newLine(cfg Config, topic string, how sending, sticky bool) (*line, error) {
 	client, err := cfg.lastingClient(
 		kgo.RequiredAcks(kgo.AllISRAcks()),
 		// A lot goes out when Flush says so: kgo's linger (10 ms) is not waited for.
@@ -62,7 +68,7 @@ func newLine(cfg Config, topic string, gather time.Duration, sticky bool) (*line
 		return nil, err
 	}
 	ctx, stop := context.WithCancel(context.Background())
-	l := &line{topic: topic, gather: gather, sticky: sticky, client: client, stop: stop,
+	l := &line{topic: topic, sending: how, sticky: sticky, client: client, stop: stop,
 		ended: make(chan struct{}), wake: make(chan struct{}, 1)}
 	go l.run(ctx)
 	return l, nil
@@ -93,11 +99,14 @@ func (l *line) run(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 		case <-l.wake:
-			if l.gather > 0 {
-				_ = sleep(ctx, l.gather) // its end is looked at below
+			if l.sending.gather > 0 {
+				_ = sleep(ctx, l.sending.gather) // its end is looked at below
 			}
 		}
 		ended := ctx.Err() != nil
+		if l.sending.before != nil && !ended {
+			l.sending.before()
+		}
 		lot := l.take(ended)
 		if !ended {
 			l.learn(ctx)

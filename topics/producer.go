@@ -31,6 +31,7 @@ type Producer struct {
 	mu     sync.Mutex
 	lines  map[string]*line         // by topic
 	gather map[string]time.Duration // by topic
+	before map[string]func()        // by topic
 	closed bool
 
 	beatsMu sync.Mutex
@@ -48,7 +49,7 @@ func NewProducer(ctx context.Context, cfg Config) (*Producer, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Producer{cfg: cfg, lines: map[string]*line{}, gather: map[string]time.Duration{}, beats: map[string]bool{}}
+	p := &Producer{cfg: cfg, lines: map[string]*line{}, gather: map[string]time.Duration{}, before: map[string]func(){}, beats: map[string]bool{}}
 	p.health = startHealth(context.WithoutCancel(ctx), p, probes)
 	return p, nil
 }
@@ -74,6 +75,15 @@ func (p *Producer) Gather(topic string, atMost time.Duration) {
 	p.gather[topic] = atMost
 }
 
+// BeforeSending has a function called each time that records of a topic are about to
+// be sent: what it produces goes with them. It must not wait for any record, and is
+// said before the first one.
+func (p *Producer) BeforeSending(topic string, what func()) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.before[topic] = what
+}
+
 func (p *Producer) produce(r *kgo.Record, sticky bool, done func(int64, error)) {
 	e := entry{r, func(offset int64, err error) {
 		if err == nil {
@@ -88,7 +98,7 @@ func (p *Producer) produce(r *kgo.Record, sticky bool, done func(int64, error)) 
 	case p.closed:
 		err = ErrProducerClosed
 	case l == nil:
-		if l, err = newLine(p.cfg, r.Topic, p.gather[r.Topic], sticky); err == nil {
+		if l, err = newLine(p.cfg, r.Topic, sending{p.gather[r.Topic], p.before[r.Topic]}, sticky); err == nil {
 			p.lines[r.Topic] = l
 		}
 	}

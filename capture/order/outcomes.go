@@ -11,8 +11,9 @@ import (
 // maxOutcomes bounds one record's list.
 const maxOutcomes = 2000
 
-// outcomes gathers the ends of intents, so that many share a record. Clients never
-// wait for them.
+// outcomes gathers the ends of intents, so that many share a record, which goes with the
+// next intents where they come in time. Clients never wait for outcomes, and should not
+// wait behind a request that has nothing else in it.
 type outcomes struct {
 	ledger *Ledger
 
@@ -20,7 +21,7 @@ type outcomes struct {
 
 	mu    sync.Mutex
 	list  []concluded
-	armed bool // a flush is on its way
+	timer *time.Timer // to the flush of what nothing took along; nil while list is empty
 }
 
 // concluded is an outcome that has no record yet, and what is published with it.
@@ -50,11 +51,14 @@ func (o *outcomes) put(c concluded) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.list = append(o.list, c)
-	if !o.armed {
-		o.armed = true
-		time.AfterFunc(o.ledger.cfg.OutcomeDelay, o.flush)
+	if o.timer == nil {
+		o.timer = time.AfterFunc(o.ledger.cfg.OutcomeDelay, o.flush)
 	}
 }
+
+// Accompany writes the outcomes that have gathered, since records of the ops topic are
+// about to be sent.
+func (l *Ledger) Accompany() { l.outcomes.flush() }
 
 // flush writes what has gathered.
 func (o *outcomes) flush() {
@@ -62,7 +66,11 @@ func (o *outcomes) flush() {
 	defer o.flushing.Unlock()
 	o.mu.Lock()
 	list := o.list
-	o.list, o.armed = nil, false
+	o.list = nil
+	if o.timer != nil {
+		o.timer.Stop()
+		o.timer = nil
+	}
 	o.mu.Unlock()
 	for len(list) > 0 {
 		part := list[:min(len(list), maxOutcomes)]

@@ -107,9 +107,11 @@ func (a *agent) connect(ctx context.Context) (err error) {
 		return err
 	}
 	a.producer.Gather(a.topics.Names().Digests(a.cfg.Source), digestPause)
+	ops := a.topics.Names().Ops(a.cfg.Source)
 	if a.cfg.Gate.Mode == order.GateNone {
-		a.producer.Gather(a.topics.Names().Ops(a.cfg.Source), recordPause)
+		a.producer.Gather(ops, recordPause)
 	}
+	a.producer.BeforeSending(ops, a.accompany)
 	if a.settler, err = settle.Open(a.cfg.Catalog.DSN); err != nil {
 		return err
 	}
@@ -127,6 +129,13 @@ func (a *agent) connect(ctx context.Context) (err error) {
 			OnRestart: func(event.Primary) { a.log.Warn("the primary has started anew") }})
 		return err
 	})
+}
+
+// accompany adds the outcomes that wait to what is about to be sent.
+func (a *agent) accompany() {
+	if l := a.ledger.Load(); l != nil {
+		l.Accompany()
+	}
 }
 
 // disconnect closes what connect has opened, if only some: a program that has the
