@@ -153,9 +153,9 @@ type Plan struct {
 	// the types that are declared there.
 	sqlLevel  bool
 	paramOIDs []uint32
-	// copyColumns are, by place in a COPY stream, whether a field may hold a special
-	// date word; copyFormat is how to read it.
-	copyColumns []bool
+	// copyColumns are, by place in a COPY stream, whether a field may be read as a
+	// moment of the clock; copyFormat is how to read it.
+	copyColumns []dateField
 	copyFormat  copyFormat
 
 	frozen frozen
