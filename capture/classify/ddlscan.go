@@ -23,6 +23,8 @@ func (j *job) sameEverywhere(n *pg.Node) error {
 			return true, j.spares(name(d.Funcname))
 		case *pg.AlterObjectSchemaStmt:
 			return true, j.spares(d.Newschema, "")
+		case *pg.CreateStmt:
+			return true, j.hashed(d)
 		case *pg.ColumnDef:
 			return false, j.columnLiterals(d)
 		case *pg.CreateDomainStmt:
