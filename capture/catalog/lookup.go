@@ -42,7 +42,7 @@ select rel.oid::pg_catalog.text, pg_catalog.json_build_object(
   'Exclusion', exists (select from pg_catalog.pg_constraint x where x.conrelid = rel.oid and x.contype = 'x'),
   'Triggers', (select pg_catalog.json_agg(pg_catalog.json_build_object('Name', t.tgname, 'Enabled', t.tgenabled, 'Events', t.tgtype) order by t.tgname, t.tgrelid)
                from pg_catalog.pg_trigger t where t.tgrelid in (select oid from tree) and not t.tgisinternal and t.tgenabled <> 'D'
-                 and t.tgname not in ('!opmux', '!opmux_truncate')),
+                 and t.tgname not in ('!opmux', '!opmux_truncate', '!opmux_computed')),
   'Columns', (` + columnsSQL + `),
   'Keys', (` + keysSQL + `),
   'ForeignKeys', (` + foreignSQL("x.conrelid", "x.confrelid") + `),
