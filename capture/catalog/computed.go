@@ -4,21 +4,24 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/opmux/opmux/event"
 )
 
 // computedSettings are the settings that a function which says it is immutable may look
-// at: the server's own print values by some of them, and those of users by any.
-var computedSettings = []string{
-	"DateStyle", "IntervalStyle", "TimeZone", "array_nulls", "bytea_output", "default_text_search_config", "extra_float_digits",
-	"lc_monetary", "lc_numeric", "lc_time", "quote_all_identifiers", Abbreviations, "xmlbinary", "xmloption",
-}
+// at: the server's own print values by the first of them, and those of users may look at
+// any.
+var (
+	printedSettings  = []string{"bytea_output", "extra_float_digits", "quote_all_identifiers", "xmlbinary"}
+	computedSettings = append(slices.Clone(printedSettings), "DateStyle", "IntervalStyle", "TimeZone", "array_nulls", "default_text_search_config",
+		"lc_monetary", "lc_numeric", "lc_time", Abbreviations, "xmloption")
+)
 
-// ComputedUnder reads the note of a row of TakenComputed: the settings under which
-// generated columns were computed.
-func ComputedUnder(note string) ([]event.Setting, error) {
+// ComputedUnder reads the note of a row of TakenComputed or TakenComputedF: the settings
+// that matter of those under which generated columns were computed.
+func ComputedUnder(what, note string) ([]event.Setting, error) {
 	var values []string
 	if err := json.Unmarshal([]byte(note), &values); err != nil {
 		return nil, fmt.Errorf("what opmux.capture_settings wrote: %w", err)
@@ -26,8 +29,12 @@ func ComputedUnder(note string) ([]event.Setting, error) {
 	if len(values) != len(computedSettings) {
 		return nil, errors.New("opmux.capture_settings is another build's: are agents of different versions on this source?")
 	}
-	under := make([]event.Setting, len(values))
-	for i, name := range computedSettings {
+	names := computedSettings
+	if what == TakenComputed {
+		names = printedSettings
+	}
+	under := make([]event.Setting, len(names))
+	for i, name := range names {
 		under[i] = event.Setting{Name: name, Value: values[i]}
 	}
 	return under, nil
@@ -56,5 +63,12 @@ end $opmux$;
 create or replace function opmux.computes(relation oid) returns boolean language sql stable
 set search_path = pg_catalog, pg_temp as $opmux$
   select exists (select from pg_attribute a where a.attrelid = relation and a.attgenerated <> '' and not a.attisdropped)
+$opmux$;
+
+create or replace function opmux.computes_by_users(relation oid) returns boolean language sql stable
+set search_path = pg_catalog, pg_temp as $opmux$
+  select exists (select from pg_attribute a join pg_attrdef f on f.adrelid = a.attrelid and f.adnum = a.attnum
+    join pg_depend e on e.classid = 'pg_attrdef'::regclass and e.objid = f.oid and e.refclassid in ('pg_proc'::regclass, 'pg_operator'::regclass)
+    where a.attrelid = relation and a.attgenerated <> '' and e.refobjid >= 16384)
 $opmux$;
 `

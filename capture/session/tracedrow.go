@@ -24,7 +24,7 @@ func (t *take) one(ctx context.Context, q catalog.Querier, row *taken) error {
 		return t.define(row)
 	case catalog.TakenPart:
 		return nil
-	case catalog.TakenComputed:
+	case catalog.TakenComputed, catalog.TakenComputedF:
 		return t.computed(row)
 	case catalog.TakenHeld:
 		if t.tx.holds[row.note] {
@@ -64,7 +64,7 @@ func (t *take) one(ctx context.Context, q catalog.Querier, row *taken) error {
 // computed gives up what wrote generated columns under other settings than those that a
 // target computes them under.
 func (t *take) computed(row *taken) error {
-	under, err := catalog.ComputedUnder(row.note)
+	under, err := catalog.ComputedUnder(row.what, row.note)
 	if err != nil {
 		return err
 	}
