@@ -78,6 +78,9 @@ type Plan struct {
 	// Hidden is the number of columns appended behind the client's, wanted in
 	// text format.
 	Hidden int
+	// HiddenTypes are their types: a statement that was prepared with columns of other
+	// types has to be prepared again.
+	HiddenTypes string
 	// Name is of the savepoint, prepared statement or cursor.
 	Name string
 	// Chain is AND CHAIN of COMMIT and ROLLBACK.
