@@ -52,6 +52,10 @@ func (t *take) one(ctx context.Context, q catalog.Querier, row *taken) error {
 	if err != nil {
 		return err
 	}
+	if awake := table.root.Awake; awake != "" {
+		return t.cannot(table.root.Qualified(), "writing "+table.root.Qualified()+" in "+t.construct(), awake+" acts ALWAYS or on replicas, and would on a backup behind the rows that it made",
+			"ALTER TABLE … ENABLE "+strings.ToUpper(strings.Fields(awake)[0])+" instead.")
+	}
 	if row.what == catalog.TakenTruncate {
 		return t.truncate(row, table)
 	}
