@@ -97,6 +97,13 @@ func TestRolesLeaveWhileTriggersSleep(t *testing.T) {
 	}
 }
 
+func TestTargetsDoNotCompileLookUps(t *testing.T) {
+	cfg, err := ParseDSN("postgres://opmux@127.0.0.1/app", "a")
+	if err != nil || cfg.RuntimeParams["jit"] != "off" {
+		t.Fatalf("jit is %q, %v", cfg.RuntimeParams["jit"], err)
+	}
+}
+
 func TestStatementsArePreparedWhenTheyComeAgain(t *testing.T) {
 	s := newStatements()
 	if st, _ := s.get("SELECT 1", nil, "a"); st != nil {
