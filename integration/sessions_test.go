@@ -61,19 +61,23 @@ func TestWhatASourceIsNotMadeOf(t *testing.T) {
 
 // Roles and privileges, by the policies that run them.
 func TestRolesByPolicy(t *testing.T) {
-	for policy, want := range map[string]string{"pass": "f", "publish": "t"} {
+	for policy, want := range map[string][2]string{"pass": {"f", "reader"}, "publish": {"t", "postgres"}} {
 		t.Run(policy, func(t *testing.T) {
 			b := up(t, rig.Config{AgentYAML: "capture: {roles: " + policy + "}\n"}, classesSchema...)
 			b.onBackup("CREATE ROLE reader")
 			result := b.tool("psql", b.agent("a1").DSN(), "-X", "-v", "ON_ERROR_STOP=1",
 				"-c", "CREATE ROLE reader PASSWORD 'not for the topic'", "-c", "BEGIN; CREATE TABLE later (id int); GRANT INSERT ON later TO reader; COMMIT",
-				"-c", "GRANT SELECT ON t TO reader; REVOKE INSERT ON later FROM reader; GRANT INSERT ON later TO reader", "-c", "UPDATE t SET v = 'granted' WHERE id = 1")
+				"-c", "GRANT SELECT ON t TO reader; REVOKE INSERT ON later FROM reader; GRANT INSERT ON later TO reader",
+				"-c", "CREATE TABLE theirs (id int); ALTER TABLE theirs OWNER TO reader", "-c", "REASSIGN OWNED BY reader TO postgres", "-c", "UPDATE t SET v = 'granted' WHERE id = 1")
 			if result.Code != 0 {
 				t.Fatalf("exit code %d\n%s%s", result.Code, result.Stdout, result.Stderr)
 			}
 			b.identical()
-			if got := b.onBackup("SELECT has_table_privilege('reader', 't', 'SELECT') AND has_table_privilege('reader', 'later', 'INSERT')")[0][0]; got != want {
-				t.Errorf("on the backup the role may: %s, want %s", got, want)
+			if got := b.onBackup("SELECT has_table_privilege('reader', 't', 'SELECT') AND has_table_privilege('reader', 'later', 'INSERT')")[0][0]; got != want[0] {
+				t.Errorf("on the backup the role may: %s, want %s", got, want[0])
+			}
+			if got := b.onBackup("SELECT tableowner FROM pg_tables WHERE tablename = 'theirs'")[0][0]; got != want[1] {
+				t.Errorf("on the backup the owner is %s, want %s", got, want[1])
 			}
 			tail, err := b.Must(b.ctx, "tail", "--config", b.AgentConfig("a1"), "--from", "beginning", "--json")
 			if err != nil || strings.Contains(tail, "not for the topic") {

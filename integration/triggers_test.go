@@ -169,6 +169,37 @@ func TestOpaqueStatementsByTriggers(t *testing.T) {
 	}
 }
 
+// The role that an application takes need not be one that may put triggers to sleep, or
+// write what a function of another role's writes.
+func TestOpaqueStatementsOfARole(t *testing.T) {
+	b := up(t, rig.Config{AgentYAML: triggersOn},
+		`CREATE TABLE mine (id int PRIMARY KEY, tenant text DEFAULT current_user, v text)`,
+		`CREATE TABLE theirs (id serial PRIMARY KEY, v text)`,
+		`ALTER TABLE mine ENABLE ROW LEVEL SECURITY`,
+		`CREATE POLICY own ON mine USING (tenant = current_user)`,
+		`CREATE FUNCTION tells(t text) RETURNS int LANGUAGE sql SECURITY DEFINER AS $$ INSERT INTO theirs (v) VALUES (t) RETURNING id $$`)
+	for _, on := range []func(string) [][]string{b.onPrimary, b.onBackup} {
+		on(`CREATE ROLE tenant; GRANT ALL ON mine TO tenant`)
+	}
+	conn := testkit.Connect(t, b.agent("a1").DSN())
+	for _, sql := range []string{
+		`INSERT INTO mine VALUES (1, 'another', 'x')`,
+		`SET ROLE tenant`,
+		`INSERT INTO mine (id, v) VALUES (2, 'x')`,
+		`SELECT tells('a')`,
+		`BEGIN; UPDATE mine SET v = 'y'; SELECT tells('b'); SAVEPOINT s; UPDATE mine SET v = 'z'; ROLLBACK TO s; SELECT tells('c'); COMMIT`,
+		`RESET ROLE`,
+		`BEGIN; SET LOCAL ROLE tenant; DELETE FROM mine WHERE v = 'nothing'; UPDATE mine SET v = v || '!'; COMMIT`,
+		`INSERT INTO theirs (v) VALUES ('as the login')`,
+	} {
+		b.runParts(conn, pgx.QueryExecModeSimpleProtocol, sql)
+	}
+	b.identical()
+	if v := b.verdicts(6); v.Match != v.Sum() {
+		t.Errorf("verdicts %+v, want matches alone", v)
+	}
+}
+
 // What a statement drew from a sequence stays drawn, however it ends: it failed,
 // its locks are gone and it has told of nothing; its session is lost with it; or
 // its transaction is rolled back. The backup's sequence follows each of them, alone.

@@ -19,10 +19,10 @@ type line struct {
 	topic   string
 	sending sending
 	sticky  bool // a failure stays
-	client *kgo.Client
-	stop   context.CancelFunc
-	ended  chan struct{}
-	wake   chan struct{}
+	client  *kgo.Client
+	stop    context.CancelFunc
+	ended   chan struct{}
+	wake    chan struct{}
 
 	mu      sync.Mutex
 	waiting []entry

@@ -34,6 +34,9 @@ func ParseDSN(dsn, application string) (*pgconn.Config, error) {
 		"lock_timeout":                        "0",
 		"default_transaction_isolation":       "read committed",
 		"default_transaction_read_only":       "off",
+		// What the worker looks up of a table is planned anew for each, and not worth
+		// compiling: where the target takes it for dear, that took seconds each time.
+		"jit": "off",
 		// I6: where row security would hide rows from the worker, fail instead.
 		"row_security": "off",
 		// As on the primary, where a transaction does not say otherwise.

@@ -41,6 +41,8 @@ type settings struct {
 	id   string
 	seed maphash.Seed
 	lost int
+	// taken is the application's role while triggers sleep, "" where it is not known.
+	taken string
 }
 
 // role is the setting that has to be set back before opmux's own tables are
@@ -111,8 +113,15 @@ func sameContext(a, b *event.Context) bool {
 	return a.User == b.User && len(a.Settings) > 0 && len(a.Settings) == len(b.Settings) && &a.Settings[0] == &b.Settings[0]
 }
 
-// valueReset stands for the session's own value of a setting.
-const valueReset = "\x00reset"
+// These stand for values that only the session knows: its own one of a setting, and
+// the role that it had before it became the worker's own again.
+const (
+	valueReset = "\x00reset"
+	valueRole  = "\x00role"
+	valueKept  = "\x00kept"
+	// keptRole is a setting of opmux's that holds the role meanwhile.
+	keptRole = "opmux.role"
+)
 
 // apply returns what has to be set to bring single settings about. Of those that a
 // lane has its own values of, one may be set so: row images that say all that
@@ -125,7 +134,7 @@ func (s *settings) apply(list []event.Setting, user string) []event.Setting {
 			continue
 		}
 		if _, there := s.current[set.Name]; there == (set.Value == ownReplicationRole) {
-			out = append(out, set)
+			out = append(out, s.withRole(set)...)
 		}
 		if s.current[set.Name] = set.Value; set.Value == ownReplicationRole {
 			delete(s.current, set.Name)
@@ -133,6 +142,27 @@ func (s *settings) apply(list []event.Setting, user string) []event.Setting {
 	}
 	s.identify()
 	return out
+}
+
+// withRole puts triggers to sleep, and wakes them, as the worker's own login: the
+// application's role may not, and need not have been the one that wrote the rows
+// which functions and triggers wrote.
+func (s *settings) withRole(set event.Setting) []event.Setting {
+	switch {
+	case set.Value != ownReplicationRole:
+		if s.taken = s.current[role]; s.taken == noRole {
+			return []event.Setting{set}
+		}
+		s.current[role] = noRole
+		return []event.Setting{{Name: keptRole, Value: valueRole}, {Name: role, Value: noRole}, set}
+	case s.taken == noRole:
+		return []event.Setting{set}
+	case s.taken == "":
+		delete(s.current, role)
+	default:
+		s.current[role] = s.taken
+	}
+	return []event.Setting{set, {Name: role, Value: valueKept}}
 }
 
 func (s *settings) differ(list []event.Setting, user string) []event.Setting {
@@ -175,8 +205,15 @@ func setSQL(list []event.Setting, local bool) (sql string, params [][]byte) {
 		}
 		name := placeholder(len(params) + 1)
 		params = append(params, []byte(set.Name))
-		value := "coalesce((SELECT reset_val FROM pg_catalog.pg_settings WHERE name = " + name + "), '')"
-		if set.Value != valueReset {
+		var value string
+		switch set.Value {
+		case valueReset:
+			value = "coalesce((SELECT reset_val FROM pg_catalog.pg_settings WHERE name = " + name + "), '')"
+		case valueRole:
+			value = "pg_catalog.current_setting('" + role + "')"
+		case valueKept:
+			value = "pg_catalog.current_setting('" + keptRole + "')"
+		default:
 			params = append(params, []byte(set.Value))
 			value = placeholder(len(params))
 		}

@@ -97,7 +97,7 @@ SELECT 'table', t.oid::text, '',
 	(t.relkind = 'r' AND t.relpersistence IN ('p', 'u') AND NOT t.relhassubclass AND NOT t.relispartition
 		AND NOT t.relhasrules AND NOT t.relrowsecurity AND NOT odd.here
 		AND NOT EXISTS (SELECT FROM pg_catalog.pg_trigger g WHERE g.tgrelid = t.oid AND NOT g.tgisinternal AND g.tgenabled <> 'D'
-			AND g.tgname NOT IN ('!opmux', '!opmux_truncate'))
+			AND g.tgname NOT IN ('!opmux', '!opmux_truncate', '!opmux_computed'))
 		AND NOT EXISTS (SELECT FROM parts p JOIN pg_catalog.pg_depend d ON d.classid = p.class AND d.objid = p.oid
 			WHERE d.refclassid IN ('pg_catalog.pg_proc'::pg_catalog.regclass, 'pg_catalog.pg_operator'::pg_catalog.regclass)))::text,
 	(EXISTS (SELECT FROM pg_catalog.pg_constraint k WHERE k.conrelid = t.oid AND k.contype = 'c')

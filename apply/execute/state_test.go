@@ -60,8 +60,8 @@ func TestTriggersSleepForAnOperationAlone(t *testing.T) {
 	s := settings{seed: maphash.MakeSeed()}
 	s.reset()
 	role := func(value string) []event.Setting { return []event.Setting{{Name: replicationRole, Value: value}} }
-	context := &event.Context{Settings: append(role("replica"), event.Setting{Name: "TimeZone", Value: "UTC"})}
-	if got := names(s.changes(context)); got != "TimeZone=UTC" {
+	context := &event.Context{Settings: append(role("replica"), event.Setting{Name: "role", Value: "none"})}
+	if got := names(s.changes(context)); got != "role=none" {
 		t.Fatalf("a context sets %s", got)
 	}
 	id := s.id
@@ -76,6 +76,31 @@ func TestTriggersSleepForAnOperationAlone(t *testing.T) {
 	}
 	if got := names(s.apply(role("origin"), "")); got != "" {
 		t.Fatalf("awake: %q", got)
+	}
+}
+
+// What the application's role may not is done by the worker's login, which need not
+// know what a rolled back savepoint has left of the role.
+func TestRolesLeaveWhileTriggersSleep(t *testing.T) {
+	s := settings{seed: maphash.MakeSeed()}
+	s.reset()
+	replication := func(value string) []event.Setting { return []event.Setting{{Name: replicationRole, Value: value}} }
+	s.changes(&event.Context{Settings: []event.Setting{{Name: "role", Value: "bob"}}})
+	for _, known := range []string{"bob", ""} {
+		if got := names(s.apply(replication("replica"), "")); got != "opmux.role=role role=none session_replication_role=replica" || s.current["role"] != noRole {
+			t.Fatalf("put to sleep: %q, role %q", got, s.current["role"])
+		}
+		if got := names(s.apply(replication("origin"), "")); got != "session_replication_role=origin role=kept" || s.current["role"] != known {
+			t.Fatalf("woken: %q, role %q", got, s.current["role"])
+		}
+		s.forget()
+	}
+}
+
+func TestTargetsDoNotCompileLookUps(t *testing.T) {
+	cfg, err := ParseDSN("postgres://opmux@127.0.0.1/app", "a")
+	if err != nil || cfg.RuntimeParams["jit"] != "off" {
+		t.Fatalf("jit is %q, %v", cfg.RuntimeParams["jit"], err)
 	}
 }
 

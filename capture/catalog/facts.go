@@ -25,7 +25,8 @@ type Facts struct {
 	VolatileCasts bool
 	// UserCasts says that there are casts, which the server may apply unasked, that run
 	// a function of the user's or read a text as what it may take for a moment of the
-	// clock. Immutable casts of extensions are not counted.
+	// clock. Immutable casts of extensions, and those that a range type brings with it
+	// (their functions are the server's own), are not counted.
 	UserCasts bool
 	// UnsafeTypes are the names of types whose values are made or checked by a volatile
 	// user function: domains, what is made of them, and targets of such casts.
@@ -99,7 +100,7 @@ select pg_catalog.json_build_object(
     where k.oid >= 16384 and p.provolatile = 'v'),
   'UserCasts', exists (select from pg_catalog.pg_cast k join pg_catalog.pg_type t on t.oid = k.casttarget left join pg_catalog.pg_proc p on p.oid = k.castfunc
     where k.oid >= 16384 and case k.castmethod
-      when 'f' then p.provolatile <> 'i' or p.oid >= 16384 and not exists (select from pg_catalog.pg_depend d
+      when 'f' then p.provolatile <> 'i' or p.oid >= 16384 and p.prolang <> 12 and not exists (select from pg_catalog.pg_depend d
         where d.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass and d.objid = p.oid and d.deptype = 'e')
       when 'i' then t.typtype <> 'e' and (t.oid >= 16384 or t.typtype <> 'b' or t.typcategory in ('D', 'A') or t.typname like 'reg%' or t.typname = 'oid') end),
   'UnsafeTypes', (with recursive u (oid) as (

@@ -36,13 +36,18 @@ select rel.oid::pg_catalog.text, pg_catalog.json_build_object(
   'RowSecurity', relrowsecurity, 'ForceRowSecurity', relforcerowsecurity,
   'Rules', (select pg_catalog.count(*) from pg_catalog.pg_rewrite r
             where r.ev_class = rel.oid and r.rulename <> '_RETURN' and r.ev_enabled <> 'D'),
+  'Awake', (select pg_catalog.min(w.name) from (
+      select 'trigger ' || t.tgname as name from pg_catalog.pg_trigger t where t.tgrelid in (select oid from tree) and t.tgenabled in ('A', 'R')
+        and t.tgname not in ('!opmux', '!opmux_truncate', '!opmux_computed')
+      union all select 'rule ' || r.rulename from pg_catalog.pg_rewrite r
+      where r.ev_class = rel.oid and r.rulename <> '_RETURN' and r.ev_enabled in ('A', 'R')) w),
   'Children', (select pg_catalog.count(*) from pg_catalog.pg_inherits i join pg_catalog.pg_class k on k.oid = i.inhrelid
                where i.inhparent = rel.oid and not k.relispartition),
   'OddPartitions', (select pg_catalog.count(*) from tree where tree.oid <> rel.oid and (relkind = 'f' or relpersistence = 'u')),
   'Exclusion', exists (select from pg_catalog.pg_constraint x where x.conrelid = rel.oid and x.contype = 'x'),
   'Triggers', (select pg_catalog.json_agg(pg_catalog.json_build_object('Name', t.tgname, 'Enabled', t.tgenabled, 'Events', t.tgtype) order by t.tgname, t.tgrelid)
                from pg_catalog.pg_trigger t where t.tgrelid in (select oid from tree) and not t.tgisinternal and t.tgenabled <> 'D'
-                 and t.tgname not in ('!opmux', '!opmux_truncate')),
+                 and t.tgname not in ('!opmux', '!opmux_truncate', '!opmux_computed')),
   'Columns', (` + columnsSQL + `),
   'Keys', (` + keysSQL + `),
   'ForeignKeys', (` + foreignSQL("x.conrelid", "x.confrelid") + `),

@@ -30,7 +30,7 @@ select case
       or exists (select from pg_catalog.pg_inherits i where c.oid in (i.inhrelid, i.inhparent))
       or exists (select from pg_catalog.pg_constraint k where k.conrelid = c.oid)
       or exists (select from pg_catalog.pg_attribute a where a.attrelid = c.oid and a.attnum > 0 and (a.attisdropped or a.attnotnull or a.atthasdef))
-      or exists (select from pg_catalog.pg_trigger t where t.tgrelid = c.oid and t.tgname not in ('` + TriggerName + `', '` + TruncateTriggerName + `'))
+      or exists (select from pg_catalog.pg_trigger t where t.tgrelid = c.oid and t.tgname not in ('` + TriggerName + `', '` + TruncateTriggerName + `', '` + ComputedTriggerName + `'))
       then 'it is more than the columns of a query: an event trigger has altered it'
     else '' end,
   (select pg_catalog.json_agg(pg_catalog.quote_ident(a.attname) || ' ' || pg_catalog.format_type(a.atttypid, a.atttypmod) ||

@@ -54,7 +54,10 @@ type Table struct {
 	// RowSecurity is relrowsecurity, ForceRowSecurity relforcerowsecurity.
 	RowSecurity, ForceRowSecurity bool
 	// Rules is the number of rewrite rules other than a view's own.
-	Rules   int
+	Rules int
+	// Awake names a trigger, of a partition too, or rule that acts where triggers sleep
+	// (ENABLE ALWAYS, ENABLE REPLICA), "" for none.
+	Awake   string
 	Columns []Column
 	Keys    []Key
 	// ForeignKeys are those of this table, ReferencedBy those that point to it.

@@ -20,11 +20,15 @@ const TriggerName = "!opmux"
 // TruncateTriggerName is the name of the trigger that keeps TRUNCATE.
 const TruncateTriggerName = "!opmux_truncate"
 
+// ComputedTriggerName is the name of the trigger that notes, on tables with generated
+// columns, under which settings they were computed.
+const ComputedTriggerName = "!opmux_computed"
+
 // SwitchOn wakes the capture triggers for the rest of the session's transaction, or
 // until the images are taken; TakeSQL takes them, its parameter is CaptureMAC.
 const (
 	SwitchOn = "SET LOCAL opmux.capture = 'on'"
-	TakeSQL  = "SELECT what, schema_name, table_name, root_schema, root_table, note, before, after FROM opmux.take_2($1)"
+	TakeSQL  = "SELECT what, schema_name, table_name, root_schema, root_table, note, before, after FROM opmux.take_3($1)"
 )
 
 // The values of TakeSQL's first column.
@@ -39,6 +43,8 @@ const (
 	TakenSequence  = "S" // table_name was drawn from, or may have been
 	TakenUnseen    = "X" // table_name may have been written unseen; note: why
 	TakenRoles     = "R" // roles or their settings were changed, which fires no event trigger
+	TakenComputed  = "G" // table_name has generated columns; note: see ComputedUnder
+	TakenComputedF = "F" // as G, by functions that are not the server's own
 	TakenHeld      = "H" // a cursor that this transaction's COMMIT will run; note: its statement
 )
 
@@ -47,7 +53,7 @@ const (
 // for the transaction's own time only, so that their table need not survive a crash.
 // Their order is that of the commands which kept them (cmin): a sequence of opmux's
 // would be the client's lastval().
-// Who may call opmux.take_2 is told by a code that only opmux can make: images hold
+// Who may call opmux.take_3 is told by a code that only opmux can make: images hold
 // columns that the role may not read.
 //
 // A partitioned table has none: its partitions have, and one that is attached to it
@@ -56,7 +62,7 @@ const (
 // What it answers is a matter of builds: an older one, which starts beside this, puts
 // back what has its own name.
 //
-// opmux.take_2 also looks at the transaction's locks, which no statement can write
+// opmux.take_3 also looks at the transaction's locks, which no statement can write
 // without: a table that no capture trigger watches is told, and so is every sequence
 // that was drawn from. Large objects show in the transaction's statistics.
 var triggersSQL = `
@@ -91,6 +97,7 @@ begin
   return null;
 end $opmux$;
 
+` + computedSQL + `
 create or replace function opmux.keep_triggers(relation oid) returns void language plpgsql security definer
 set search_path = pg_catalog, pg_temp set opmux.capture = '' as $opmux$
 declare
@@ -101,7 +108,9 @@ begin
   select n.nspname, c.relname into place from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = relation;
   for t in select * from (values
     ('!opmux', 'insert or update or delete', 'row', 'capture_row'),
-    ('!opmux_truncate', 'truncate', 'statement', 'capture_truncate')) v (name, events, each, fn)
+    ('!opmux_truncate', 'truncate', 'statement', 'capture_truncate'),
+    ('!opmux_computed', 'insert or update', 'row', 'capture_settings')) v (name, events, each, fn)
+    where v.name <> '!opmux_computed' or opmux.computes(relation)
   loop
     select tgenabled into state from pg_trigger where tgrelid = relation and tgname = t.name;
     if not found then
@@ -119,13 +128,14 @@ create or replace function opmux.unwatched() returns setof oid language sql stab
 set search_path = pg_catalog, pg_temp as $opmux$
   select c.oid from pg_class c join pg_namespace n on n.oid = c.relnamespace
   where c.relkind = 'r' and c.relpersistence = 'p' and n.nspname not in ('pg_catalog', 'information_schema', 'opmux', 'pg_toast')
-    and (select count(*) from pg_trigger t where t.tgrelid = c.oid and t.tgname in ('!opmux', '!opmux_truncate') and t.tgenabled = 'A'
-         and t.tgfoid in ('opmux.capture_row'::regproc, 'opmux.capture_truncate'::regproc)) < 2
+    and (select count(*) from pg_trigger t where t.tgrelid = c.oid and t.tgname in ('!opmux', '!opmux_truncate', '!opmux_computed') and t.tgenabled = 'A'
+         and t.tgfoid in ('opmux.capture_row'::regproc, 'opmux.capture_truncate'::regproc, 'opmux.capture_settings'::regproc))
+      < case when opmux.computes(c.oid) then 3 else 2 end
   order by c.oid
 $opmux$;
 
 ` + ddlSQL + `
-create or replace function opmux.take_2(code text)
+create or replace function opmux.take_3(code text)
 returns table (what text, schema_name text, table_name text, root_schema text, root_table text, note text, before text, after text)
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $opmux$
 #variable_conflict use_column
@@ -133,7 +143,7 @@ declare
   awake boolean := coalesce(current_setting('opmux.capture', true), '') = 'on';
 begin
   if code is distinct from (select encode(sha256(s.secret || convert_to(pg_backend_pid()::text, 'UTF8')), 'hex') from opmux.capture_secret s) then
-    raise insufficient_privilege using message = 'opmux.take_2 is opmux''s own';
+    raise insufficient_privilege using message = 'opmux.take_3 is opmux''s own';
   end if;
   perform set_config('opmux.capture', '', true);
   if current_setting('transaction_read_only') = 'on' then
@@ -151,7 +161,8 @@ begin
     return;
   end if;
   if pg_current_xact_id_if_assigned() is not null then
-    return query select d.what, n.nspname::text, c.relname::text, rn.nspname::text, rc.relname::text, d.note, encode(d.before, 'hex'), encode(d.after, 'hex')
+    perform set_config('opmux.computed', '', true);
+    return query select case when d.what = 'G' and opmux.computes_by_users(d.relation) then 'F' else d.what end, n.nspname::text, c.relname::text, rn.nspname::text, rc.relname::text, d.note, encode(d.before, 'hex'), encode(d.after, 'hex')
       from opmux.captured d left join pg_class c on c.oid = d.relation left join pg_namespace n on n.oid = c.relnamespace
         left join pg_class rc on rc.oid = case when c.relispartition then pg_partition_root(c.oid)::oid else c.oid end
         left join pg_namespace rn on rn.oid = rc.relnamespace
@@ -175,9 +186,9 @@ begin
   end if;
 end $opmux$;
 
-revoke all on function opmux.keep_triggers(oid), opmux.unwatched() from public;
+revoke all on function opmux.keep_triggers(oid), opmux.unwatched(), opmux.computes(oid), opmux.computes_by_users(oid) from public;
 grant usage on schema opmux to public;
-grant execute on function opmux.take_2(text) to public;
+grant execute on function opmux.take_3(text) to public;
 ` + ddlTriggersSQL
 
 // watchFor is how long an agent that starts tries to get at tables that others lock.
@@ -190,7 +201,7 @@ func (c *Catalog) installTriggers(ctx context.Context) error {
 		if !notAllowed(err) {
 			return fmt.Errorf("catalogue: install the capture triggers (capture.triggers): %w", err)
 		}
-		there, err := one(ctx, c.lookups, "select (pg_catalog.to_regprocedure('opmux.take_2(text)') is not null)::pg_catalog.text")
+		there, err := one(ctx, c.lookups, "select (pg_catalog.to_regprocedure('opmux.take_3(text)') is not null)::pg_catalog.text")
 		if err != nil || there != "true" {
 			return errors.Join(errors.New("catalogue: the capture triggers (capture.triggers) are not there, or those of an older build, and the login may not install them: let a superuser's login start the agent once"), err)
 		}

@@ -37,6 +37,9 @@ func (j *job) addColumn(def *pg.ColumnDef) (pinned bool, err error) {
 		cat = "U"
 	}
 	for _, e := range defaultsOf(def) {
+		if cat == offsetTime && e.GetAConst() != nil { // its offset has been looked at
+			continue
+		}
 		why, err := j.unsafe(e, cat, scope{})
 		if err != nil {
 			return false, err

@@ -11,7 +11,7 @@ import (
 
 // plainAlters are the ALTER TABLE commands that compute no values of rows.
 var plainAlters = []pg.AlterTableType{
-	pg.AlterTableType_AT_ColumnDefault, pg.AlterTableType_AT_DropNotNull, pg.AlterTableType_AT_SetNotNull, pg.AlterTableType_AT_SetExpression,
+	pg.AlterTableType_AT_DropNotNull, pg.AlterTableType_AT_SetNotNull, pg.AlterTableType_AT_SetExpression,
 	pg.AlterTableType_AT_DropExpression, pg.AlterTableType_AT_SetStatistics, pg.AlterTableType_AT_SetOptions, pg.AlterTableType_AT_ResetOptions,
 	pg.AlterTableType_AT_SetStorage, pg.AlterTableType_AT_SetCompression, pg.AlterTableType_AT_DropColumn,
 	pg.AlterTableType_AT_AddIndexConstraint, pg.AlterTableType_AT_AlterConstraint,
@@ -88,10 +88,23 @@ func (j *job) alterCommand(t *catalog.Table, cmd *pg.AlterTableCmd) (pinned bool
 			"Run it on the primary directly, and DETACH PARTITION … CONCURRENTLY on each backup.")
 	case cmd.Subtype == pg.AlterTableType_AT_SetLogged:
 		return false, j.refuse("ALTER TABLE … SET LOGGED", -1, "what the table holds so far is on no backup", "Create a table anew and insert the rows into it.")
+	case cmd.Subtype == pg.AlterTableType_AT_ColumnDefault:
+		if c := columnOf(t, cmd.Name); c != nil && slices.Contains(offsetTimes, c.BaseOID) {
+			return false, j.literal(cmd.Def.GetAConst(), offsetTime)
+		}
+		return false, nil
 	case slices.Contains(plainAlters, cmd.Subtype):
 		return false, nil
 	}
 	return false, j.refuse("ALTER TABLE with a command that opmux does not know", -1, "what it does to rows is not known", "Run it on each server directly while no application is connected.")
+}
+
+// columnOf is a column of a table that may not be known, nil for none.
+func columnOf(t *catalog.Table, name string) *catalog.Column {
+	if t == nil {
+		return nil
+	}
+	return t.Column(name)
 }
 
 // isThere says that ADD COLUMN IF NOT EXISTS has nothing to do. Behind it the column
@@ -131,6 +144,9 @@ func (j *job) alterType(t *catalog.Table, cmd *pg.AlterTableCmd) error {
 		return err
 	}
 	dated := oid == 0 && !enum || slices.Contains(dated, oid)
+	if why == "" && slices.Contains(offsetTimes, oid) && c.BaseOID != oid {
+		why = ofTheDay
+	}
 	if why == "" && dated && !mayBeDated(c) && columnCategory(c) == "S" {
 		why = "text may hold special date words (now, today)"
 	}

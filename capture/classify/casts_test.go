@@ -25,3 +25,12 @@ func TestI6UnnamedFunctionsAreSeen(t *testing.T) {
 		r.check([]want{{sql, "pass", ""}})
 	}
 }
+
+// The casts that a range type brings with it are not the user's.
+func TestRangeTypesLeaveTextAsItIs(t *testing.T) {
+	r := newRig(t, `create type hours as range (subtype = time)`, `create table room(id int primary key, name text, h hours, n int)`)
+	r.check([]want{
+		{`UPDATE room SET n = n + 1, name = upper(name) WHERE id = 1`, "write text", ""},
+		{`ALTER TABLE room ALTER COLUMN name TYPE varchar(5) USING left(name, 5)`, "ddl", ""},
+	})
+}

@@ -1,6 +1,8 @@
 package classify
 
 import (
+	"slices"
+
 	pg "github.com/pganalyze/pg_query_go/v6"
 
 	"github.com/opmux/opmux/capture/catalog"
@@ -70,7 +72,10 @@ func (j *job) categoryOfOperator(e *pg.A_Expr, s scope) (string, error) {
 
 // columnCategory is what a value that goes straight into the column is taken for.
 func columnCategory(c *catalog.Column) string {
-	if mayBeDated(c) {
+	switch {
+	case slices.Contains(offsetTimes, c.BaseOID):
+		return offsetTime
+	case mayBeDated(c):
 		return "D"
 	}
 	switch c.Category {

@@ -175,9 +175,9 @@ func (j *job) copyOptions(t *catalog.Table, st *pg.CopyStmt, columns []string) (
 	found := false
 	for _, name := range columns {
 		c := t.Column(name)
-		dated := mayBeDated(c)
-		found = found || dated
-		p.copyColumns = append(p.copyColumns, dated)
+		field := dateFieldOf(c)
+		found = found || field != fieldPlain
+		p.copyColumns = append(p.copyColumns, field)
 	}
 	if !found {
 		p.copyColumns = nil

@@ -3,7 +3,7 @@ package classify
 // CopyScanner looks for special date words in the fields of a COPY stream. It
 // keeps a bounded piece of one field, whatever the size of the stream (I7).
 type CopyScanner struct {
-	columns []bool
+	columns []dateField
 	format  copyFormat
 	// column is the place of the current field, row that of its line from 1.
 	column int
@@ -184,7 +184,7 @@ func (s *CopyScanner) nextCSV(b byte) error {
 }
 
 func (s *CopyScanner) put(b byte) {
-	if s.column >= len(s.columns) || !s.columns[s.column] {
+	if s.column >= len(s.columns) || s.columns[s.column] == fieldPlain {
 		return
 	}
 	if len(s.field) >= maxDateField {
@@ -196,13 +196,13 @@ func (s *CopyScanner) put(b byte) {
 
 func (s *CopyScanner) endField() error {
 	header := s.format.header && s.row == 1
-	bad := !s.long && !header && hasDateWord(s.field)
+	bad := !s.long && !header && s.column < len(s.columns) && s.columns[s.column].bad(s.field)
 	s.field, s.long = s.field[:0], false
 	if !bad {
 		return nil
 	}
 	return &Refusal{
 		Construct: "COPY of a special date word", Reason: "a field is read as a moment of the clock",
-		Hint: "Send the date itself instead of now, today, tomorrow or yesterday.",
+		Hint: "Send the date itself instead of now, today, tomorrow or yesterday, and times with time zone with an offset of digits.",
 	}
 }

@@ -23,8 +23,12 @@ func (j *job) sameEverywhere(n *pg.Node) error {
 			return true, j.spares(name(d.Funcname))
 		case *pg.AlterObjectSchemaStmt:
 			return true, j.spares(d.Newschema, "")
+		case *pg.CreateStmt:
+			return true, j.hashed(d)
 		case *pg.ColumnDef:
 			return false, j.columnLiterals(d)
+		case *pg.CreateDomainStmt:
+			return true, j.domainLiterals(d)
 		case *pg.Constraint:
 			return true, j.checkReads(d)
 		case *pg.PartitionBoundSpec:
@@ -32,8 +36,15 @@ func (j *job) sameEverywhere(n *pg.Node) error {
 		case *pg.A_Const:
 			return true, j.literal(d, "")
 		case *pg.TypeCast:
-			if oid, err := j.typeOID(d.TypeName); err != nil || oid == 0 || slices.Contains(dated, oid) || d.Arg.GetAConst() == nil {
-				return true, err
+			oid, err := j.typeOID(d.TypeName)
+			if err != nil {
+				return false, err
+			}
+			if slices.Contains(offsetTimes, oid) {
+				return true, j.literal(d.Arg.GetAConst(), offsetTime)
+			}
+			if oid == 0 || slices.Contains(dated, oid) || d.Arg.GetAConst() == nil {
+				return true, nil
 			}
 			return false, nil // a literal of another type
 		}
@@ -71,6 +82,9 @@ func (j *job) checkReads(c *pg.Constraint) error {
 // literal refuses a special date word, which DDL reads once and for good, at
 // another moment on each server. cat is the category that it is taken for.
 func (j *job) literal(c *pg.A_Const, cat string) error {
+	if cat == offsetTime && !hasOffset(c.GetSval().GetSval()) {
+		return j.refuse("'"+c.GetSval().GetSval()+"' in "+j.plan.Construct, c.Location, ofTheDay, "Write its offset in digits: '10:00+01'.")
+	}
 	if unsafeConst(c, cat) == "" {
 		return nil
 	}
@@ -91,6 +105,11 @@ func (j *job) columnLiterals(d *pg.ColumnDef) error {
 	plain := oid != 0 && !slices.Contains(dated, oid) || enum || isSerial(d.TypeName)
 	for _, p := range append(slices.Clone(d.Constraints), &pg.Node{Node: &pg.Node_Constraint{Constraint: &pg.Constraint{Contype: pg.ConstrType_CONSTR_DEFAULT, RawExpr: d.RawDefault}}}) {
 		c := p.GetConstraint()
+		if slices.Contains(offsetTimes, oid) && c.GetContype() == pg.ConstrType_CONSTR_DEFAULT {
+			if err := j.literal(c.RawExpr.GetAConst(), offsetTime); err != nil {
+				return err
+			}
+		}
 		if plain && c.GetContype() == pg.ConstrType_CONSTR_DEFAULT && c.RawExpr.GetAConst() != nil {
 			continue
 		}

@@ -267,7 +267,7 @@ func (i *inserting) pinned(rows [][]*pg.Node) error {
 	if pinsTime {
 		i.plan.Reason += "; the transaction's time is pinned"
 	}
-	i.hide(relName(i.st.Relation), hidden, i.st.ReturningList)
+	i.hide(i.t, relName(i.st.Relation), hidden, i.st.ReturningList)
 	st.ReturningList = nil
 	if i.in.Level == event.LevelFull {
 		st.ReturningList = returningNodes(relName(i.st.Relation), hidden)

@@ -78,6 +78,9 @@ type Plan struct {
 	// Hidden is the number of columns appended behind the client's, wanted in
 	// text format.
 	Hidden int
+	// HiddenTypes are their types: a statement that was prepared with columns of other
+	// types has to be prepared again.
+	HiddenTypes string
 	// Name is of the savepoint, prepared statement or cursor.
 	Name string
 	// Chain is AND CHAIN of COMMIT and ROLLBACK.
@@ -153,9 +156,9 @@ type Plan struct {
 	// the types that are declared there.
 	sqlLevel  bool
 	paramOIDs []uint32
-	// copyColumns are, by place in a COPY stream, whether a field may hold a special
-	// date word; copyFormat is how to read it.
-	copyColumns []bool
+	// copyColumns are, by place in a COPY stream, whether a field may be read as a
+	// moment of the clock; copyFormat is how to read it.
+	copyColumns []dateField
 	copyFormat  copyFormat
 
 	frozen frozen

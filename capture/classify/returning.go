@@ -26,7 +26,7 @@ type images struct {
 // qualifies them: in UPDATE … FROM a bare name may be ambiguous. RETURNING is the
 // last clause of the grammar, so it is put behind the text, on a line of its own
 // since the text may end in a comment.
-func (j *job) hide(rel string, columns []string, client []*pg.Node) {
+func (j *job) hide(t *catalog.Table, rel string, columns []string, client []*pg.Node) {
 	p := j.plan
 	p.ClientColumns = -1
 	if len(client) > 0 {
@@ -36,7 +36,7 @@ func (j *job) hide(rel string, columns []string, client []*pg.Node) {
 		return
 	}
 	p.Hidden = len(columns)
-	var b strings.Builder
+	var b, types strings.Builder
 	b.WriteString(j.body)
 	if len(client) > 0 {
 		b.WriteString("\n, ")
@@ -50,8 +50,9 @@ func (j *job) hide(rel string, columns []string, client []*pg.Node) {
 		b.WriteString(catalog.QuoteIdent(rel))
 		b.WriteByte('.')
 		b.WriteString(catalog.QuoteIdent(c))
+		types.WriteString(t.Column(c).Type + ",")
 	}
-	p.SQL = b.String()
+	p.SQL, p.HiddenTypes = b.String(), types.String()
 }
 
 // relName is the name by which a statement's other clauses know its target.
@@ -121,7 +122,7 @@ func (j *job) rows(t *catalog.Table, rv *pg.RangeVar, action event.Action, key, 
 	im.keyAt, im.keyTypes = places(t, hidden, key)
 	im.columnAt, im.columnTypes = places(t, hidden, columns)
 	j.write(event.ClassRows, reason)
-	j.hide(relName(rv), hidden, client)
+	j.hide(t, relName(rv), hidden, client)
 	j.plan.frozen = frozen{kind: freezeRows, counted: true, images: im}
 	return nil
 }
@@ -155,7 +156,7 @@ func (j *job) text(t *catalog.Table, rv *pg.RangeVar, stmt *pg.Node, client []*p
 		return err
 	}
 	j.write(event.ClassText, reason)
-	j.hide(relName(rv), hidden, client)
+	j.hide(t, relName(rv), hidden, client)
 	fr, err := j.freezeText(rv, stmt, client, hidden)
 	if err != nil {
 		return j.refuse(j.plan.Construct, -1, "its frozen form cannot be written: "+err.Error(), "Write the statement in a simpler way, without functions of the time.")

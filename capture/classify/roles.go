@@ -8,7 +8,7 @@ import pg "github.com/pganalyze/pg_query_go/v6"
 const (
 	RolesRefuse  = "refuse"  // not run
 	RolesPass    = "pass"    // run on the primary, not published
-	RolesPublish = "publish" // privileges are published, the rest passes
+	RolesPublish = "publish" // privileges and who owns what are published, the rest passes
 )
 
 const (
@@ -21,7 +21,7 @@ func (j *job) roles(n *pg.Node) error {
 	if n.GetDropOwnedStmt() != nil { // it drops tables, too
 		return j.refuse(construct(n), -1, rolesReason, "DROP the objects by name, and REVOKE the privileges.").all()
 	}
-	if j.c.roles == RolesPublish && (n.GetAlterDefaultPrivilegesStmt() != nil || n.GetGrantStmt() != nil && !onOpmux(n.GetGrantStmt())) {
+	if j.c.roles == RolesPublish && (n.GetAlterDefaultPrivilegesStmt() != nil || n.GetReassignOwnedStmt() != nil || n.GetGrantStmt() != nil && !onOpmux(n.GetGrantStmt())) {
 		return j.define()
 	}
 	if j.c.roles == RolesPass || j.c.roles == RolesPublish {

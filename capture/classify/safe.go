@@ -39,6 +39,8 @@ func (j *job) unsafe(n *pg.Node, cat string, s scope) (string, error) {
 	switch {
 	case n == nil:
 		return "", nil
+	case cat == offsetTime:
+		return j.unsafeTimeOfDay(n, s)
 	case n.GetAConst() != nil:
 		return unsafeConst(n.GetAConst(), cat), nil
 	case n.GetParamRef() != nil:
@@ -201,6 +203,9 @@ func (j *job) unsafeCast(c *pg.TypeCast, s scope) (string, error) {
 	case slices.Contains(objects, oid):
 		return "it casts to an object's number", nil
 	}
+	if slices.Contains(offsetTimes, oid) {
+		return j.unsafeTimeOfDay(c.Arg, s)
+	}
 	if slices.Contains(dated, oid) {
 		return j.unsafeDate(c.Arg, s)
 	}
@@ -291,7 +296,14 @@ func (j *job) unsafeFunction(f *pg.FuncCall, s scope) (string, error) {
 	if v != callPure && v != callContext {
 		return "function " + fn + " is not immutable and built in", nil
 	}
-	if castsToDate[fn] && len(f.Args) == 1 {
+	switch {
+	case fn == "timetz":
+		return ofTheDay, nil
+	case fn == "timezone" && len(f.Args) > 0:
+		if known, err := j.isTimestamp(f.Args[len(f.Args)-1], s); !known || err != nil {
+			return ofTheDay, err
+		}
+	case castsToDate[fn] && len(f.Args) == 1:
 		return j.unsafeDate(f.Args[0], s)
 	}
 	return j.unsafeList(f.Args, "", s)

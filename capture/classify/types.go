@@ -108,6 +108,8 @@ func category(oid uint32) string {
 		return "B"
 	case slices.Contains([]uint32{17, 114, 3802, 2950, 1186, 869, 650, 829, 1560, 1562}, oid):
 		return "U"
+	case slices.Contains(offsetTimes, oid):
+		return offsetTime
 	case slices.Contains(dated, oid):
 		return "D"
 	}

@@ -13,9 +13,9 @@ func (s *Session) describeAnswer(e *entry, m pgwire.Message) error {
 		e.exec.columns = pgwire.Columns(m.Body())
 	}
 	if e.describes != nil {
-		s.mu.Lock()
-		e.describes.columns = pgwire.Columns(m.Body()) - hidden
-		s.mu.Unlock()
+		if err := s.tellResult(e.describes, m, pgwire.Columns(m.Body())-hidden); err != nil {
+			return err
+		}
 	}
 	if !e.silent && hidden > 0 {
 		if err := s.describeCut(e, m, hidden, clientColumns); err != nil {
@@ -32,6 +32,25 @@ func (s *Session) describeAnswer(e *entry, m pgwire.Message) error {
 	}
 	return nil
 }
+
+// tellResult keeps what a statement's result is, and notices that it has become another.
+func (s *Session) tellResult(st *statement, m pgwire.Message, columns int) error {
+	result, err := pgwire.RowTypes(m.Body(), columns)
+	if err != nil {
+		return upstreamError(err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if st.columns = columns; !st.told {
+		st.told, st.result = true, result
+	}
+	st.changed = st.result != result
+	return nil
+}
+
+// changedResult is the server's answer to what was prepared with another result: it
+// does not see that of a statement which the agent has prepared anew.
+var changedResult = &refusal{code: stateNotSupported, message: "cached plan must not change result type", plain: true}
 
 func (s *Session) describeCut(e *entry, m pgwire.Message, hidden, clientColumns int) error {
 	if clientColumns < 0 {

@@ -172,7 +172,8 @@ func (s *Session) learn(ctx context.Context, tx *txn, p *probe) {
 		// A statement (a function that it called) changed a setting unseen, so
 		// what it was classified under may not be what it ran under (I6). DDL may:
 		// a schema that it makes is part of the path from then on. So may what the
-		// capture triggers carry, whose images mean the same under any.
+		// capture triggers carry, whose images mean the same under any; what does not
+		// (generated columns) is compared there.
 		tx.fail(errors.New("a statement changed session settings while it ran"))
 	}
 	if p.pid != s.who.pid {

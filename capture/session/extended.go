@@ -125,6 +125,9 @@ func (s *Session) onBind(ctx context.Context, m pgwire.Message) error {
 	if r := s.refusedPlan(plan, 0); r != nil {
 		return s.refuseExtended(r)
 	}
+	if s.resultChanged(st) {
+		return s.refuseExtended(changedResult)
+	}
 	one, r, err := s.resolveExecute(ctx, part{plan: plan}, true)
 	if err != nil {
 		return s.planFailed(err, true)
@@ -154,6 +157,12 @@ func (s *Session) onBind(ctx context.Context, m pgwire.Message) error {
 	return s.send(pgwire.Bind, body.Append(nil), s.setPortal(p))
 }
 
+func (s *Session) resultChanged(st *statement) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return st.changed
+}
+
 // controls tells statements whose plan does not depend on the session.
 func controls(p *classify.Plan) bool {
 	switch p.Kind {
@@ -174,14 +183,15 @@ func (s *Session) parameterTypes(st *statement) []uint32 {
 }
 
 // refresh plans a statement again as the session now stands: the server does so
-// too when its path or the catalogue has changed. Where other columns must be
-// added now, the statement is prepared again under its name, unseen.
+// too when its path or the catalogue has changed. Where other columns must be added now,
+// or such of other types, the statement is prepared again under its name, unseen.
 func (s *Session) refresh(ctx context.Context, st *statement) (*classify.Plan, error) {
 	plan, err := s.plan(ctx, st.text, st.declared, true)
 	if err != nil || plan == st.plan {
 		return plan, err
 	}
-	if s.refusedPlan(plan, 0) != nil || plan.SQL == st.plan.SQL || plan.Kind == classify.MustFail {
+	same := plan.SQL == st.plan.SQL && plan.HiddenTypes == st.plan.HiddenTypes
+	if same || s.refusedPlan(plan, 0) != nil || plan.Kind == classify.MustFail {
 		return plan, nil
 	}
 	if err := s.drain(); err != nil {
@@ -191,13 +201,17 @@ func (s *Session) refresh(ctx context.Context, st *statement) (*classify.Plan, e
 		return st.plan, nil // the server looks at nothing that comes now
 	}
 	s.mu.Lock()
-	st.plan, st.oids, st.columns = plan, nil, -1
+	st.plan, st.columns = plan, -1
+	oids := st.oids // what the server has once made of them stays
 	s.mu.Unlock()
+	if oids == nil {
+		oids = st.declared
+	}
 	silent := func(kind answerKind) *entry { return &entry{kind: kind, silent: true} }
 	if err := s.send(pgwire.Close, pgwire.Target{Name: st.name}.Append(nil), silent(answerClose)); err != nil {
 		return nil, err
 	}
-	parse := pgwire.ParseBody{Name: st.name, Text: plan.SQL, OIDs: st.declared}
+	parse := pgwire.ParseBody{Name: st.name, Text: plan.SQL, OIDs: oids}
 	e := silent(answerParse)
 	e.onFail = func() { s.dropStatement(st) }
 	if err := s.send(pgwire.Parse, parse.Append(nil), e); err != nil {
@@ -261,6 +275,9 @@ func (s *Session) onDescribe(m pgwire.Message) error {
 		return s.sendRaw(m, e)
 	}
 	if st := s.statementNamed(t.Name); st != nil {
+		if s.resultChanged(st) {
+			return s.refuseExtended(changedResult)
+		}
 		e.describes, e.plan = st, s.innermost(st.plan)
 	}
 	return s.sendRaw(m, e)

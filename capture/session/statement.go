@@ -25,6 +25,10 @@ type statement struct {
 	declared, oids []uint32
 	// columns are the client's result columns, -1 while they are not known.
 	columns int
+	// result is what made the client's result, as the server first told it, told that it
+	// has; changed: it is another one now, which the server does not allow.
+	result        string
+	told, changed bool
 	// sqlLevel is set for PREPARE.
 	sqlLevel bool
 	// before had the name before, while the server has not answered; gone is set
@@ -189,7 +193,7 @@ func (s *Session) preparedAs(ctx context.Context, name string, extended bool) (*
 		return nil, nil, err
 	case now.Kind == classify.MustFail:
 		return mustFail, nil, nil
-	case now.Kind != classify.Prepare || now.SQL != st.plan.SQL:
+	case now.Kind != classify.Prepare || now.SQL != st.plan.SQL || now.Inner.HiddenTypes != st.plan.Inner.HiddenTypes:
 		return nil, &refusal{code: stateNotSupported, message: "EXECUTE of a statement that was prepared under another search_path or other tables",
 			hint: "DEALLOCATE it and PREPARE it again."}, nil
 	}

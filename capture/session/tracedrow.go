@@ -24,6 +24,8 @@ func (t *take) one(ctx context.Context, q catalog.Querier, row *taken) error {
 		return t.define(row)
 	case catalog.TakenPart:
 		return nil
+	case catalog.TakenComputed, catalog.TakenComputedF:
+		return t.computed(row)
 	case catalog.TakenHeld:
 		if t.tx.holds[row.note] {
 			return nil
@@ -50,6 +52,10 @@ func (t *take) one(ctx context.Context, q catalog.Querier, row *taken) error {
 	if err != nil {
 		return err
 	}
+	if awake := table.root.Awake; awake != "" {
+		return t.cannot(table.root.Qualified(), "writing "+table.root.Qualified()+" in "+t.construct(), awake+" acts ALWAYS or on replicas, and would on a backup behind the rows that it made",
+			"ALTER TABLE … ENABLE "+strings.ToUpper(strings.Fields(awake)[0])+" instead.")
+	}
 	if row.what == catalog.TakenTruncate {
 		return t.truncate(row, table)
 	}
@@ -57,6 +63,24 @@ func (t *take) one(ctx context.Context, q catalog.Querier, row *taken) error {
 		return t.cannot(table.root.Qualified(), t.construct(), "under array_nulls = off a NULL in an array would be read back as a word", "SET array_nulls = on.")
 	}
 	return t.image(row, table)
+}
+
+// computed gives up what wrote generated columns under other settings than those that a
+// target computes them under.
+func (t *take) computed(row *taken) error {
+	under, err := catalog.ComputedUnder(row.what, row.note)
+	if err != nil {
+		return err
+	}
+	c := t.tx.effective()
+	for _, set := range under {
+		if c == nil || c.setting(set.Name) != set.Value {
+			table := row.schema + "." + row.table
+			return t.cannot(table, "writing "+table+" in "+t.construct(), "its generated columns were computed under another "+set.Name+" than the session's, under which a backup computes them",
+				"Set "+set.Name+" for the session, before the statement.")
+		}
+	}
+	return nil
 }
 
 // construct names the statement.

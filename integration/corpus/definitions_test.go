@@ -23,7 +23,7 @@ UNION ALL SELECT name, format('column %s %s %s %s %s %s', attname, format_type(a
 UNION ALL SELECT name, pg_get_indexdef(indexrelid) FROM pg_index JOIN rel ON rel.oid = indrelid WHERE indisvalid
 UNION ALL SELECT name, conname || ' ' || pg_get_constraintdef(k.oid) FROM pg_constraint k JOIN rel ON rel.oid = conrelid
 UNION ALL SELECT name, pg_get_viewdef(oid) FROM rel WHERE relkind IN ('v', 'm')
-UNION ALL SELECT name, pg_get_triggerdef(t.oid) || tgenabled::text FROM pg_trigger t JOIN rel ON rel.oid = tgrelid WHERE NOT tgisinternal AND tgname NOT IN ('!opmux', '!opmux_truncate')
+UNION ALL SELECT name, pg_get_triggerdef(t.oid) || tgenabled::text FROM pg_trigger t JOIN rel ON rel.oid = tgrelid WHERE NOT tgisinternal AND tgname NOT IN ('!opmux', '!opmux_truncate', '!opmux_computed')
 UNION ALL SELECT name, pg_get_ruledef(r.oid) FROM pg_rewrite r JOIN rel ON rel.oid = ev_class WHERE rulename <> '_RETURN'
 UNION ALL SELECT name, format('policy %s %s %s %s', polname, polcmd, pg_get_expr(polqual, polrelid), pg_get_expr(polwithcheck, polrelid)) FROM pg_policy JOIN rel ON rel.oid = polrelid
 UNION ALL SELECT rel.name, format('partition %s', pg_get_expr(c.relpartbound, c.oid)) FROM rel JOIN pg_class c ON c.oid = rel.oid WHERE relispartition

@@ -123,7 +123,7 @@ func (c *primaryCheck) tables(ctx context.Context) error {
 		{"c.relpersistence = 'u'", "unlogged: writes cannot be carried", "ALTER TABLE … SET LOGGED"},
 		{"c.relpersistence = 'p' AND NOT c.relispartition AND NOT EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisunique AND i.indimmediate AND i.indpred IS NULL AND i.indexprs IS NULL)",
 			withoutKey, "ALTER TABLE … ADD PRIMARY KEY, or set capture.predicates"},
-		{"EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = c.oid AND NOT t.tgisinternal AND t.tgenabled <> 'D' AND t.tgname NOT IN ('!opmux', '!opmux_truncate'))",
+		{"EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = c.oid AND NOT t.tgisinternal AND t.tgenabled <> 'D' AND t.tgname NOT IN ('!opmux', '!opmux_truncate', '!opmux_computed'))",
 			"with triggers: writes cannot be carried yet", "carry out in the application what the trigger does, or leave these tables out"},
 		{"c.relrowsecurity", "with row security: writes of users subject to it cannot be carried yet", "none; or ALTER TABLE … DISABLE ROW LEVEL SECURITY"},
 		{"EXISTS (SELECT FROM pg_rewrite r WHERE r.ev_class = c.oid)", "with rules: writes cannot be carried yet", "DROP RULE"},

@@ -192,7 +192,8 @@ func lastLines(text string, n int) string {
 func own(e entry, triggers []string) bool {
 	switch e.kind {
 	case "TRIGGER":
-		return strings.Contains(e.rest, " "+catalog.TriggerName+" ") || strings.Contains(e.rest, " "+catalog.TruncateTriggerName+" ")
+		return slices.ContainsFunc([]string{catalog.TriggerName, catalog.TruncateTriggerName, catalog.ComputedTriggerName},
+			func(name string) bool { return strings.Contains(e.rest, " "+name+" ") })
 	case "EVENT TRIGGER":
 		return slices.ContainsFunc(triggers, func(t string) bool { return strings.HasPrefix(e.rest, "- "+t+" ") })
 	case "COMMENT", "SECURITY":

@@ -3,6 +3,8 @@ package pgwire
 import (
 	"bytes"
 	"encoding/binary"
+	"fmt"
+	"strings"
 )
 
 // Field codes of ErrorResponse and NoticeResponse.
@@ -122,6 +124,28 @@ func CutRowDescription(body []byte, keep int) ([]byte, error) {
 		return nil, c.done("RowDescription")
 	}
 	return append(appendInt16(nil, keep), start[:len(start)-len(c.b)]...), nil
+}
+
+// RowTypes tells the first columns of a RowDescription by what makes a result's type:
+// their names, types and modifiers.
+func RowTypes(body []byte, keep int) (string, error) {
+	c := cursor{b: body}
+	if n := c.int16(); n < keep {
+		return "", &ProtocolError{"RowDescription has fewer columns than its statement"}
+	}
+	var b strings.Builder
+	for i := 0; i < keep && !c.bad; i++ {
+		b.WriteString(c.cstring())
+		c.take(6) // table OID, column
+		typ := c.int32()
+		c.take(2) // size
+		fmt.Fprintf(&b, "\x00%d %d\x00", typ, c.int32())
+		c.take(2) // format
+	}
+	if c.bad {
+		return "", c.done("RowDescription")
+	}
+	return b.String(), nil
 }
 
 // Columns returns the number of columns of a RowDescription's or DataRow's body.

@@ -59,6 +59,29 @@ func TestCutRowDescription(t *testing.T) {
 	}
 }
 
+func TestRowTypes(t *testing.T) {
+	column := func(b []byte, name string, table, typ, modifier int32) []byte {
+		b = appendInt16(appendInt32(appendCString(b, name), table), 1)
+		return appendInt16(appendInt32(appendInt16(appendInt32(b, typ), 4), modifier), 0)
+	}
+	types := func(table, typ, modifier int32, name string) string {
+		s, err := RowTypes(column(column(appendInt16(nil, 2), name, table, typ, modifier), "hidden", 1, 23, -1), 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	first := types(1, 23, -1, "a")
+	if again := types(2, 23, -1, "a"); again != first {
+		t.Errorf("a table that was made again: %q and %q", first, again)
+	}
+	for _, other := range []string{types(1, 20, -1, "a"), types(1, 23, 8, "a"), types(1, 23, -1, "b")} {
+		if other == first {
+			t.Errorf("%q twice", other)
+		}
+	}
+}
+
 func TestFieldsRoundTrip(t *testing.T) {
 	in := []Field{{FieldSeverity, "ERROR"}, {FieldCode, "42601"}, {FieldMessage, "no"}}
 	out, err := DecodeFields(AppendFields(nil, in))
@@ -145,6 +168,7 @@ func FuzzDecoders(f *testing.F) {
 			func() error { _, err := DecodeParameterDescription(b); return err },
 			func() error { _, _, err := DecodeParameterStatus(b); return err },
 			func() error { _, err := CutRowDescription(b, 1); return err },
+			func() error { _, err := RowTypes(b, 1); return err },
 			func() error { _, _, err := SplitDataRow(b, 1, nil, nil); return err },
 			func() error { _, err := StartupParams(b); return err },
 			func() error { _, err := QueryText(b); return err },

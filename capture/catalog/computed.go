@@ -1,0 +1,74 @@
+package catalog
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/opmux/opmux/event"
+)
+
+// computedSettings are the settings that a function which says it is immutable may look
+// at: the server's own print values by the first of them, and those of users may look at
+// any.
+var (
+	printedSettings  = []string{"bytea_output", "extra_float_digits", "quote_all_identifiers", "xmlbinary"}
+	computedSettings = append(slices.Clone(printedSettings), "DateStyle", "IntervalStyle", "TimeZone", "array_nulls", "default_text_search_config",
+		"lc_monetary", "lc_numeric", "lc_time", Abbreviations, "xmloption")
+)
+
+// ComputedUnder reads the note of a row of TakenComputed or TakenComputedF: the settings
+// that matter of those under which generated columns were computed.
+func ComputedUnder(what, note string) ([]event.Setting, error) {
+	var values []string
+	if err := json.Unmarshal([]byte(note), &values); err != nil {
+		return nil, fmt.Errorf("what opmux.capture_settings wrote: %w", err)
+	}
+	if len(values) != len(computedSettings) {
+		return nil, errors.New("opmux.capture_settings is another build's: are agents of different versions on this source?")
+	}
+	names := computedSettings
+	if what == TakenComputed {
+		names = printedSettings
+	}
+	under := make([]event.Setting, len(names))
+	for i, name := range names {
+		under[i] = event.Setting{Name: name, Value: values[i]}
+	}
+	return under, nil
+}
+
+// computedSQL makes what notes under which settings generated columns were computed:
+// their images say their values, but a backup computes its own, under the session's
+// settings. opmux.capture_settings runs under those that the row was written under, so
+// that it has none of its own and names everything by its schema.
+var computedSQL = `
+create or replace function opmux.computed_under() returns text language sql stable as $opmux$
+  select pg_catalog.json_build_array(pg_catalog.current_setting('` + strings.Join(computedSettings, "'), pg_catalog.current_setting('") + `'))::pg_catalog.text
+$opmux$;
+
+create or replace function opmux.capture_settings() returns trigger language plpgsql security definer as $opmux$
+declare
+  under pg_catalog.text := opmux.computed_under();
+begin
+  if under operator(pg_catalog.<>) coalesce(pg_catalog.current_setting('opmux.computed', true), '') then
+    perform pg_catalog.set_config('opmux.computed', under, true);
+    insert into opmux.captured values (pg_catalog.pg_current_xact_id(), 'G', tg_relid, under);
+  end if;
+  return null;
+end $opmux$;
+
+create or replace function opmux.computes(relation oid) returns boolean language sql stable
+set search_path = pg_catalog, pg_temp as $opmux$
+  select exists (select from pg_attribute a where a.attrelid = relation and a.attgenerated <> '' and not a.attisdropped)
+$opmux$;
+
+create or replace function opmux.computes_by_users(relation oid) returns boolean language sql stable
+set search_path = pg_catalog, pg_temp as $opmux$
+  select exists (select from pg_attribute a join pg_attrdef f on f.adrelid = a.attrelid and f.adnum = a.attnum
+    join pg_depend e on e.classid = 'pg_attrdef'::regclass and e.objid = f.oid and e.refclassid in ('pg_proc'::regclass, 'pg_operator'::regclass)
+    where a.attrelid = relation and a.attgenerated <> '' and e.refobjid >= 16384)
+$opmux$;
+`

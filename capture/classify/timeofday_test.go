@@ -1,0 +1,58 @@
+package classify_test
+
+import "testing"
+
+var shifts = []string{
+	`create table shift(id int primary key, tz timetz, t time, at timestamptz, many timetz[], n int, label text)`,
+	`create domain opens as timetz`, `create table shop_hours(id int primary key, o opens)`,
+}
+
+// I6: a time with time zone takes the offset of the day on which it is read, so that it
+// is another one on a backup that is behind the change to summer time, or is made anew.
+func TestI6TimesTakeTheOffsetOfTheDay(t *testing.T) {
+	r := newRig(t, shifts...)
+	r.check([]want{
+		{`INSERT INTO shift (id, tz) VALUES (1, '10:00')`, "write pinned", "offset of the day"},
+		{`INSERT INTO shift (id, tz) VALUES (1, NULL)`, "write text", ""},
+		{`INSERT INTO shift (id, tz) VALUES (1, current_time)`, "write pinned", "pg_catalog.timetz"},
+		{`INSERT INTO shift (id, many) VALUES (1, '{10:00}')`, "write pinned", "offset of the day"},
+		{`INSERT INTO shop_hours VALUES (1, '10:00')`, "write pinned", "offset of the day"},
+		{`INSERT INTO shift (id, t) VALUES (1, '10:00')`, "write text", ""},
+		{`UPDATE shift SET tz = '10:00' WHERE id = 1`, "write rows", "offset of the day"},
+		{`UPDATE shift SET tz = '10:00 Europe/Berlin' WHERE id = 1`, "write rows", "offset of the day"},
+		{`UPDATE shift SET tz = t WHERE id = 1`, "write rows", "offset of the day"},
+		{`UPDATE shift SET tz = at WHERE id = 1`, "write rows", "offset of the day"},
+		{`UPDATE shift SET tz = tz WHERE id = 1`, "write text", ""},
+		{`UPDATE shift SET n = 1 WHERE id = 1 AND tz < '10:00'`, "write rows", "offset of the day"},
+		{`UPDATE shift SET n = 1 WHERE id = 1 AND t < tz`, "write rows", "offset of the day"},
+		{`UPDATE shift SET label = ('10:00'::timetz)::text WHERE id = 1`, "write rows", "offset of the day"},
+		{`UPDATE shift SET label = (t AT TIME ZONE 'Europe/Berlin')::text WHERE id = 1`, "write rows", "offset of the day"},
+		{`UPDATE shift SET label = (tz AT TIME ZONE 'Europe/Berlin')::text WHERE id = 1`, "write rows", "offset of the day"},
+		{`UPDATE shift SET label = (at AT TIME ZONE 'Europe/Berlin')::text WHERE id = 1`, "write text", ""},
+		{`UPDATE shift SET label = (date_trunc('day', now() + interval '1 day') AT TIME ZONE 'Europe/Berlin')::text WHERE id = 1`, "write pinned", ""},
+		{`CREATE TABLE h (tz timetz DEFAULT '10:00')`, "refused", "offset of the day"},
+		{`CREATE TABLE h (tz timetz DEFAULT '10:00+01')`, "ddl", ""},
+		{`CREATE TABLE h (t time DEFAULT '10:00')`, "ddl", ""},
+		{`CREATE TABLE h (n int, CHECK ('10:00'::timetz > '09:00+01'::timetz))`, "refused", "offset of the day"},
+		{`ALTER TABLE shift ADD COLUMN o timetz DEFAULT '10:00'`, "refused", "offset of the day"},
+		{`ALTER TABLE shift ADD COLUMN o timetz DEFAULT '10:00-03:30'`, "ddl", ""},
+		{`ALTER TABLE shift ADD COLUMN o timetz DEFAULT 'now'`, "refused", "moment of the clock"},
+		{`ALTER TABLE shift ALTER COLUMN tz SET DEFAULT '10:00'`, "refused", "offset of the day"},
+		{`ALTER TABLE shift ALTER COLUMN t SET DEFAULT '10:00'`, "ddl", ""},
+		{`CREATE DOMAIN closes AS timetz DEFAULT '10:00'`, "refused", "offset of the day"},
+		{`CREATE DOMAIN closes AS timetz DEFAULT '10:00+01'`, "ddl", ""},
+		{`ALTER TABLE shift ALTER COLUMN t TYPE timetz`, "refused", "offset of the day"},
+		{`ALTER TABLE shift ALTER COLUMN tz TYPE time`, "ddl", ""},
+	})
+	for data, bad := range map[string]bool{
+		"1\t10:00\n": true, "1\t10:00+01\n": false, "1\t10:00:00.5-03:30\n": false, "1\t\\N\n": false, "1\t10:00 PST\n": true,
+		"1\t10:00 Etc/GMT+1\n": true, "1\tallballs\n": false, "1\tnow\n": true,
+	} {
+		if err := scan(r.plan(`COPY shift (id, tz) FROM STDIN`), data, len(data)); (err != nil) != bad {
+			t.Errorf("COPY of %q: %v", data, err)
+		}
+	}
+	if err := scan(r.plan(`COPY shift (id, t, at) FROM STDIN`), "1\t10:00\t2026-01-01 10:00\n", 100); err != nil {
+		t.Errorf("times without time zone: %v", err)
+	}
+}

@@ -1,0 +1,41 @@
+package session_test
+
+import "testing"
+
+// again binds and runs what was prepared.
+func again(name string, params ...string) func(*rawClient) {
+	return func(c *rawClient) { c.bind("", name, nil, params...).execute("", 0).sync().ready() }
+}
+
+func prepares(name, sql string) func(*rawClient) {
+	return func(c *rawClient) { c.parse(name, sql).describe(false, name).sync().ready() }
+}
+
+// I5: what was prepared answers behind DDL as the server's own: what the agent reads of a
+// row is not the client's result, whose change is the server's error.
+func TestI5PreparedBehindDDL(t *testing.T) {
+	sameAnswers(t, map[string][]func(*rawClient){
+		"columns that the client does not see": {
+			prepares("u", `UPDATE t SET v = v + 1 WHERE id > $1`), prepares("one", `UPDATE t SET v = v + 1 WHERE id = $1`), prepares("d", `DELETE FROM t WHERE id = $1 + 1`),
+			again("u", "15"), again("one", "1"), again("d", "16"),
+			q(`ALTER TABLE t ALTER COLUMN v TYPE bigint`), again("u", "15"), again("one", "1"), again("d", "15"), again("u", "15"),
+			q(`ALTER TABLE t ALTER COLUMN id TYPE bigint`), again("u", "15"), again("one", "1"), again("d", "14"),
+			q(`ALTER TABLE t DROP COLUMN w`), again("u", "15"), again("one", "1"), again("d", "13"),
+			q(`ALTER TABLE t ADD COLUMN w text DEFAULT 'w'`), again("u", "15"), again("one", "1"), again("d", "12"),
+			q(`BEGIN`), q(`ALTER TABLE t ALTER COLUMN v TYPE numeric`), again("u", "15"), again("one", "1"), q(`ROLLBACK`), again("u", "15"), again("one", "1"),
+		},
+		"parameters keep their types": {
+			prepares("p", `UPDATE t SET v = $1 WHERE id = $2`), again("p", "1", "1"), again("p", "1.5", "1"),
+			q(`ALTER TABLE t ALTER COLUMN v TYPE numeric`), again("p", "1", "1"), again("p", "1.5", "1"), q(`SELECT v FROM t WHERE id = 1`),
+		},
+		"columns that the client sees": {
+			prepares("all", `UPDATE t SET v = v + 1 WHERE id = $1 RETURNING *`), prepares("v", `UPDATE t SET v = v + 1 WHERE id > 18 RETURNING v`), prepares("i", `INSERT INTO s (v) VALUES ($1) RETURNING *`),
+			again("all", "1"), again("v"), again("i", "x"),
+			q(`ALTER TABLE t ADD COLUMN x int`), again("all", "1"), again("v"), again("all", "1"), prepares("all2", `UPDATE t SET v = v + 1 WHERE id = $1 RETURNING *`), again("all2", "1"),
+			q(`ALTER TABLE t DROP COLUMN x`), again("all", "1"), again("all2", "1"), again("v"),
+			q(`ALTER TABLE t ALTER COLUMN v TYPE bigint`), again("all", "1"), again("v"),
+			q(`ALTER TABLE s ADD COLUMN at timestamptz`), again("i", "y"), again("i", "z"), q(`SELECT count(*) FROM s`),
+			q(`BEGIN`), again("i", "z"), q(`SELECT 1`), q(`ROLLBACK`),
+		},
+	})
+}

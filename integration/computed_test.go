@@ -1,0 +1,54 @@
+package integration
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/opmux/opmux/internal/rig"
+	"github.com/opmux/opmux/internal/testkit"
+)
+
+// I6: a backup computes generated columns under the session's settings. Where a function
+// had others when it wrote, what it did is refused, also of a table that has got its
+// generated column later.
+func TestI6ComputedUnderOtherSettings(t *testing.T) {
+	const third = `1 / 3.0::float8`
+	b := up(t, rig.Config{AgentYAML: triggersOn},
+		`CREATE TABLE shown (id int PRIMARY KEY, f float8, b bytea DEFAULT '\xff', g text GENERATED ALWAYS AS (f::text) STORED, h text GENERATED ALWAYS AS (b::text) STORED)`,
+		`CREATE TABLE plain (id int PRIMARY KEY, f float8)`,
+		`CREATE FUNCTION rounds(int) RETURNS void LANGUAGE sql SET extra_float_digits = 0 AS 'INSERT INTO shown VALUES ($1, `+third+`)'`,
+		`CREATE FUNCTION escapes() RETURNS void LANGUAGE sql SET bytea_output = 'escape' AS 'UPDATE shown SET f = f'`,
+		`CREATE FUNCTION rounds_plain() RETURNS void LANGUAGE sql SET extra_float_digits = 0 AS 'INSERT INTO plain VALUES (1, `+third+`)'`,
+		`CREATE FUNCTION says(timestamptz) RETURNS text LANGUAGE sql IMMUTABLE AS 'SELECT $1::text'`,
+		`CREATE TABLE told (id int PRIMARY KEY, at timestamptz DEFAULT '2026-01-02 03:04:05+00', said text GENERATED ALWAYS AS (says(at)) STORED)`,
+		`CREATE FUNCTION abroad(int) RETURNS void LANGUAGE sql SET TimeZone = 'Asia/Tokyo' AS 'INSERT INTO told VALUES ($1)'`,
+		`CREATE FUNCTION abroad_shown(int) RETURNS void LANGUAGE sql SET TimeZone = 'Asia/Tokyo' AS 'INSERT INTO shown VALUES ($1)'`,
+		`CREATE FUNCTION found(int) RETURNS void LANGUAGE sql SET search_path = public, pg_temp AS 'INSERT INTO shown VALUES ($1, `+third+`)'`)
+	conn := testkit.Connect(t, b.agent("a1").DSN())
+	b.runParts(conn, pgx.QueryExecModeSimpleProtocol, `ALTER TABLE plain ADD COLUMN g text GENERATED ALWAYS AS (f::text) STORED`)
+	for _, sql := range []string{
+		`SELECT found(1)`, `SELECT found(2), found(3)`, `SELECT abroad_shown(10)`, `SET TimeZone = 'Asia/Tokyo'`, `SELECT abroad(1)`, `RESET TimeZone`,
+		`BEGIN; SET LOCAL bytea_output = 'escape'; SELECT found(4); SET LOCAL bytea_output = 'hex'; SELECT found(5); COMMIT`,
+		`SET TimeZone = 'Asia/Tokyo'; SELECT found(6); RESET TimeZone; SELECT found(7)`,
+		`DO $$ BEGIN BEGIN PERFORM rounds(8); RAISE EXCEPTION 'undone'; EXCEPTION WHEN raise_exception THEN NULL; END; PERFORM found(9); END $$`,
+	} {
+		b.runParts(conn, pgx.QueryExecModeSimpleProtocol, sql)
+	}
+	for _, sql := range []string{
+		`SELECT abroad(2)`, `SELECT rounds(20)`, `SELECT escapes()`, `SELECT rounds_plain()`, `SELECT found(20), rounds(21), found(22)`,
+		`DO $$ BEGIN SET LOCAL extra_float_digits = 0; PERFORM found(20); SET LOCAL extra_float_digits = 1; END $$`,
+		`DO $$ BEGIN PERFORM set_config('extra_float_digits', '0', false); PERFORM found(20); END $$`,
+		`WITH w AS (INSERT INTO shown VALUES (20, 1) RETURNING id) SELECT rounds(21) FROM w`,
+	} {
+		_, err := conn.Exec(b.ctx, sql, pgx.QueryExecModeSimpleProtocol)
+		if err == nil || !strings.Contains(err.Error(), "opmux: ") {
+			t.Errorf("%s: %v, want a refusal", sql, err)
+		}
+	}
+	b.identical()
+	if n := b.onPrimary(`SELECT count(*) FROM shown WHERE id >= 20`)[0][0]; n != "0" {
+		t.Errorf("%s rows of what was refused have stayed", n)
+	}
+}
