@@ -78,6 +78,8 @@ type Plan struct {
 	// Hidden is the number of columns appended behind the client's, wanted in
 	// text format.
 	Hidden int
+	// InHex says that their values come as catalog.Hex gives them.
+	InHex bool
 	// Name is of the savepoint, prepared statement or cursor.
 	Name string
 	// Chain is AND CHAIN of COMMIT and ROLLBACK.
