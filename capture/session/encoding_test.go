@@ -97,6 +97,9 @@ func TestI6PublishedTextIsUTF8(t *testing.T) {
 	bin("INSERT INTO t VALUES ($1, $2)", "\x00\x00\x00\xff", "\xe9")(c)
 	copyIn("COPY t FROM STDIN", "21\t\xe9\n")(c)
 	copyIn("COPY drawn (v) FROM STDIN", "\xe9\n")(c)
+	copyIn("COPY t FROM STDIN (ENCODING 'UTF8')", "22\té\n")(c) // is read as it says
+	c.parse("", "SET client_encoding = WIN1251").bind("", "", nil).execute("", 0)
+	c.parse("", "INSERT INTO t VALUES (30, '\xe9')").bind("", "", nil).execute("", 0).sync().ready()
 	c.query("SET client_encoding = UTF8").ready()
 	c.query("BEGIN").ready()
 	// The rest of the rows comes in another encoding than the first.
@@ -112,7 +115,7 @@ func TestI6PublishedTextIsUTF8(t *testing.T) {
 	}
 	for _, op := range r.committed() {
 		texts = append(texts, string(op.Kind)+" "+op.Text)
-		if len(op.Params) > 0 && string(op.Params[1].Value) != "é" || !utf8.Valid(op.Data) {
+		if len(op.Params) > 0 && string(op.Params[1].Value) != "é" || !utf8.Valid(op.Data) || strings.Contains(string(op.Data), "Ã") {
 			t.Errorf("published as it came: %+v", op)
 		}
 		if op.Kind == event.OpSet && op.Settings[0].Name == "client_encoding" {
@@ -127,7 +130,7 @@ func TestI6PublishedTextIsUTF8(t *testing.T) {
 			}
 		}
 	}
-	for _, want := range []string{"savepoint й", "statement INSERT INTO t VALUES (11, 'й')", "rollbackto й", "statement INSERT INTO t VALUES (12, 'к')"} {
+	for _, want := range []string{"savepoint й", "statement INSERT INTO t VALUES (11, 'й')", "rollbackto й", "statement INSERT INTO t VALUES (12, 'к')", "statement INSERT INTO t VALUES (30, 'й')"} {
 		if i := slices.Index(texts, want); i < 0 {
 			t.Errorf("%s is missing, in this order, in %q", want, texts)
 		} else {
