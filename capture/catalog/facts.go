@@ -31,6 +31,9 @@ type Facts struct {
 	// UnsafeTypes are the names of types whose values are made or checked by a volatile
 	// user function: domains, what is made of them, and targets of such casts.
 	UnsafeTypes map[string]bool
+	// Conversions says that there are conversions of encodings which are not built in, and
+	// are taken unasked.
+	Conversions bool
 	// EventTriggers are the enabled event triggers that are not opmux's.
 	EventTriggers []string
 	// Version is the DDL counter that the facts rely on, Unsettled beside open DDL.
@@ -66,6 +69,7 @@ type Function struct {
 
 const factsSQL = `
 select pg_catalog.json_build_object(
+  'Conversions', exists (select from pg_catalog.pg_conversion c where c.condefault and c.connamespace <> 'pg_catalog'::pg_catalog.regnamespace),
   'Functions', (select pg_catalog.json_agg(pg_catalog.json_build_object('Name', p.proname, 'Schema', n.nspname, 'Kind', p.prokind,
       'Volatility', case when p.prokind = 'a' and exists (
           select from pg_catalog.pg_aggregate a join pg_catalog.pg_proc f on f.provolatile = 'v'

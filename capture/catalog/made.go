@@ -62,10 +62,20 @@ func (c *Catalog) Made(ctx context.Context, q Querier, schema, name string) (*Ma
 }
 
 // ReadSQL reads all that a table holds.
-func (t *Table) ReadSQL() string {
+func (t *Table) ReadSQL(inHex bool) string {
 	columns := make([]string, len(t.Columns))
 	for i := range t.Columns {
 		columns[i] = QuoteIdent(t.Columns[i].Name)
+		if inHex {
+			columns[i] = Hex(columns[i])
+		}
 	}
 	return "SELECT " + strings.Join(columns, ", ") + " FROM ONLY " + QuoteIdent(t.Schema) + "." + QuoteIdent(t.Name)
+}
+
+// Hex gives a value's text as hexadecimal digits of UTF-8, whatever client_encoding is:
+// not every value can be written in every one.
+func Hex(expr string) string {
+	return "CASE WHEN " + expr + " IS NOT DISTINCT FROM NULL THEN NULL ELSE " + // a row of NULLs is none
+		"pg_catalog.encode(pg_catalog.convert_to(pg_catalog.format('%s', " + expr + "), 'UTF8'), 'hex') END"
 }

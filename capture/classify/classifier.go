@@ -53,6 +53,9 @@ type Input struct {
 	// Unlockable says that no lock orders the statement: its snapshot, or a lock on the
 	// table that its transaction has, may be older.
 	Unlockable bool
+	// InHex asks for hidden columns as hexadecimal digits: the session's client_encoding is
+	// not UTF8.
+	InHex bool
 	// Behind is set for DDL that ran inside of a statement, see Ran.
 	Behind *Behind `json:"-"`
 }

@@ -33,6 +33,7 @@ func (j *job) copy(n *pg.Node, st *pg.CopyStmt) error {
 // copyFormat is how the fields of a COPY stream are told apart.
 type copyFormat struct {
 	csv, header, binary  bool
+	encoded              bool // the text says in which encoding the stream is
 	delim, quote, escape byte
 	null                 string
 }
@@ -125,7 +126,7 @@ func (j *job) copyDefaults(t *catalog.Table, columns []string) ([]*catalog.Colum
 func (j *job) copyOptions(t *catalog.Table, st *pg.CopyStmt, columns []string) (freeze bool, err error) {
 	p := j.plan
 	format := "text"
-	p.copyFormat = copyFormat{delim: '\t', quote: '"', null: `\N`}
+	p.copyFormat = copyFormat{delim: '\t', quote: '"', null: `\N`, encoded: given(st.Options, "encoding")}
 	null := ""
 	for _, o := range st.Options {
 		d := o.GetDefElem()
@@ -159,7 +160,7 @@ func (j *job) copyOptions(t *catalog.Table, st *pg.CopyStmt, columns []string) (
 	switch format {
 	case "csv":
 		p.copyFormat.null = null
-		if p.copyFormat.csv = true; !slices.ContainsFunc(st.Options, func(o *pg.Node) bool { return o.GetDefElem().GetDefname() == "delimiter" }) {
+		if p.copyFormat.csv = true; !given(st.Options, "delimiter") {
 			p.copyFormat.delim = ','
 		}
 		if p.copyFormat.escape == 0 {
@@ -185,6 +186,11 @@ func (j *job) copyOptions(t *catalog.Table, st *pg.CopyStmt, columns []string) (
 	return freeze, nil
 }
 
+// given tells whether an option is there.
+func given(options []*pg.Node, name string) bool {
+	return slices.ContainsFunc(options, func(o *pg.Node) bool { return o.GetDefElem().GetDefname() == name })
+}
+
 // binaryColumns refuses columns whose binary form has numbers of the server's own.
 func (j *job) binaryColumns(t *catalog.Table, columns []string) error {
 	for _, name := range columns {
@@ -200,4 +206,21 @@ func (j *job) withoutFreeze(n *pg.Node) (string, error) {
 	st := n.GetCopyStmt()
 	st.Options = slices.DeleteFunc(st.Options, func(o *pg.Node) bool { return o.GetDefElem().GetDefname() == "freeze" })
 	return deparse(j.grammar, n)
+}
+
+// OwnEncoding says that a COPY names the encoding of its stream, so that the client's
+// own does not count.
+func (p *Plan) OwnEncoding() bool { return p.copyFormat.encoded && !p.copyFormat.binary }
+
+// UTF8Only says why a COPY cannot be followed under another client_encoding than UTF8,
+// "" where it can.
+func (p *Plan) UTF8Only() string {
+	f := p.copyFormat
+	switch {
+	case p.Kind == Copy && f.binary:
+		return "where text is in a binary stream is not known"
+	case p.CopyDraw != nil && (f.encoded || strings.IndexFunc(f.null, func(c rune) bool { return c >= 0x80 }) >= 0):
+		return "what is drawn for its rows comes in the client's encoding, and its stream or its NULL is in another"
+	}
+	return ""
 }

@@ -81,6 +81,8 @@ type Plan struct {
 	// HiddenTypes are their types: a statement that was prepared with columns of other
 	// types has to be prepared again.
 	HiddenTypes string
+	// InHex says that their values come as catalog.Hex gives them.
+	InHex bool
 	// Name is of the savepoint, prepared statement or cursor.
 	Name string
 	// Chain is AND CHAIN of COMMIT and ROLLBACK.

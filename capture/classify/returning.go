@@ -25,34 +25,36 @@ type images struct {
 // RETURNING, and says so in the plan. rel is the target's name or alias, which
 // qualifies them: in UPDATE … FROM a bare name may be ambiguous. RETURNING is the
 // last clause of the grammar, so it is put behind the text, on a line of its own
-// since the text may end in a comment.
-func (j *job) hide(t *catalog.Table, rel string, columns []string, client []*pg.Node) {
+// since the text may end in a comment. It returns the text as a target can run it.
+func (j *job) hide(t *catalog.Table, rel string, columns []string, client []*pg.Node) string {
 	p := j.plan
 	p.ClientColumns = -1
 	if len(client) > 0 {
 		p.ClientColumns = len(client)
 	}
 	if len(columns) == 0 {
-		return
+		return j.body
 	}
-	p.Hidden = len(columns)
-	var b, types strings.Builder
-	b.WriteString(j.body)
+	p.Hidden, p.InHex = len(columns), j.in.InHex
+	text := j.body + "\nRETURNING "
 	if len(client) > 0 {
-		b.WriteString("\n, ")
-	} else {
-		b.WriteString("\nRETURNING ")
+		text = j.body + "\n, "
 	}
+	var types strings.Builder
+	names := make([]string, len(columns))
 	for i, c := range columns {
-		if i > 0 {
-			b.WriteString(", ")
-		}
-		b.WriteString(catalog.QuoteIdent(rel))
-		b.WriteByte('.')
-		b.WriteString(catalog.QuoteIdent(c))
+		names[i] = catalog.QuoteIdent(rel) + "." + catalog.QuoteIdent(c)
 		types.WriteString(t.Column(c).Type + ",")
 	}
-	p.SQL, p.HiddenTypes = b.String(), types.String()
+	p.HiddenTypes = types.String()
+	plain := text + strings.Join(names, ", ")
+	if p.SQL = plain; p.InHex {
+		for i := range names {
+			names[i] = catalog.Hex(names[i])
+		}
+		p.SQL = text + strings.Join(names, ", ")
+	}
+	return plain
 }
 
 // relName is the name by which a statement's other clauses know its target.
@@ -156,8 +158,7 @@ func (j *job) text(t *catalog.Table, rv *pg.RangeVar, stmt *pg.Node, client []*p
 		return err
 	}
 	j.write(event.ClassText, reason)
-	j.hide(t, relName(rv), hidden, client)
-	fr, err := j.freezeText(rv, stmt, client, hidden)
+	fr, err := j.freezeText(rv, stmt, client, hidden, j.hide(t, relName(rv), hidden, client))
 	if err != nil {
 		return j.refuse(j.plan.Construct, -1, "its frozen form cannot be written: "+err.Error(), "Write the statement in a simpler way, without functions of the time.")
 	}
@@ -171,11 +172,8 @@ func (j *job) text(t *catalog.Table, rv *pg.RangeVar, stmt *pg.Node, client []*p
 // freezeText makes the frozen form of text that travels as text. Where only the
 // time is to be pinned, the text itself is edited, which is cheaper than writing
 // the tree.
-func (j *job) freezeText(rv *pg.RangeVar, stmt *pg.Node, client []*pg.Node, hidden []string) (frozen, error) {
-	fr := frozen{kind: freezeText, counted: true, text: j.plan.SQL}
-	if len(hidden) == 0 {
-		fr.text = j.body
-	}
+func (j *job) freezeText(rv *pg.RangeVar, stmt *pg.Node, client []*pg.Node, hidden []string, text string) (frozen, error) {
+	fr := frozen{kind: freezeText, counted: true, text: text}
 	if len(client) == 0 && !j.timed {
 		fr.asBound = true
 		return fr, nil

@@ -19,7 +19,7 @@ func (s *Session) alone(ctx context.Context, p part) error {
 	}
 	e := &entry{kind: answerQuery, shift: -p.before}
 	s.changesAnyhow(p.plan, e)
-	if err := s.send(pgwire.Query, pgwire.AppendQuery(nil, p.sql), e); err != nil {
+	if err := s.sendQuery(p.sql, e); err != nil {
 		return err
 	}
 	return s.aloneDone(ctx)

@@ -96,7 +96,7 @@ const stateNoStatement = "26000"
 func (s *Session) probeEntry(ctx context.Context, tx *txn) *entry {
 	e := &entry{silent: true}
 	e.onRow = func(values []pgwire.DataRowValue) {
-		p, err := parseProbe(values, s.context)
+		p, err := s.parseProbe(values, s.context)
 		if err != nil {
 			tx.fail(err)
 			return
@@ -119,7 +119,7 @@ func (s *Session) ensureContext(extended bool) (bool, error) {
 	var rowErr error
 	e := &entry{kind: answerQuery, silent: true}
 	e.onRow = func(values []pgwire.DataRowValue) {
-		p, err := parseProbe(values, nil)
+		p, err := s.parseProbe(values, nil)
 		if err != nil {
 			rowErr = err
 			return
@@ -226,7 +226,7 @@ func (s *Session) durable(extended bool) (bool, error) {
 // question runs one of the agent's statements and waits for its answer.
 func (s *Session) question(sql, name string, e *entry, extended bool) error {
 	if !extended {
-		if err := s.send(pgwire.Query, pgwire.AppendQuery(nil, sql), e); err != nil {
+		if err := s.sendQuery(sql, e); err != nil {
 			return err
 		}
 		return s.drain()
@@ -258,7 +258,14 @@ func (q querier) Query(_ context.Context, sql string, args ...string) ([][]event
 	var failed error
 	var answered *serverError
 	e := &entry{kind: answerQuery, silent: true}
-	e.onRow = func(values []pgwire.DataRowValue) { rows = append(rows, copyRow(values)) }
+	var unreadable error
+	e.onRow = func(values []pgwire.DataRowValue) {
+		row, err := s.textRow(values)
+		if err != nil {
+			unreadable = err
+		}
+		rows = append(rows, row)
+	}
 	e.onError = takeError(&answered, q.extended)
 	e.onFail = func() {
 		failed = errQuestion
@@ -270,12 +277,15 @@ func (q querier) Query(_ context.Context, sql string, args ...string) ([][]event
 	if q.extended {
 		err = s.askExtended(sql, args, e)
 	} else {
-		if err = s.send(pgwire.Query, pgwire.AppendQuery(nil, inline(sql, args)), e); err == nil {
+		if err = s.sendQuery(inline(sql, args), e); err == nil {
 			err = s.drain()
 		}
 	}
 	if err == nil {
 		err = failed
+	}
+	if err == nil {
+		err = unreadable
 	}
 	return rows, err
 }
@@ -289,12 +299,16 @@ func (s *Session) askExtended(sql string, args []string, e *entry) error {
 	if err := s.send(pgwire.Close, pgwire.Target{Name: name}.Append(nil), silent(answerClose)); err != nil {
 		return err
 	}
-	if err := s.send(pgwire.Parse, pgwire.ParseBody{Name: name, Text: sql}.Append(nil), silent(answerParse)); err != nil {
+	if err := s.sendParse(pgwire.ParseBody{Name: name, Text: sql}, silent(answerParse)); err != nil {
 		return err
 	}
 	bind := pgwire.BindBody{Portal: name, Statement: name}
 	for _, a := range args {
-		bind.Params = append(bind.Params, pgwire.Param{Value: []byte(a)})
+		written, err := s.written(a)
+		if err != nil {
+			return err
+		}
+		bind.Params = append(bind.Params, pgwire.Param{Value: []byte(written)})
 	}
 	if err := s.send(pgwire.Bind, bind.Append(nil), silent(answerBind)); err != nil {
 		return err

@@ -104,6 +104,9 @@ func (s *Session) introduce() error {
 				return upstreamError(err)
 			}
 		}
+		if err := s.noteEncoding(m); err != nil {
+			return err
+		}
 		if err := s.toClient(m.Type, m.Body()); err != nil {
 			return err
 		}
@@ -115,7 +118,7 @@ func (s *Session) introduce() error {
 		return err
 	}
 	if err := s.ask(probeSQL, func(row []pgwire.DataRowValue) error {
-		p, err := parseProbe(row, nil)
+		p, err := s.parseProbe(row, nil)
 		if err == nil {
 			s.context, s.lastContext, s.who.pid = p.context, p.context, p.pid
 		}
@@ -129,6 +132,24 @@ func (s *Session) introduce() error {
 		return s.die(r)
 	}
 	return s.ready(pgwire.StatusIdle)
+}
+
+// noteEncoding takes what a message before the session begins says of its encodings.
+func (s *Session) noteEncoding(m pgwire.Message) error {
+	if m.Type != pgwire.ParameterStatus {
+		return nil
+	}
+	name, value, err := pgwire.DecodeParameterStatus(m.Body())
+	if err != nil {
+		return upstreamError(err)
+	}
+	switch name {
+	case encodingSetting:
+		s.clientEncoding = value
+	case "server_encoding":
+		s.serverEncoding = value
+	}
+	return nil
 }
 
 // ask runs one of the agent's questions before the session is served.
@@ -179,7 +200,11 @@ func (s *Session) identify(row []pgwire.DataRowValue) error {
 	if len(row) != 6 {
 		return fmt.Errorf("identity has %d columns, expected 6", len(row))
 	}
-	s.who.user, s.who.application = string(row[0].Value), string(row[1].Value)
+	user, ok := s.charset().decode(row[0].Value)
+	if !ok {
+		return fmt.Errorf("the name of the session's user cannot be read in client_encoding %s", s.clientEncoding)
+	}
+	s.who.user, s.who.application = string(user), string(row[1].Value)
 	s.who.systemID = string(row[3].Value)
 	s.who.recovery = string(row[5].Value) == "t"
 	var err error

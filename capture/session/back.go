@@ -164,7 +164,7 @@ func (s *Session) tagAnswer(ctx context.Context, e *entry, m pgwire.Message) err
 	})
 	if !e.hold {
 		if e.warning != nil {
-			if err := s.toClient(pgwire.NoticeResponse, e.warning.body()); err != nil {
+			if err := s.toClient(pgwire.NoticeResponse, s.inWords(e.warning)); err != nil {
 				return err
 			}
 		}

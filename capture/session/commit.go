@@ -150,7 +150,7 @@ func (s *Session) commitSimple(ctx context.Context, p part, e *entry) (bool, err
 	defer h.ticket.Unknown() // should a panic come between: the first end counts
 	if !refused {
 		c := &commitment{ticket: h.ticket, version: h.version, chain: p.plan.Chain, answer: e,
-			forward: func(*sentry) error { return s.send(pgwire.Query, pgwire.AppendQuery(nil, p.sql), e) }}
+			forward: func(*sentry) error { return s.sendQuery(p.sql, e) }}
 		if refused, err = s.commit(ctx, c); err == nil {
 			s.preparedEnds(ctx, h.kept, &c.end)
 		}
@@ -300,7 +300,7 @@ func (s *Session) commitWrapped(ctx context.Context, extended bool) error {
 
 // rollbackSimple deals with the client's ROLLBACK in the simple protocol.
 func (s *Session) rollbackSimple(ctx context.Context, p part, e *entry) error {
-	if err := s.send(pgwire.Query, pgwire.AppendQuery(nil, p.sql), e); err != nil {
+	if err := s.sendQuery(p.sql, e); err != nil {
 		return err
 	}
 	if err := s.drain(); err != nil {

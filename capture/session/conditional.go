@@ -67,7 +67,7 @@ func (s *Session) lockBefore(p *classify.Plan) (bool, error) {
 	for _, sql := range locks {
 		e := lockEntry(p)
 		e.onFail = func() { failed = true }
-		if err := s.send(pgwire.Query, pgwire.AppendQuery(nil, sql), e); err != nil {
+		if err := s.sendQuery(sql, e); err != nil {
 			return false, err
 		}
 		if err := s.drain(); err != nil || failed {

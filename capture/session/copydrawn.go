@@ -184,7 +184,12 @@ func (c *copying) flush(ctx context.Context, last bool) error {
 	if c.x.lost() {
 		return nil
 	}
-	if c.x.data = append(c.x.data, part...); len(c.x.data) >= s.cfg.ChunkBytes {
+	text, ok := s.charset().decode(part)
+	if !ok {
+		c.x.tx.fail(encodingRefusal(s.charset()))
+		return nil
+	}
+	if c.x.data = append(c.x.data, text...); len(c.x.data) >= s.cfg.ChunkBytes {
 		s.makePart(ctx, c.x, true)
 	}
 	return nil
@@ -251,7 +256,7 @@ func (c *copying) reopen(end byte) error {
 	}
 	e := &entry{kind: answerQuery, silent: true, where: c.where, onFail: func() { c.failed = true }}
 	e.onTag = func(tag string) { c.total += pgwire.Affected(tag) }
-	if err := s.send(pgwire.Query, pgwire.AppendQuery(nil, c.x.plan.CopyDraw.Text), e); err != nil {
+	if err := s.sendQuery(c.x.plan.CopyDraw.Text, e); err != nil {
 		return err
 	}
 	return s.awaitCopyIn()

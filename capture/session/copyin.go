@@ -95,6 +95,13 @@ func (s *Session) keepCopyData(ctx context.Context, x *execution, data []byte) {
 	if x.lost() {
 		return
 	}
+	if !x.plan.OwnEncoding() {
+		var ok bool
+		if data, ok = s.charset().decode(data); !ok {
+			x.tx.fail(encodingRefusal(s.charset()))
+			return
+		}
+	}
 	if x.scan != nil {
 		if err := x.scan.Scan(data); err != nil {
 			x.tx.fail(err)

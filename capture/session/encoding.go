@@ -1,148 +1,218 @@
 package session
 
 import (
-	"context"
-	"errors"
+	"encoding/hex"
+	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/opmux/opmux/capture/classify"
 	"github.com/opmux/opmux/event"
+	"github.com/opmux/opmux/wire/pgencoding"
 	"github.com/opmux/opmux/wire/pgwire"
 )
 
-// singleByte are the client encodings in which each byte above 0x7f is a character of
-// its own, and each below is ASCII: where a text's strings and words end is the same
-// whatever they are.
-var singleByte = []string{
-	"LATIN1", "LATIN2", "LATIN3", "LATIN4", "LATIN5", "LATIN6", "LATIN7", "LATIN8", "LATIN9", "LATIN10", "ISO_8859_5", "ISO_8859_6", "ISO_8859_7",
-	"ISO_8859_8", "WIN1250", "WIN1251", "WIN1252", "WIN1253", "WIN1254", "WIN1255", "WIN1256", "WIN1257", "WIN1258", "WIN866", "WIN874",
-	"KOI8R", "KOI8U", "SQL_ASCII",
+// Behind the protocol's messages everything is UTF-8, whatever the client's encoding
+// (ADR 26): a text is read when it comes and written anew when it goes to the server,
+// and what is captured of parameters, rows and COPY streams is read before it is kept.
+// So what the classifier caches, what is published and what is compared does not depend
+// on the encoding, and transactions say that they are in UTF8.
+
+// utf8Name is UTF-8 as client_encoding has it.
+const utf8Name = "UTF8"
+
+// charset is how the text of a session is read and written.
+type charset struct {
+	name string
+	// enc is nil where the text is UTF-8, or in an encoding that is not converted.
+	enc *pgencoding.Encoding
+	// guessed says that which characters the bytes are is not known, but that each is
+	// one: enc then is a stand-in, for the parser alone.
+	guessed bool
 }
 
-// standIn is a text with a character of UTF-8 for each byte above 0x7f. It is for the
-// parser alone.
-func standIn(text string) string {
-	var b strings.Builder
-	for _, c := range []byte(text) {
-		b.WriteRune(rune(c))
+// charset is what the session's text is in, as far as the server has said. The server
+// converts it only where its database has another encoding. Callers hold s.mu.
+func (s *Session) charset() charset {
+	c := charset{name: s.clientEncoding}
+	if c.name == utf8Name {
+		return c
 	}
-	return b.String()
+	c.enc = pgencoding.Named(c.name)
+	if c.name == "SQL_ASCII" || c.enc != nil && s.serverEncoding != utf8Name {
+		c.enc, c.guessed = pgencoding.Named("LATIN1"), true
+	}
+	return c
 }
 
-// original is the text that a standIn, or a part of it, stands for.
-func original(text string) string {
-	var b strings.Builder
-	for _, c := range text {
-		b.WriteByte(byte(c))
-	}
-	return b.String()
-}
-
-// split cuts a Query into statements, also one in a client_encoding of single bytes.
-func (s *Session) split(text string, extended bool) ([]classify.Statement, error) {
-	list, err := s.deps.Classifier.Split(text)
-	if err == nil || ascii([]byte(text)) || s.transactionStatus() == pgwire.StatusFailed {
-		return list, err
-	}
-	if known, asked := s.ensureContext(extended); asked != nil || !known {
-		return nil, errors.Join(err, asked)
-	}
+func (s *Session) charsetNow() charset {
 	s.mu.Lock()
-	c := s.context
-	s.mu.Unlock()
-	if c == nil || !slices.Contains(singleByte, c.setting("client_encoding")) {
-		return nil, err
-	}
-	text = standIn(text)
-	if list, err = s.deps.Classifier.Split(text); err != nil {
-		return nil, err
-	}
-	for i, st := range list {
-		list[i] = classify.Statement{Text: original(st.Text), Offset: len(original(text[:st.Offset]))}
-	}
-	return list, nil
+	defer s.mu.Unlock()
+	return s.charset()
 }
 
-// unconverted refuses text that cannot be parsed since it is in another encoding.
-func (s *Session) unconverted(text string) *refusal {
-	s.mu.Lock()
-	c := s.context
-	s.mu.Unlock()
-	if c == nil || s.transactionStatus() == pgwire.StatusFailed || slices.Contains(singleByte, c.setting("client_encoding")) {
-		return nil
-	}
-	if r := unreadable(c, text); r != nil {
-		return refusedStatement(r, 0)
-	}
-	return nil
-}
+// exact tells whether what the text says is known.
+func (c charset) exact() bool { return c.name == utf8Name || c.enc != nil && !c.guessed }
 
-// planUnreadable plans a statement with bytes that mean something else to the server
-// than to the parser. One that only reads passes, where they stand in constants and
-// comments; anything else is refused, as what it is where that can be told.
-func (s *Session) planUnreadable(ctx context.Context, c *sessionContext, in classify.Input, refusal *classify.Refusal) (*classify.Plan, error) {
-	refused := refusedPlan(in.SQL, refusal)
-	if firstWord(in.SQL) == "copy" {
-		refused.Construct = constructCopy
-	}
-	text := standIn(in.SQL)
-	if !slices.Contains(singleByte, c.setting("client_encoding")) || !classify.ASCIINames(text) {
-		return refused, nil
-	}
-	raw := in.SQL
-	in.SQL = text
-	p, err := s.deps.Classifier.Classify(ctx, in)
-	var syntax *classify.SyntaxError
+// decode returns text that is to be kept in UTF-8. False: it is not known what it says,
+// or the server does not know.
+func (c charset) decode(text []byte) ([]byte, bool) {
 	switch {
-	case errors.As(err, &syntax):
-		return refused, nil
-	case err != nil:
-		return nil, err
-	case p.Kind == classify.Pass && p.SQL == text && !p.ContextChanges && !p.DiscardsStatements && !p.CatalogChanges:
-		reads := *p
-		reads.SQL = raw
-		return &reads, nil
+	case c.name == utf8Name || pgencoding.ASCII(text):
+		return text, true
+	case !c.exact():
+		return nil, false
 	}
-	return refused, nil
+	return c.enc.Append(make([]byte, 0, len(text)+len(text)/4), text)
 }
 
-func encodingRefusal(c *sessionContext) *classify.Refusal {
-	return &classify.Refusal{Construct: "statement in client_encoding " + c.setting("client_encoding"),
-		Reason: "its rows or parameters are in an encoding that opmux does not convert",
+// row reads the texts of a row. False: not all of them can be read, and it is as it came.
+func (c charset) row(values []pgwire.DataRowValue) ([]pgwire.DataRowValue, bool) {
+	if c.name == utf8Name {
+		return values, true
+	}
+	out := slices.Clone(values)
+	for i := range out {
+		text, ok := c.decode(out[i].Value)
+		if !ok {
+			return values, false
+		}
+		out[i].Value = text
+	}
+	return out, true
+}
+
+// encode returns text in UTF-8 as the session writes it. False: it cannot.
+func (c charset) encode(text string) (string, bool) {
+	switch {
+	case c.name == utf8Name || pgencoding.ASCII(text):
+		return text, true
+	case c.enc == nil:
+		return (&pgencoding.Encoding{}).Encode(text)
+	}
+	return c.enc.Encode(text)
+}
+
+// unread says why a text of the client's cannot be read. Ask: the server is expected
+// to refuse it, and is asked first.
+type unread struct {
+	*refusal
+	ask bool
+}
+
+// readText reads a text of the client's, as the session now stands.
+func (s *Session) readText(raw string, extended bool) (string, *unread, error) {
+	if pgencoding.ASCII(raw) {
+		return raw, nil, nil
+	}
+	failed := s.transactionStatus() == pgwire.StatusFailed
+	if !failed && (extended || s.piped || !contextFree(raw)) {
+		if _, err := s.ensureContext(extended); err != nil {
+			return raw, nil, err
+		}
+	}
+	c := s.charsetNow()
+	switch {
+	case c.name == utf8Name:
+		return raw, nil, nil
+	case c.enc == nil:
+		return raw, &unread{refusedStatement(encodingRefusal(c), 0), failed}, nil
+	}
+	text, ok := c.enc.Append(make([]byte, 0, len(raw)+len(raw)/4), []byte(raw))
+	if !ok {
+		return raw, &unread{refusedStatement(encodingRefusal(c), 0), true}, nil
+	}
+	return string(text), nil, nil
+}
+
+// written is a text in UTF-8 as it goes to the server.
+func (s *Session) written(text string) (string, error) {
+	out, whole := s.charsetNow().encode(text)
+	if !whole {
+		return "", fmt.Errorf("a text of the agent's has characters that client_encoding %s has not", s.charsetNow().name)
+	}
+	return out, nil
+}
+
+// sendQuery puts a Query on its way upstream.
+func (s *Session) sendQuery(text string, e *entry) error {
+	out, err := s.written(text)
+	if err != nil {
+		return err
+	}
+	return s.send(pgwire.Query, pgwire.AppendQuery(nil, out), e)
+}
+
+// sendParse puts a Parse on its way upstream.
+func (s *Session) sendParse(body pgwire.ParseBody, e *entry) error {
+	var err error
+	if body.Text, err = s.written(body.Text); err != nil {
+		return err
+	}
+	return s.send(pgwire.Parse, body.Append(nil), e)
+}
+
+// textRow keeps a row of texts. Callers hold s.mu.
+func (s *Session) textRow(values []pgwire.DataRowValue) ([]event.Value, error) {
+	row := copyRow(values)
+	c := s.charset()
+	for i := range row {
+		var ok bool
+		if row[i].Text, ok = c.decode(row[i].Text); !ok {
+			return nil, encodingRefusal(c)
+		}
+	}
+	return row, nil
+}
+
+// hiddenRow keeps the hidden columns of a row. Callers hold s.mu.
+func (s *Session) hiddenRow(p *classify.Plan, values []pgwire.DataRowValue) ([]event.Value, error) {
+	if p.InHex {
+		return hexRow(values)
+	}
+	return s.textRow(values)
+}
+
+// hexRow keeps a row whose values come as catalog.Hex gives them.
+func hexRow(values []pgwire.DataRowValue) ([]event.Value, error) {
+	row := copyRow(values)
+	for i := range row {
+		n, err := hex.Decode(row[i].Text, row[i].Text)
+		if err != nil {
+			return nil, fmt.Errorf("a hidden column is not what was asked for: %w", err)
+		}
+		row[i].Text = row[i].Text[:n]
+	}
+	return row, nil
+}
+
+// inWords returns an error of the agent's as the client reads it.
+func (s *Session) inWords(r *refusal) []byte {
+	c := s.charsetNow()
+	fields := r.fields()
+	for i := range fields {
+		fields[i].Value, _ = c.encode(fields[i].Value)
+	}
+	return pgwire.AppendFields(nil, fields)
+}
+
+func encodingRefusal(c charset) *classify.Refusal {
+	r := &classify.Refusal{Construct: "statement in client_encoding " + c.name,
+		Reason: "its text, rows or parameters have characters in an encoding that opmux does not convert",
 		Hint:   "SET client_encoding = 'UTF8'."}
+	if c.exact() {
+		r.Reason = "it has a character that opmux does not know in that encoding"
+	}
+	return r
 }
 
-// unreadable refuses text whose bytes mean something else to the server than to
-// the parser.
-func unreadable(c *sessionContext, text string) *classify.Refusal {
-	if c.setting("client_encoding") != "UTF8" && !ascii([]byte(text)) {
-		return encodingRefusal(c)
-	}
-	return nil
-}
-
-// unreadableParams refuses text parameters in an encoding that is not recorded.
-func (s *Session) unreadableParams(params []event.Param) *refusal {
-	s.mu.Lock()
-	c := s.context
-	s.mu.Unlock()
-	if c == nil || c.setting("client_encoding") == "UTF8" {
-		return nil
-	}
-	for _, p := range params {
-		if !ascii(p.Value) {
-			return refusedStatement(encodingRefusal(c), 0)
+// strangeName refuses names of the protocol's that are not the same in every encoding:
+// the maps of statements and portals know them by their bytes.
+func (s *Session) strangeName(names ...string) *refusal {
+	for _, name := range names {
+		if c := s.charsetNow(); c.name != utf8Name && !pgencoding.ASCII(name) {
+			return &refusal{code: stateNotSupported, message: "a prepared statement or portal whose name is not ASCII, in client_encoding " + c.name,
+				hint: "Name it in ASCII, or SET client_encoding = 'UTF8'."}
 		}
 	}
 	return nil
-}
-
-func ascii(b []byte) bool {
-	for _, c := range b {
-		if c >= 0x80 {
-			return false
-		}
-	}
-	return true
 }

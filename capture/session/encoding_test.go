@@ -1,17 +1,22 @@
 package session_test
 
 import (
+	"slices"
+	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/opmux/opmux/capture/session"
 	"github.com/opmux/opmux/event"
+	"github.com/opmux/opmux/wire/pgwire"
 )
 
-// I6: what would have to be converted to be recorded is refused by name, reads are not.
+// I6: what would have to be converted to be recorded, and cannot be, is refused by name;
+// reads and what is ASCII are not.
 func TestI6EncodingsThatAreNotConverted(t *testing.T) {
-	r := newRig(t, nil, `CREATE TABLE t (id int PRIMARY KEY, v text)`)
+	r := newRig(t, nil, `CREATE TABLE t (id int PRIMARY KEY, v text)`, `INSERT INTO t VALUES (9, 'é¥')`)
 	c := r.client()
-	for encoding, text := range map[string]string{"LATIN1": "\xe9", "WIN1252": "\x80", "SJIS": "\x93\xfa", "SQL_ASCII": "é"} {
+	for encoding, text := range map[string]string{"SJIS": "\x93\xfa", "EUC_JP": "\xc6\xfc", "SQL_ASCII": "é"} {
 		c.query("SET client_encoding = " + encoding).ready()
 		refusal := "C=0A000 M=opmux: statement in client_encoding " + encoding
 		c.query("INSERT INTO t VALUES (1, '"+text+"')").says(refusal, `Z "I"`)
@@ -20,21 +25,159 @@ func TestI6EncodingsThatAreNotConverted(t *testing.T) {
 		c.parse("", "UPDATE t SET v = $1 WHERE id = 1").bind("", "", nil, text).execute("", 0).sync().says("opmux: statement in client_encoding "+encoding, `Z "I"`)
 		c.query("SELECT \""+text+"\"()").says(refusal, `Z "I"`)
 		c.query("COPY t FROM STDIN").says(refusal, `Z "I"`)
-		if encoding != "SJIS" { // whose characters end in what may be ASCII
+		if encoding == "SQL_ASCII" { // the others have characters of several bytes
 			c.query("SELECT 1 AS n, '" + text + "' AS x WHERE false").says(`C "SELECT 0`)
 		}
 		c.query("INSERT INTO t VALUES (1, 'ascii'); DELETE FROM t WHERE id = 1").says(`C "DELETE 1`)
+		c.query("UPDATE t SET v = v || 'x' WHERE id > 8").says(`C "UPDATE 1`)
+		bin("UPDATE t SET v = 'n' WHERE id = $1", "\x00\x00\x00\xff")(c)
+		if got := c.take(); !strings.Contains(got, `C "UPDATE 0`) {
+			t.Errorf("%s: a number in binary format: %s", encoding, got)
+		}
 	}
+	for _, op := range r.committed() {
+		if op.Rows != nil && !strings.HasPrefix(string(op.Rows.Rows[0].Values[0].Text), "é¥x") {
+			t.Errorf("published %q", op.Rows.Rows[0].Values[0].Text)
+		}
+	}
+}
+
+// I6: a byte whose character servers and standards disagree about is taken for none, and
+// forms whose text cannot be found, names that bytes tell, and conversions of others are refused.
+func TestI6WhatOfAnEncodingIsNotConverted(t *testing.T) {
+	r := newRig(t, nil, `CREATE TYPE mood AS ENUM ('ébahi')`, `CREATE TABLE t (id int PRIMARY KEY, v text, m mood)`)
+	c := r.client()
+	c.query("SET client_encoding = KOI8U").ready()
+	c.query("INSERT INTO t VALUES (1, '\xae')").says("opmux: statement in client_encoding KOI8U: it has a character that opmux does not know", `Z "I"`)
+	c.query("SET client_encoding = LATIN1").ready()
+	bin("INSERT INTO t (id, m) VALUES ($1, $2)", "\x00\x00\x00\x01", "\xe9bahi")(c)
+	if got := c.take(); !strings.Contains(got, "opmux: parameter $2 in binary format in client_encoding LATIN1: where text is in the binary form of its type") {
+		t.Errorf("an enum in binary format: %s", got)
+	}
+	c.query("COPY t FROM STDIN BINARY").says("C=0A000 M=opmux: COPY in client_encoding LATIN1: where text is in a binary stream", `Z "I"`)
+	c.query("COPY t (id) FROM STDIN (ENCODING 'UTF8')").until(pgwire.CopyInResponse)
+	c.send(pgwire.CopyDone, nil).says(`C "COPY 0`)
+	c.parse("\xe9", "SELECT 1").sync().says("opmux: a prepared statement or portal whose name is not ASCII", `Z "I"`)
+	c.parse("s", "SELECT 1").bind("\xe9", "s", nil).sync().says("opmux: a prepared statement or portal whose name is not ASCII", `Z "I"`)
+	c.query("INSERT INTO t (id, m) VALUES (1, '\xe9bahi')").says(`C "INSERT 0 1`)
+	r.pg.Exec(t, r.db, `CREATE SCHEMA own`, `CREATE DEFAULT CONVERSION own.conv FOR 'LATIN1' TO 'UTF8' FROM iso8859_1_to_utf8`)
+	c.query("INSERT INTO t (id) VALUES (2)").ready() // may find that the catalogue moved
+	c.query("INSERT INTO t VALUES (3, '\xe9')").says("opmux: statement in client_encoding LATIN1: the database has a default conversion", `Z "I"`)
+}
+
+// Errors of the agent's own are in the client's encoding.
+func TestI5AgentsWordsAreInTheClientsEncoding(t *testing.T) {
+	r := newRig(t, nil, `CREATE TABLE "é日" (id int PRIMARY KEY)`)
+	c := r.client()
+	refused := `UPDATE "é日" SET id = id + 1`
+	c.query("PREPARE TRANSACTION 'x'").ready()
+	c.query(refused).says("é日")
+	c.query("SET client_encoding = LATIN1").ready()
+	c.query("CREATE TABLE \"\xe9t\" (id int PRIMARY KEY)").ready()
+	c.query("UPDATE \"\xe9t\" SET id = id + 1").says("public.\xe9t", `Z "I"`)
+}
+
+// I6: what is published is UTF-8 and says so, whatever the client's encoding was, and
+// when it was changed.
+func TestI6PublishedTextIsUTF8(t *testing.T) {
+	r := newRig(t, func(c *session.Config) { c.ChunkBytes = 64 }, `CREATE TABLE t (id int PRIMARY KEY, v text)`, `INSERT INTO t SELECT i, 'é' FROM generate_series(1, 9) i`, `CREATE TABLE drawn (id serial PRIMARY KEY, v text)`)
+	c := r.client()
+	c.query("SET client_encoding = LATIN1").ready()
+	c.query("BEGIN").ready()
+	c.query("UPDATE t SET v = v || '\xe9' WHERE id > 3").ready()
+	c.query("SAVEPOINT \"\xe9\"").ready()
+	c.query("SET client_encoding = WIN1251").ready()
+	c.query("INSERT INTO t VALUES (10, '\xe9')").ready()
+	c.query("ROLLBACK TO \"\xe9\"").ready() // another character, which names no savepoint
+	c.query("ROLLBACK").ready()
+	c.query("BEGIN; SET LOCAL client_encoding = WIN1251").ready()
+	c.query("SAVEPOINT \"\xe9\"; INSERT INTO t VALUES (11, '\xe9')").ready()
+	c.query("ROLLBACK TO \"\xe9\"; INSERT INTO t VALUES (12, '\xea'); COMMIT").ready()
+	ext("INSERT INTO t VALUES ($1, $2)", nil, 0, "20", "\xe9")(c)
+	bin("INSERT INTO t VALUES ($1, $2)", "\x00\x00\x00\xff", "\xe9")(c)
+	copyIn("COPY t FROM STDIN", "21\t\xe9\n")(c)
+	copyIn("COPY drawn (v) FROM STDIN", "\xe9\n")(c)
+	copyIn("COPY t FROM STDIN (ENCODING 'UTF8')", "22\té\n")(c) // is read as it says
+	c.parse("", "SET client_encoding = WIN1251").bind("", "", nil).execute("", 0)
+	c.parse("", "INSERT INTO t VALUES (30, '\xe9')").bind("", "", nil).execute("", 0).sync().ready()
+	c.query("SET client_encoding = UTF8").ready()
+	c.query("BEGIN").ready()
+	// The rest of the rows comes in another encoding than the first.
+	c.parse("", "UPDATE t SET v = v || '!' WHERE id < 4 RETURNING id").bind("p", "", nil).execute("p", 1)
+	c.parse("", "SET client_encoding = LATIN1").bind("", "", nil).execute("", 0).execute("p", 0).sync().ready()
+	c.query("COMMIT").ready()
+	c.take()
+	var texts []string
+	for _, rec := range r.records() {
+		if tx, ok := rec.Body.(*event.Transaction); ok && tx.Context.Get("client_encoding") != "UTF8" {
+			t.Errorf("a transaction is in %q", tx.Context.Get("client_encoding"))
+		}
+	}
+	for _, op := range r.committed() {
+		texts = append(texts, string(op.Kind)+" "+op.Text)
+		if len(op.Params) > 0 && string(op.Params[1].Value) != "é" || !utf8.Valid(op.Data) || strings.Contains(string(op.Data), "Ã") {
+			t.Errorf("published as it came: %+v", op)
+		}
+		if op.Kind == event.OpSet && op.Settings[0].Name == "client_encoding" {
+			t.Error("the client's encoding is published")
+		}
+		if op.Rows == nil {
+			continue
+		}
+		for _, row := range op.Rows.Rows {
+			if v := row.Values[0].Text; !utf8.Valid(v) || string(v) != "é!" {
+				t.Errorf("row %s is %q", row.Key[0].Text, v)
+			}
+		}
+	}
+	for _, want := range []string{"savepoint й", "statement INSERT INTO t VALUES (11, 'й')", "rollbackto й", "statement INSERT INTO t VALUES (12, 'к')", "statement INSERT INTO t VALUES (30, 'й')"} {
+		if i := slices.Index(texts, want); i < 0 {
+			t.Errorf("%s is missing, in this order, in %q", want, texts)
+		} else {
+			texts = texts[i:]
+		}
+	}
+}
+
+// I6: the server converts nothing where its database has no encoding, or the client's
+// own; what of that is not ASCII is refused.
+func TestI6DatabasesInOtherEncodings(t *testing.T) {
+	for _, encoding := range []string{"LATIN1", "SQL_ASCII"} {
+		r := rigWith(t, setting{encoding: encoding}, `CREATE TABLE t (id int PRIMARY KEY, v text)`)
+		c := r.client()
+		c.query("SET client_encoding = LATIN1").ready()
+		c.query("INSERT INTO t VALUES (1, '\xe9')").says("opmux: statement in client_encoding LATIN1", `Z "I"`)
+		c.query("INSERT INTO t VALUES (1, 'ascii')").says(`C "INSERT 0 1`)
+		c.query("UPDATE t SET v = v || 'x' WHERE id > 0").says(`C "UPDATE 1`)
+		c.query("SELECT '\xe9', v FROM t WHERE v <> '\xe9'").says(`C "SELECT 1`)
+		c.query("SET client_encoding = UTF8").ready()
+		c.query("INSERT INTO t VALUES (2, 'é')").says(`C "INSERT 0 1`)
+		ops := r.committed()
+		if last := ops[len(ops)-1]; len(ops) != 3 || last.Text != "INSERT INTO t VALUES (2, 'é')" {
+			t.Errorf("%s: published %+v", encoding, ops)
+		}
+	}
+}
+
+// Names in an encoding that is not converted would be others on the backups.
+func TestI6NamesInAnEncodingThatIsNotConverted(t *testing.T) {
+	r := newRig(t, nil, `CREATE SCHEMA "日"`, `CREATE TABLE "日".t (id int PRIMARY KEY)`)
+	c := r.client()
+	c.query(`SET search_path = "日", public`).ready()
+	c.query("SET client_encoding = EUC_JP").ready()
+	c.query("INSERT INTO t VALUES (1)").says("opmux: statement in client_encoding EUC_JP", `Z "I"`)
+	c.query("SET client_encoding = UTF8").ready()
+	c.query("INSERT INTO t VALUES (1)").says(`C "INSERT 0 1`)
 }
 
 // Under policy flag they run, and a COPY keeps its stream.
 func TestFlaggedEncodings(t *testing.T) {
 	r := newRig(t, func(c *session.Config) { c.Flag = true }, `CREATE TABLE t (id int PRIMARY KEY, v text)`)
 	c := r.client()
-	for i, sql := range []string{"COPY t FROM STDIN", "COPY t FROM STDIN /* \xe9 */", "INSERT INTO t VALUES (9, '\xe9')"} {
-		c.query("SET client_encoding = LATIN1").ready()
+	for i, sql := range []string{"COPY t FROM STDIN", "COPY t FROM STDIN /* é */", "INSERT INTO t VALUES (9, 'é')"} {
+		c.query("SET client_encoding = SQL_ASCII").ready()
 		if i < 2 {
-			copyIn(sql, string(rune('1'+i))+"\t\xe9\n")(c)
+			copyIn(sql, string(rune('1'+i))+"\té\n")(c)
 		} else {
 			c.query(sql).says(`C "INSERT 0 1`)
 		}
@@ -45,4 +188,23 @@ func TestFlaggedEncodings(t *testing.T) {
 	}
 	c.query("SET client_encoding = UTF8").ready()
 	c.query("SELECT string_agg(v, '' ORDER BY id) FROM t").says(`ééé"`)
+}
+
+// A session that looks on reads the client's encoding, too.
+func TestObservedEncodings(t *testing.T) {
+	w := newWatch(t, nil, `CREATE TABLE t (id int PRIMARY KEY, v text)`)
+	c := dialRaw(t, w.address, w.db)
+	c.query("SET client_encoding = LATIN1").ready()
+	w.take()
+	c.query("INSERT INTO t VALUES (1, '\xe9')").ready()
+	ext("INSERT INTO t VALUES (2, '\xe9')", nil, 0)(c)
+	c.query("SET client_encoding = EUC_JP").ready()
+	c.query("INSERT INTO t VALUES (3, '\xc6\xfc')").ready()
+	ext("INSERT INTO t VALUES (4, '\xc6\xfc')", nil, 0)(c)
+	got := strings.Join(w.take(), "\n")
+	want := "1 write text: INSERT INTO t VALUES (1, 'é')\n0 write text: INSERT INTO t VALUES (2, 'é')\n1 write text: INSERT INTO t VALUES (2, 'é')\n" +
+		"1 pass none: SET client_encoding = EUC_JP\n1 unknown: \n0 unknown: INSERT INTO t VALUES (4, '\xc6\xfc')\n1 unknown: INSERT INTO t VALUES (4, '\xc6\xfc')"
+	if got != want {
+		t.Errorf("seen\n%s\nwant\n%s", got, want)
+	}
 }

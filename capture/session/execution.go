@@ -53,7 +53,11 @@ func (s *Session) addRow(ctx context.Context, x *execution, values []pgwire.Data
 		return
 	}
 	x.tx.place(x)
-	row := copyRow(values)
+	row, err := s.hiddenRow(x.plan, values)
+	if err != nil {
+		x.tx.fail(err)
+		return
+	}
 	if s.cfg.Level == event.LevelFull {
 		x.hash.Add(row)
 		x.hashed = true

@@ -15,14 +15,19 @@ func (s *Session) onParse(ctx context.Context, m pgwire.Message) error {
 	if err != nil {
 		return clientError(err)
 	}
-	st := &statement{name: body.Name, text: body.Text, declared: body.OIDs, columns: -1}
-	parts, err := s.split(body.Text, true)
+	text, unread, err := s.readText(body.Text, true)
 	if err != nil {
-		if r := s.unconverted(body.Text); r != nil {
-			return s.refuseExtended(r)
-		}
+		return s.planFailed(err, true)
 	}
-	if err != nil || len(parts) > 1 {
+	if unread != nil && !unread.ask {
+		return s.refuseExtended(unread.refusal)
+	}
+	if r := s.strangeName(body.Name); r != nil {
+		return s.refuseExtended(r)
+	}
+	st := &statement{name: body.Name, text: text, declared: body.OIDs, columns: -1}
+	parts, err := s.deps.Classifier.Split(text)
+	if unread != nil || err != nil || len(parts) > 1 {
 		// The server says what is wrong with it; if it finds nothing wrong, the
 		// statement exists but is not executed.
 		return s.sendRaw(m, s.parseEntry(st))
@@ -31,7 +36,7 @@ func (s *Session) onParse(ctx context.Context, m pgwire.Message) error {
 		st.plan = emptyStatement
 		return s.sendRaw(m, s.parseEntry(st))
 	}
-	plan, err := s.plan(ctx, body.Text, body.OIDs, true)
+	plan, err := s.plan(ctx, text, body.OIDs, true)
 	if err != nil {
 		return s.planFailed(err, true)
 	}
@@ -48,11 +53,11 @@ func (s *Session) onParse(ctx context.Context, m pgwire.Message) error {
 // parse sends the Parse of a statement that is planned.
 func (s *Session) parse(m pgwire.Message, body pgwire.ParseBody, st *statement) error {
 	var err error
-	if st.plan.SQL == body.Text {
+	if st.plan.SQL == st.text {
 		err = s.sendRaw(m, s.parseEntry(st))
 	} else {
 		body.Text = st.plan.SQL
-		err = s.send(pgwire.Parse, body.Append(nil), s.parseEntry(st))
+		err = s.sendParse(body, s.parseEntry(st))
 	}
 	if err != nil || (!captured(st.plan) && st.plan.Kind != classify.Execute) {
 		return err
@@ -111,6 +116,9 @@ func (s *Session) onBind(ctx context.Context, m pgwire.Message) error {
 			return err
 		}
 	}
+	if r := s.strangeName(body.Portal, body.Statement); r != nil {
+		return s.refuseExtended(r)
+	}
 	st := s.statementNamed(body.Statement)
 	switch {
 	case st == nil:
@@ -149,9 +157,14 @@ func (s *Session) onBind(ctx context.Context, m pgwire.Message) error {
 	p.context = s.context
 	s.mu.Unlock()
 	if plan == one.plan {
-		p.params = eventParams(body.Params, s.parameterTypes(st))
-		if r := s.unreadableParams(p.params); r != nil {
-			return s.refuseExtended(r)
+		var unread *unread
+		switch p.params, unread, err = s.readParams(st, body.Params); {
+		case err != nil:
+			return err
+		case unread != nil && unread.ask:
+			return s.sendRaw(m, s.setPortal(&portal{name: body.Portal, plan: mustFail}))
+		case unread != nil:
+			return s.refuseExtended(unread.refusal)
 		}
 	}
 	return s.send(pgwire.Bind, body.Append(nil), s.setPortal(p))
@@ -214,7 +227,7 @@ func (s *Session) refresh(ctx context.Context, st *statement) (*classify.Plan, e
 	parse := pgwire.ParseBody{Name: st.name, Text: plan.SQL, OIDs: oids}
 	e := silent(answerParse)
 	e.onFail = func() { s.dropStatement(st) }
-	if err := s.send(pgwire.Parse, parse.Append(nil), e); err != nil {
+	if err := s.sendParse(parse, e); err != nil {
 		return nil, err
 	}
 	if err := s.describeStatement(st); err != nil {

@@ -32,7 +32,7 @@ type finish struct {
 // finishSimple runs it in the simple protocol.
 func (s *Session) finishSimple(ctx context.Context, p part, e *entry) error {
 	r, err := s.finishPrepared(ctx, p.plan, e, func(e *entry) error {
-		return s.send(pgwire.Query, pgwire.AppendQuery(nil, p.sql), e)
+		return s.sendQuery(p.sql, e)
 	})
 	if r != nil {
 		return s.refuseQuery(r)

@@ -21,6 +21,7 @@ type made struct {
 	plan     *classify.Plan
 	extended bool
 	table    *catalog.Table
+	inHex    bool // the rows come as catalog.Hex gives them
 	rows     []event.RowImage
 	bytes    int
 }
@@ -86,11 +87,12 @@ func (m *made) read(ctx context.Context) error {
 	s := m.s
 	e := &entry{kind: answerQuery, silent: true}
 	e.onRow = func(values []pgwire.DataRowValue) { m.add(ctx, values) }
-	sql := m.table.ReadSQL()
+	m.inHex = s.charsetNow().name != utf8Name
+	sql := m.table.ReadSQL(m.inHex)
 	var err error
 	if m.extended {
 		err = s.askExtended(sql, nil, e)
-	} else if err = s.send(pgwire.Query, pgwire.AppendQuery(nil, sql), e); err == nil {
+	} else if err = s.sendQuery(sql, e); err == nil {
 		err = s.drain()
 	}
 	if err != nil {
@@ -107,7 +109,16 @@ func (m *made) add(ctx context.Context, values []pgwire.DataRowValue) {
 	if m.tx.broken != nil {
 		return
 	}
-	row := event.RowImage{Values: copyRow(values)}
+	read := m.s.textRow
+	if m.inHex {
+		read = hexRow
+	}
+	list, err := read(values)
+	if err != nil {
+		m.tx.fail(err)
+		return
+	}
+	row := event.RowImage{Values: list}
 	m.rows = append(m.rows, row)
 	m.bytes += itemBytes
 	for _, v := range row.Values {

@@ -59,6 +59,11 @@ func (s *Session) parameter() error {
 	case "application_name":
 		s.who.application = value
 	case "in_hot_standby", "is_superuser", "session_authorization":
+	case encodingSetting:
+		s.clientEncoding = value
+		if s.context != nil && s.context.encoding != value {
+			s.context = nil
+		}
 	default:
 		if s.context != nil && s.context.setting(name) != value {
 			s.context = nil

@@ -2,6 +2,7 @@ package session
 
 import (
 	"context"
+	"errors"
 
 	"github.com/opmux/opmux/capture/classify"
 	"github.com/opmux/opmux/wire/pgwire"
@@ -13,7 +14,15 @@ func (s *Session) observeParse(ctx context.Context, m pgwire.Message) error {
 	if err != nil {
 		return clientError(err)
 	}
-	st := &statement{name: body.Name, text: body.Text, declared: body.OIDs, columns: -1}
+	st := &statement{name: body.Name, declared: body.OIDs, columns: -1}
+	var unread *unread
+	if st.text, unread, err = s.readText(body.Text, true); err != nil {
+		return s.planFailed(err, true)
+	}
+	if unread != nil {
+		s.tell(look{text: body.Text, err: errors.New(unread.message)}, 0)
+		return s.sendRaw(m, s.parseEntry(st))
+	}
 	l, there, err := s.lookAtStatement(ctx, st)
 	if err != nil {
 		return s.planFailed(err, true)

@@ -3,6 +3,7 @@ package session
 import (
 	"cmp"
 	"context"
+	"errors"
 	"slices"
 
 	"github.com/opmux/opmux/capture/classify"
@@ -11,7 +12,7 @@ import (
 
 // observeQuery looks at the statements of a Query and sends it on whole.
 func (s *Session) observeQuery(ctx context.Context, m pgwire.Message) error {
-	text, err := pgwire.QueryText(m.Body())
+	raw, err := pgwire.QueryText(m.Body())
 	if err != nil {
 		return clientError(err)
 	}
@@ -25,6 +26,13 @@ func (s *Session) observeQuery(ctx context.Context, m pgwire.Message) error {
 		return err
 	}
 	s.locked(func() { s.dropStatement(s.statements[""]) })
+	text, unread, err := s.readText(raw, false)
+	if err != nil {
+		return s.planFailed(err, false)
+	}
+	if unread != nil {
+		return s.observeUnparsable(m, errors.New(unread.message))
+	}
 	statements, err := s.deps.Classifier.Split(text)
 	if err != nil {
 		return s.observeUnparsable(m, err)

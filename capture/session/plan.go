@@ -31,9 +31,9 @@ func (s *Session) plan(ctx context.Context, text string, oids []uint32, extended
 	s.lastContext = c
 	in := classify.Input{SQL: text, ParamOIDs: oids, Level: s.cfg.Level, Schemas: c.schemas,
 		Settings: event.Context{User: c.user, Settings: c.settings},
-		Inline:   !extended,
-		InBlock:  s.status != pgwire.StatusIdle || s.wrapped || s.begun}
-	own := s.looksItself(s.tx)
+		Inline:   !extended, InHex: s.charset().name != utf8Name,
+		InBlock: s.status != pgwire.StatusIdle || s.wrapped || s.begun}
+	own, chars := s.looksItself(s.tx), s.charset()
 	s.mu.Unlock()
 	if failed {
 		return s.planFailedBlock(ctx, in)
@@ -44,8 +44,8 @@ func (s *Session) plan(ctx context.Context, text string, oids []uint32, extended
 	if r := escaping(c); r != nil {
 		return refusedPlan(text, r), nil
 	}
-	if r := unreadable(c, text); r != nil {
-		return s.planUnreadable(ctx, c, in, r)
+	if c.garbled && !contextFree(text) {
+		return refusedPlan(text, encodingRefusal(chars)), nil
 	}
 	p, err := s.deps.Classifier.Classify(ctx, in)
 	if err == nil && p.Lock != "" {
@@ -53,13 +53,19 @@ func (s *Session) plan(ctx context.Context, text string, oids []uint32, extended
 			p, err = s.deps.Classifier.Classify(ctx, in)
 		}
 	}
-	if err == nil && !readableRows(c, p) {
-		refused := refusedPlan(text, encodingRefusal(c))
-		refused.Construct = p.Construct // a stream follows a COPY
-		return refused, nil
-	}
 	if err != nil {
 		return nil, err
+	}
+	r := chars.cannot(p, text)
+	if r == nil && chars.name != utf8Name && captured(p) {
+		if r, err = s.converts(ctx, in.Querier, chars); err != nil {
+			return nil, err
+		}
+	}
+	if r != nil {
+		refused := refusedPlan(text, r)
+		refused.Construct, refused.CopyIn = p.Construct, p.CopyIn // a stream follows a COPY
+		return refused, nil
 	}
 	if s.cfg.Flag && p.Computes != nil {
 		p = computedOfDiverged(p)
@@ -139,12 +145,6 @@ func (s *Session) planFailedBlock(ctx context.Context, in classify.Input) (*clas
 func refusedPlan(text string, r *classify.Refusal) *classify.Plan {
 	return &classify.Plan{Kind: classify.Refused, Class: event.ClassRefused, SQL: text, Refusal: r,
 		Diverged: []string{"*"}, ClientColumns: -1}
-}
-
-// readableRows tells whether what a plan takes from answers or from COPY data
-// is in an encoding that can be recorded.
-func readableRows(c *sessionContext, p *classify.Plan) bool {
-	return c.setting("client_encoding") == "UTF8" || (p.Hidden == 0 && p.Kind != classify.Copy && p.Makes == nil)
 }
 
 // escaping refuses text whose string literals read differently to every parser.

@@ -13,6 +13,9 @@ func (s *Session) fetchMore(m pgwire.Message, p *portal) error {
 		// It ran to its end, and to the client it is one without rows.
 		return s.refuseExtended(&refusal{code: stateNotPrepared, plain: true, message: fmt.Sprintf("portal %q cannot be run", p.name)})
 	}
+	if _, err := s.ensureContext(true); err != nil { // its rows come in the encoding that is set by now
+		return s.planFailed(err, true)
+	}
 	s.mu.Lock()
 	p.suspended = false
 	s.mu.Unlock()
@@ -66,6 +69,9 @@ func (s *Session) drainPortal(name string) error {
 	s.mu.Unlock()
 	if !suspended {
 		return nil
+	}
+	if _, err := s.ensureContext(true); err != nil {
+		return err
 	}
 	return s.send(pgwire.Execute, pgwire.ExecuteBody{Portal: name}.Append(nil),
 		&entry{kind: answerExecute, silent: true, exec: p.exec, portal: p, plan: p.plan})

@@ -2,6 +2,7 @@ package session
 
 import (
 	"fmt"
+	"slices"
 	"sort"
 	"strconv"
 	"strings"
@@ -24,6 +25,11 @@ const (
 	probeColumns  = 9
 	contextColumn = 6
 )
+
+const encodingSetting = "client_encoding"
+
+// encodingColumn is its place in the probe's row.
+var encodingColumn = probeColumns + slices.Index(catalog.ContextSettings, encodingSetting)
 
 // probeSQL asks for everything that the agent must know of the session and its
 // transaction, in one row. Operators and functions are qualified, since the
@@ -61,8 +67,12 @@ type probe struct {
 // sessionContext is the part of the probe that classification relies on. It is
 // shared between transactions and never altered.
 type sessionContext struct {
-	raw      string // for comparison
-	async    bool   // synchronous_commit is off, which changes no statement's meaning
+	raw   string // for comparison
+	async bool   // synchronous_commit is off, which changes no statement's meaning
+	// encoding is the client's own; the settings say UTF8, as what is published is.
+	encoding string
+	// garbled says that names in it are in an encoding that is not converted.
+	garbled  bool
 	user     string
 	schemas  []string // current_schemas(true): the order in which names resolve
 	settings []event.Setting
@@ -88,8 +98,8 @@ type identity struct {
 }
 
 // parseProbe reads a row of probeSQL; known is returned again as its context
-// where nothing changed, so that the common case allocates little.
-func parseProbe(row []pgwire.DataRowValue, known *sessionContext) (*probe, error) {
+// where nothing changed, so that the common case allocates little. Callers hold s.mu.
+func (s *Session) parseProbe(row []pgwire.DataRowValue, known *sessionContext) (*probe, error) {
 	if len(row) != probeColumns+len(catalog.ContextSettings) {
 		return nil, fmt.Errorf("probe returned %d columns, expected %d", len(row), probeColumns+len(catalog.ContextSettings))
 	}
@@ -112,6 +122,8 @@ func parseProbe(row []pgwire.DataRowValue, known *sessionContext) (*probe, error
 	if p.lsn, err = strconv.ParseUint(string(row[3].Value), 10, 64); err != nil {
 		return nil, fmt.Errorf("probe: WAL position: %w", err)
 	}
+	s.clientEncoding = string(row[encodingColumn].Value)
+	row, readable := s.charset().row(row)
 	raw := rawContext(row)
 	if known != nil && known.raw == raw && known.async == async {
 		p.context = known
@@ -120,7 +132,7 @@ func parseProbe(row []pgwire.DataRowValue, known *sessionContext) (*probe, error
 	if p.context, err = newContext(row, raw); err != nil {
 		return nil, err
 	}
-	p.context.async = async
+	p.context.async, p.context.garbled = async, !readable
 	return p, nil
 }
 
@@ -150,6 +162,9 @@ func newContext(row []pgwire.DataRowValue, raw string) (*sessionContext, error) 
 			// "$user" means another schema for the user that a target is written
 			// by, so the path travels as it resolved here.
 			value = quotePath(path)
+		}
+		if name == encodingSetting {
+			c.encoding, value = value, utf8Name
 		}
 		c.settings = append(c.settings, event.Setting{Name: name, Value: value})
 	}

@@ -82,6 +82,8 @@ type setting struct {
 	// unwatched leaves the catalogue's counter to be read by sessions alone.
 	unwatched  bool
 	predicates []classify.Predicates
+	// encoding is the database's, UTF8 where it is empty.
+	encoding string
 	// beside is a rig whose database and topics this one shares: another agent.
 	beside *rig
 }
@@ -107,6 +109,9 @@ func rigWith(t testing.TB, want setting, setup ...string) *rig {
 			r.pg = testkit.SharedPostgres(t)
 		}
 		r.db = r.pg.CreateDB(t)
+		if want.encoding != "" {
+			r.pg.Exec(t, "postgres", "DROP DATABASE "+r.db, "CREATE DATABASE "+r.db+" TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C' ENCODING '"+want.encoding+"'")
+		}
 		r.pg.Exec(t, r.db, setup...)
 		if want.brokers == nil {
 			want.brokers = sharedBroker(t)

@@ -62,6 +62,8 @@ type Session struct {
 	copyIn bool
 	// context is what the session's settings are, nil when they may have changed.
 	context, lastContext *sessionContext
+	// clientEncoding and serverEncoding are what the server said last of its text.
+	clientEncoding, serverEncoding string
 	// ownObjects says that the session made objects (temporary tables) that the
 	// agent's own connection may not see.
 	ownObjects bool
@@ -236,7 +238,7 @@ func (s *Session) ready(status byte) error {
 // refuse sends an error of the agent's.
 func (s *Session) refuse(r *refusal) error {
 	s.deps.Metrics.refusals.WithLabelValues(r.code).Inc()
-	return s.toClient(pgwire.ErrorResponse, r.body())
+	return s.toClient(pgwire.ErrorResponse, s.inWords(r))
 }
 
 // die ends the session with a FATAL error.

@@ -133,7 +133,7 @@ func (s *Session) partFailed(err error) error {
 // transaction. False: the server did not open it, and has said why.
 func (s *Session) beginImplicit() (bool, error) {
 	e := &entry{kind: answerQuery, silent: true}
-	if err := s.send(pgwire.Query, pgwire.AppendQuery(nil, "BEGIN"), e); err != nil {
+	if err := s.sendQuery("BEGIN", e); err != nil {
 		return false, err
 	}
 	if err := s.drain(); err != nil {
@@ -152,7 +152,7 @@ func (s *Session) refusePart(r *refusal, p part) error {
 	if s.transactionStatus() == pgwire.StatusIdle {
 		return s.refuse(r)
 	}
-	if err := s.send(pgwire.Query, pgwire.AppendQuery(nil, failingSQL), &entry{kind: answerQuery, refusal: r, holdReady: true}); err != nil {
+	if err := s.sendQuery(failingSQL, &entry{kind: answerQuery, refusal: r, holdReady: true}); err != nil {
 		return err
 	}
 	return s.drain()

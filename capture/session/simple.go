@@ -30,7 +30,7 @@ type part struct {
 // onQuery deals with the simple protocol. Every answer is waited for before the
 // next Query is planned, since the plan depends on the transaction's status.
 func (s *Session) onQuery(ctx context.Context, m pgwire.Message) error {
-	text, err := pgwire.QueryText(m.Body())
+	raw, err := pgwire.QueryText(m.Body())
 	if err != nil {
 		return clientError(err)
 	}
@@ -44,12 +44,18 @@ func (s *Session) onQuery(ctx context.Context, m pgwire.Message) error {
 	s.mu.Lock()
 	s.dropStatement(s.statements[""]) // as the server does
 	s.mu.Unlock()
-	statements, err := s.split(text, false)
+	text, unread, err := s.readText(raw, false)
+	switch {
+	case err != nil:
+		return s.planFailed(err, false)
+	case unread != nil && unread.ask:
+		return s.unparsable(raw, unread.refusal)
+	case unread != nil:
+		return s.refuseQuery(unread.refusal)
+	}
+	statements, err := s.deps.Classifier.Split(text)
 	if err != nil {
-		if r := s.unconverted(text); r != nil {
-			return s.refuseQuery(r)
-		}
-		return s.unparsable(text)
+		return s.unparsable(raw, unknownStatement)
 	}
 	switch {
 	case len(statements) == 0 && !s.wrapped:
@@ -176,7 +182,7 @@ func (s *Session) uncaptured(ctx context.Context, p part, e *entry) error {
 	if err := s.holds(p.plan, p.sql, e); err != nil {
 		return err
 	}
-	if err := s.send(pgwire.Query, pgwire.AppendQuery(nil, p.sql), e); err != nil {
+	if err := s.sendQuery(p.sql, e); err != nil {
 		return err
 	}
 	if p.plan.Construct == constructCopy {
@@ -269,20 +275,20 @@ func (s *Session) refuseQuery(r *refusal) error {
 		}
 		return s.ready(pgwire.StatusIdle)
 	}
-	return s.send(pgwire.Query, pgwire.AppendQuery(nil, failingSQL), &entry{kind: answerQuery, refusal: r})
+	return s.sendQuery(failingSQL, &entry{kind: answerQuery, refusal: r})
 }
 
 // failingSQL is a text that any server refuses to parse; the client sees the
 // agent's error in its place.
 const failingSQL = "opmux refused a statement"
 
-// unparsable sends text that the classifier cannot parse as Parse alone, which
-// runs nothing: a syntax error goes to the client, and a statement that only
-// the server understands is refused.
-func (s *Session) unparsable(text string) error {
+// unparsable sends text that the agent cannot read as Parse alone, which runs
+// nothing: a syntax error goes to the client, and a statement that only the server
+// understands is refused.
+func (s *Session) unparsable(raw string, r *refusal) error {
 	failed := false
 	e := &entry{kind: answerParse, silent: true, onFail: func() { failed = true }}
-	if err := s.send(pgwire.Parse, pgwire.ParseBody{Text: text}.Append(nil), e); err != nil {
+	if err := s.send(pgwire.Parse, pgwire.ParseBody{Text: raw}.Append(nil), e); err != nil {
 		return err
 	}
 	if err := s.send(pgwire.Sync, nil, &entry{kind: answerSync, holdReady: true}); err != nil {
@@ -294,7 +300,7 @@ func (s *Session) unparsable(text string) error {
 	if failed {
 		return s.ready(s.transactionStatus())
 	}
-	return s.refuseQuery(unknownStatement)
+	return s.refuseQuery(r)
 }
 
 var unknownStatement = &refusal{code: stateNotSupported,

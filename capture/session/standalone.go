@@ -18,7 +18,7 @@ import (
 // leaves an open intent, never a silent difference (I6).
 func (s *Session) standalone(ctx context.Context, p part) error {
 	if s.transactionStatus() != pgwire.StatusIdle {
-		return s.send(pgwire.Query, pgwire.AppendQuery(nil, p.sql), &entry{kind: answerQuery, shift: -p.before})
+		return s.sendQuery(p.sql, &entry{kind: answerQuery, shift: -p.before})
 	}
 	ticket, r, err := s.standaloneTicket(ctx, p.plan)
 	if err != nil {
@@ -30,7 +30,7 @@ func (s *Session) standalone(ctx context.Context, p part) error {
 	done := false
 	e := &entry{kind: answerQuery, shift: -p.before, onTag: func(tag string) { done = tag != "" }}
 	s.changesAnyhow(p.plan, e) // a failed CREATE INDEX CONCURRENTLY leaves an invalid index
-	if err := s.send(pgwire.Query, pgwire.AppendQuery(nil, p.sql), e); err != nil {
+	if err := s.sendQuery(p.sql, e); err != nil {
 		return s.lost(ticket, err)
 	}
 	return s.standaloneDone(ctx, ticket, &done)

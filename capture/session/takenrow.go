@@ -80,8 +80,3 @@ func recordField(text []byte) (event.Value, int, error) {
 	}
 	return event.Value{}, 0, errTaken
 }
-
-// ascii tells rows that read the same in every encoding.
-func (t *taken) ascii() bool {
-	return ascii(t.before) && ascii(t.after) && ascii([]byte(t.schema+t.table+t.rootSchema+t.root))
-}

@@ -144,7 +144,12 @@ func (t *take) add(ctx context.Context, values []pgwire.DataRowValue) {
 	if t.tx.broken != nil || t.err != nil {
 		return
 	}
-	row, err := readTaken(values)
+	texts, ok := t.s.charset().row(values)
+	if !ok {
+		t.err = encodingRefusal(t.s.charset())
+		return
+	}
+	row, err := readTaken(texts)
 	if err != nil {
 		t.err = err
 		return

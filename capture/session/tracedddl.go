@@ -175,10 +175,8 @@ func (d *ranDDL) classified(ctx context.Context, ran *catalog.Ran, text string) 
 	case c.setting(replication) != d.before.setting(replication):
 		return nil, unknownDDL("it ran under another " + replication), nil
 	}
-	for _, r := range []*classify.Refusal{escaping(c), unreadable(c, text)} {
-		if r != nil {
-			return nil, r, nil
-		}
+	if r := escaping(c); r != nil {
+		return nil, r, nil
 	}
 	plan, err := d.s.deps.Classifier.Ran(ctx, classify.Input{SQL: text, Level: d.s.cfg.Level, Schemas: c.schemas,
 		Settings: event.Context{User: c.user, Settings: c.settings}, InBlock: true, Querier: d.q,

@@ -45,9 +45,6 @@ func (t *take) one(ctx context.Context, q catalog.Querier, row *taken) error {
 		}
 		return t.cannot(table, what, row.note, "")
 	}
-	if c := t.tx.effective(); c != nil && c.setting("client_encoding") != "UTF8" && !row.ascii() {
-		return t.cannot("*", t.construct(), "rows that it changed have characters that are not ASCII, which client_encoding "+c.setting("client_encoding")+" writes otherwise", "SET client_encoding = 'UTF8'.")
-	}
 	table, err := t.of(ctx, q, row)
 	if err != nil {
 		return err

@@ -87,7 +87,7 @@ func (s *Session) write(ctx context.Context, p part, wrap, hold bool) (bool, err
 		s.wrapped = true
 	}
 	s.explainEnds(plan, e)
-	if err := s.send(pgwire.Query, pgwire.AppendQuery(nil, text), e); err != nil {
+	if err := s.sendQuery(text, e); err != nil {
 		return false, err
 	}
 	switch {
@@ -196,7 +196,7 @@ func (s *Session) endOwn(sql, name string, e *entry, extended bool) error {
 func (s *Session) sendEnd(sql, name string, e *entry, extended bool) error {
 	if !extended {
 		e.kind = answerQuery
-		return s.send(pgwire.Query, pgwire.AppendQuery(nil, sql), e)
+		return s.sendQuery(sql, e)
 	}
 	if err := s.runOwn(name, e); err != nil {
 		return err
