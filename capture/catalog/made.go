@@ -61,16 +61,20 @@ func (c *Catalog) Made(ctx context.Context, q Querier, schema, name string) (*Ma
 	return m, nil
 }
 
-// ReadSQL reads all that a table holds.
-func (t *Table) ReadSQL(inHex bool) string {
-	columns := make([]string, len(t.Columns))
-	for i := range t.Columns {
-		columns[i] = QuoteIdent(t.Columns[i].Name)
+// ReadSQL reads columns of all rows of a table, and of its partitions.
+func (t *Table) ReadSQL(columns []string, inHex bool) string {
+	list := make([]string, len(columns))
+	for i, c := range columns {
+		list[i] = QuoteIdent(c)
 		if inHex {
-			columns[i] = Hex(columns[i])
+			list[i] = Hex(list[i])
 		}
 	}
-	return "SELECT " + strings.Join(columns, ", ") + " FROM ONLY " + QuoteIdent(t.Schema) + "." + QuoteIdent(t.Name)
+	from := " FROM ONLY "
+	if t.Kind == Partitioned {
+		from = " FROM "
+	}
+	return "SELECT " + strings.Join(list, ", ") + from + QuoteIdent(t.Schema) + "." + QuoteIdent(t.Name)
 }
 
 // Hex gives a value's text as hexadecimal digits of UTF-8, whatever client_encoding is:

@@ -11,13 +11,14 @@ import (
 
 const addColumnHint = "Add the column without it, fill it by UPDATE, then set the default (ALTER COLUMN … SET DEFAULT, ADD GENERATED)."
 
-// addColumn refuses a new column whose values in the rows that are there would be
-// computed anew on each server. pinned says that they get the transaction's time.
-func (j *job) addColumn(def *pg.ColumnDef) (pinned bool, err error) {
+// addColumn judges a new column. Where the values in the rows that are there would be
+// computed anew on each server they are read back, or the column is refused. pinned says
+// that they get the transaction's time.
+func (j *job) addColumn(t *catalog.Table, def *pg.ColumnDef) (pinned bool, err error) {
 	j.plan.Evaluates = true
 	schema, typ := name(def.TypeName.GetNames())
 	if isSerial(def.TypeName) {
-		return false, j.refuse("ADD COLUMN "+def.Colname+" "+typ, def.Location, "rows that are there get numbers in no order that backups share", addColumnHint)
+		return false, j.numbered(t, def, "ADD COLUMN "+def.Colname+" "+typ)
 	}
 	facts, err := j.facts()
 	if err != nil {
@@ -45,16 +46,34 @@ func (j *job) addColumn(def *pg.ColumnDef) (pinned bool, err error) {
 			return false, err
 		}
 		if why != "" {
-			return false, j.refuse("ADD COLUMN "+def.Colname+" … DEFAULT", def.Location, why, addColumnHint)
+			if filled, err := j.fill(t, newColumn{def, oid, cat}, e); err != nil {
+				return false, err
+			} else if !filled {
+				return false, j.refuse("ADD COLUMN "+def.Colname+" … DEFAULT", def.Location, why, addColumnHint)
+			}
 		}
 		pinned = pinned || j.pinsTime(e)
 	}
 	for _, n := range def.Constraints {
-		if n.GetConstraint().GetContype() == pg.ConstrType_CONSTR_IDENTITY {
-			return false, j.refuse("ADD COLUMN "+def.Colname+" AS IDENTITY", def.Location, "rows that are there get numbers in no order that backups share", addColumnHint)
+		if n.GetConstraint().GetContype() != pg.ConstrType_CONSTR_IDENTITY {
+			continue
+		}
+		if n.GetConstraint().GeneratedWhen == "a" {
+			t = nil // nothing but the server itself may set its values
+		}
+		if err := j.numbered(t, def, "ADD COLUMN "+def.Colname+" AS IDENTITY"); err != nil {
+			return false, err
 		}
 	}
 	return pinned, nil
+}
+
+// numbered judges a new column whose numbers are drawn from a sequence of its own.
+func (j *job) numbered(t *catalog.Table, def *pg.ColumnDef, what string) error {
+	if filled, err := j.fill(t, newColumn{def: def}, nil); filled || err != nil {
+		return err
+	}
+	return j.refuse(what, def.Location, "rows that are there get numbers in no order that backups share", addColumnHint)
 }
 
 func defaultsOf(def *pg.ColumnDef) []*pg.Node {

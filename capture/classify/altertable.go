@@ -44,6 +44,7 @@ func (j *job) alterTable(n *pg.Node, st *pg.AlterTableStmt) error {
 		cmd := c.GetAlterTableCmd()
 		pinned, err := j.alterCommand(t, cmd)
 		if err != nil {
+			j.plan.Fills = nil // of a command before it
 			return err
 		}
 		timed = timed || pinned
@@ -51,6 +52,7 @@ func (j *job) alterTable(n *pg.Node, st *pg.AlterTableStmt) error {
 			j.plan.Kind, j.plan.Reason = Standalone, "DDL outside of transactions"
 		}
 	}
+	j.plan.Sequences = sequences(j.eff.draws)
 	if timed {
 		return j.pinAddedColumns(n, t)
 	}
@@ -68,7 +70,7 @@ func (j *job) alterCommand(t *catalog.Table, cmd *pg.AlterTableCmd) (pinned bool
 		if err := j.checksColumn(cmd.Def.GetColumnDef()); err != nil {
 			return false, err
 		}
-		pinned, err = j.addColumn(cmd.Def.GetColumnDef())
+		pinned, err = j.addColumn(t, cmd.Def.GetColumnDef())
 		if pinned && cmd.MissingOk && j.in.Behind != nil {
 			return false, j.refuse("ADD COLUMN IF NOT EXISTS … DEFAULT of the time", -1, "whether it was there before is not known", aloneHint)
 		}

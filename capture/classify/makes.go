@@ -25,12 +25,15 @@ func (m *Makes) SQL(columns []string) string {
 
 // Exact refuses a table whose values would not be read back as they were printed under
 // the plan's settings.
-func (p *Plan) Exact(t *catalog.Table) error {
+func (p *Plan) Exact(t *catalog.Table) error { return p.ExactIn(t, allColumns(t)) }
+
+// ExactIn is Exact for some of the columns.
+func (p *Plan) ExactIn(t *catalog.Table, columns []string) error {
 	j := &job{plan: p, context: meaningOf(p.in.Settings)}
 	if err := j.checked(t, -1); err != nil {
 		return err
 	}
-	return j.exact(t, allColumns(t))
+	return j.exact(t, columns)
 }
 
 // With is the plan of a statement whose query is what was prepared.

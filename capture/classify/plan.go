@@ -117,6 +117,8 @@ type Plan struct {
 	Runs string
 	// Makes is set where the statement makes a table of a query's rows.
 	Makes *Makes
+	// Fills is set where the statement gives the rows of a table values of their own.
+	Fills *Fills
 	// Evaluates says of DDL that values come of expressions in it, here and on each server.
 	Evaluates bool
 	// Computes is set where each server computes a materialized view by itself.

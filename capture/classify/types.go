@@ -15,6 +15,7 @@ const (
 	oidInt8        = 20
 	oidInt4        = 23
 	oidUnknown     = 705
+	oidUUID        = 2950
 	oidNumeric     = 1700
 	oidTimestamptz = 1184
 	firstUserOID   = 16384

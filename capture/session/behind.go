@@ -11,7 +11,7 @@ import (
 
 // looksBehind tells statements whose effect is looked at on the session before
 // anything else runs there.
-func looksBehind(p *classify.Plan) bool { return p.Makes != nil || p.Computes != nil }
+func looksBehind(p *classify.Plan) bool { return p.Makes != nil || p.Computes != nil || p.Fills != nil }
 
 // behindSimple looks, in the simple protocol, at what a statement did. The probe goes
 // first, as behind every first write.
@@ -49,8 +49,11 @@ func (s *Session) behind(ctx context.Context, x *execution, extended bool) error
 		return nil
 	}
 	look := s.carryMade
-	if x.plan.Computes != nil {
+	switch {
+	case x.plan.Computes != nil:
 		look = s.checkComputed
+	case x.plan.Fills != nil:
+		look = s.carryFilled
 	}
 	err := look(ctx, x, extended)
 	if ended := s.lookFailed(err, extended); ended != nil {

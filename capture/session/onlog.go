@@ -48,3 +48,31 @@ func (l *onLog) giveUp(table string, r *classify.Refusal) error {
 	l.tx.barrier = true
 	return nil
 }
+
+// replica are the operations before and behind images: on a target neither triggers
+// nor foreign keys act on them, since what those did on the primary has images too.
+func replica(role string) event.Operation {
+	return event.Operation{Kind: event.OpSet, Class: event.ClassText, Reason: "session context",
+		Settings: []event.Setting{{Name: "session_replication_role", Value: role}}, Digest: event.Digest{SQLState: "00000", Affected: -1}}
+}
+
+// lastOps are the operations that the present item has.
+func (l *onLog) lastOps() []event.Operation {
+	if l.item == nil {
+		return nil
+	}
+	return l.item.ops
+}
+
+// asleep puts an operation on the log that runs while triggers sleep.
+func (l *onLog) asleep(op event.Operation) {
+	if n := len(l.lastOps()); n > 0 && l.item.ops[n-1].Kind == event.OpSet {
+		l.tx.count(-sizeOf(l.item.ops[n-1:]))
+		l.item.ops = l.item.ops[:n-1]
+	} else {
+		l.put(replica("replica"))
+	}
+	l.put(op)
+	l.put(replica("origin"))
+	l.s.deps.Metrics.count(l.item.ops[len(l.item.ops)-2 : len(l.item.ops)-1])
+}

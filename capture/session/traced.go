@@ -6,7 +6,6 @@ import (
 
 	"github.com/opmux/opmux/capture/catalog"
 	"github.com/opmux/opmux/capture/classify"
-	"github.com/opmux/opmux/event"
 	"github.com/opmux/opmux/wire/pgwire"
 )
 
@@ -241,21 +240,6 @@ func (t *take) make(ctx context.Context, q catalog.Querier) {
 	t.spill(ctx)
 }
 
-// lastOps are the operations that the present item has.
-func (t *take) lastOps() []event.Operation {
-	if t.item == nil {
-		return nil
-	}
-	return t.item.ops
-}
-
-// replica are the operations before and behind images: on a target neither triggers
-// nor foreign keys act on them, since what those did on the primary has images too.
-func replica(role string) event.Operation {
-	return event.Operation{Kind: event.OpSet, Class: event.ClassText, Reason: "session context",
-		Settings: []event.Setting{{Name: "session_replication_role", Value: role}}, Digest: event.Digest{SQLState: "00000", Affected: -1}}
-}
-
 // flush ends the group of images that is under way.
 func (t *take) flush() {
 	g := t.group
@@ -263,17 +247,4 @@ func (t *take) flush() {
 		return
 	}
 	t.asleep(g.operation(t.reason, t.plan))
-}
-
-// asleep puts an operation on the log that runs while triggers sleep.
-func (t *take) asleep(op event.Operation) {
-	if n := len(t.lastOps()); n > 0 && t.item.ops[n-1].Kind == event.OpSet {
-		t.tx.count(-sizeOf(t.item.ops[n-1:]))
-		t.item.ops = t.item.ops[:n-1]
-	} else {
-		t.put(replica("replica"))
-	}
-	t.put(op)
-	t.put(replica("origin"))
-	t.s.deps.Metrics.count(t.item.ops[len(t.item.ops)-2 : len(t.item.ops)-1])
 }
