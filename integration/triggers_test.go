@@ -215,10 +215,26 @@ func (b *bench) runParts(conn *pgx.Conn, mode pgx.QueryExecMode, sql string) {
 		parts = strings.Split(sql, "; ")
 	}
 	for _, p := range parts {
-		if _, err := conn.Exec(b.ctx, p, mode); err != nil {
+		if err := execute(b.ctx, conn, mode, p); err != nil {
 			b.t.Errorf("%s: %v", p, err)
 		}
 	}
+}
+
+// execute runs a statement without parameters in the protocol that a mode names. pgx's
+// Exec would take the simple one for it, whatever the mode.
+func execute(ctx context.Context, conn *pgx.Conn, mode pgx.QueryExecMode, sql string) error {
+	c := conn.PgConn()
+	switch mode {
+	case pgx.QueryExecModeSimpleProtocol:
+		return c.Exec(ctx, sql).Close()
+	case pgx.QueryExecModeCacheStatement: // two round trips
+		if _, err := c.Prepare(ctx, "", sql, nil); err != nil {
+			return err
+		}
+		return c.ExecPrepared(ctx, "", nil, nil, nil).Read().Err
+	}
+	return c.ExecParams(ctx, sql, nil, nil, nil, nil).Read().Err
 }
 
 // I6: what the triggers do not see is refused by name, after it ran, and undone.
