@@ -201,6 +201,8 @@ func TestI6DDLInsideOfStatementsThatIsRefused(t *testing.T) {
 		`SELECT as_owner()`:            "other_owner_of_ddl",
 		`INSERT INTO lates VALUES (1)`: "deferred trigger",
 		`DO $$ BEGIN SET LOCAL ROLE other_owner_of_ddl; CREATE TABLE x (id int); END $$`:                                                                   "other_owner_of_ddl",
+		`DO $$ BEGIN EXECUTE 'SET LOCAL ROLE ' || quote_ident(session_user); CREATE TABLE x (id int); END $$`:                                              "not as the session's role",
+		`DO $$ BEGIN SET LOCAL session_replication_role = replica; CREATE TABLE x (id int); END $$`:                                                        "under another session_replication_role",
 		`DO $$ BEGIN EXECUTE 'CREATE TABLE a1 (id int); CREATE TABLE a2 (id int)'; END $$`:                                                                 "one command at a time",
 		`DO $$ BEGIN CREATE TABLE copied AS SELECT * FROM users; END $$`:                                                                                   "CREATE TABLE AS",
 		`DO $$ BEGIN REFRESH MATERIALIZED VIEW counted; END $$`:                                                                                            "REFRESH MATERIALIZED VIEW",
@@ -239,6 +241,30 @@ func TestI6DDLInsideOfStatementsThatIsRefused(t *testing.T) {
 	}
 	b.onPrimary(`DROP EVENT TRIGGER then_follow`)
 	b.onPrimary(`DROP FUNCTION follow()`)
+	b.identical()
+	b.sameCatalogue()
+}
+
+// I6: event triggers that do not run, or are an older build's, as an agent of one puts
+// them back, leave DDL that is not known, which is refused.
+func TestI6EventTriggersOfAnOlderBuild(t *testing.T) {
+	b := up(t, rig.Config{AgentYAML: triggersOn}, definingSchema...)
+	conn := testkit.Connect(t, b.agent("a1").DSN())
+	refused := func(sql, want string) {
+		t.Helper()
+		if _, err := conn.Exec(b.ctx, sql); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: error %v, want one of %q", sql, err, want)
+		}
+	}
+	b.onPrimary(`ALTER EVENT TRIGGER opmux_capture DISABLE`)
+	refused(`DO $$ BEGIN ALTER TABLE users DROP COLUMN name; END $$`, "what else it did is not known")
+	b.onPrimary(`ALTER EVENT TRIGGER opmux_capture ENABLE ALWAYS`)
+	b.onPrimary(`CREATE OR REPLACE FUNCTION opmux.capture_ddl() RETURNS event_trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$ BEGIN
+		IF tg_event = 'ddl_command_end' AND current_setting('opmux.capture', true) = 'on' THEN
+			INSERT INTO opmux.captured SELECT pg_current_xact_id(), 'L', null, command_tag || ' of ' || object_identity FROM pg_event_trigger_ddl_commands(); END IF; END $$`)
+	refused(`DO $$ BEGIN CREATE TABLE by_older (id int); END $$`, "what such DDL did is not known")
+	b.onPrimary(`CREATE FUNCTION opmux.take(text) RETURNS SETOF text LANGUAGE plpgsql AS $$ BEGIN RAISE 'the older one'; END $$`)
+	b.runParts(conn, pgx.QueryExecModeExec, `DO $$ BEGIN UPDATE users SET name = 'beside an older build'; END $$`)
 	b.identical()
 	b.sameCatalogue()
 }
