@@ -149,9 +149,6 @@ func literalRules() []setRule {
 		{name: "times as a session reads them", target: table("n timestamptz"),
 			ops: join(each(set, "2026-01-01 1", "2026-01-01 2", "2026-01-01 3", "2026-01-01 4"), setting("TimeZone", "Asia/Tokyo"),
 				each(set, "2026-01-01 5", "2026-01-01 6", "2026-01-01 7", "2026-01-01 8")), tables: "t"},
-		{name: "backslashes as a session reads them", target: table("n text"), ops: join(setting("standard_conforming_strings", "off"), plain(
-			`UPDATE t SET n = 'a\\b' WHERE id = 1`, `UPDATE t SET n = 'a\\b' WHERE id = 2`, `UPDATE t SET n = 'a\\b' WHERE id = 3`, `UPDATE t SET n = 'a\\b' WHERE id = 4`,
-			`UPDATE t SET n = 'a\\b' WHERE id = 5`, `UPDATE t SET n = 'a\\b' WHERE id = 6`, `UPDATE t SET n = 'a\\b' WHERE id = 7`, `UPDATE t SET n = 'a\\b' WHERE id = 8`)), tables: "t", apart: true},
 		{name: "days as another transaction reads them", target: table("n date"), ops: join(days, days),
 			later: each(set, "05/06/2026 5", "05/07/2026 6", "05/07/2026 7"), context: event.Setting{Name: "DateStyle", Value: "ISO, DMY"}, tables: "t"},
 		{name: "a table with a trigger by the search path", target: append(table("n int"), "CREATE TABLE log (n int)", "CREATE SCHEMA s", "CREATE TABLE s.t (LIKE public.t INCLUDING ALL)", "INSERT INTO s.t TABLE public.t",
