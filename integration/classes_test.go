@@ -290,3 +290,27 @@ func TestVerifierNamesWhatDiverged(t *testing.T) {
 		})
 	}
 }
+
+// Images of a row that the backup lacks hit nothing there: the worker goes on, and the
+// verifier tells (I6), whether the statement or the capture triggers gave them.
+func TestI6VerifierTellsOfImagesThatHitNothing(t *testing.T) {
+	for name, run := range map[string]struct {
+		yaml  string
+		image []string
+	}{
+		"rows":     {"", []string{"UPDATE t SET v = 'image' WHERE n > -1 AND id < 7", "DELETE FROM t WHERE n > -1 AND id = 5"}},
+		"triggers": {triggersOn, []string{"DO $$ BEGIN UPDATE t SET v = 'image' WHERE id < 7; END $$", "DO $$ BEGIN DELETE FROM t WHERE id = 5; END $$"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := up(t, rig.Config{Digest: "count", Verify: "count", AgentYAML: run.yaml}, classesSchema...)
+			b.onBackup("DELETE FROM t WHERE id = 5")
+			for _, sql := range run.image {
+				b.throughAgent(sql)
+			}
+			b.throughAgent("UPDATE t SET n = n + 1 WHERE id = 6")
+			if v := b.verdicts(3); v.Match != 1 || v.Mismatch != 2 {
+				t.Errorf("verdicts %+v, want a match behind 2 mismatches", v)
+			}
+		})
+	}
+}

@@ -88,7 +88,7 @@ func (b *bench) foreignReads() {
 			if _, err := conn.Exec(b.ctx, "BEGIN"); err != nil {
 				b.t.Fatal(err)
 			}
-			_, err := conn.Exec(b.ctx, sql, mode)
+			err := execute(b.ctx, conn, mode, sql)
 			end := "COMMIT"
 			if mode == pgx.QueryExecModeSimpleProtocol {
 				end = "ROLLBACK"

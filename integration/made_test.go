@@ -121,7 +121,7 @@ func TestRefusedTablesOfQueries(t *testing.T) {
 		} {
 			var err error
 			for _, sql := range strings.Split(c[0], "; ") {
-				_, err = conn.Exec(b.ctx, sql, mode)
+				err = execute(b.ctx, conn, mode, sql)
 			}
 			if err == nil || !strings.Contains(err.Error(), c[1]) || !strings.Contains(err.Error(), "opmux: ") {
 				t.Errorf("%s (%s): error %v, want one of %q", c[0], mode, err, c[1])

@@ -83,27 +83,27 @@ func (b *bench) refusedViews(conn *pgx.Conn, mode pgx.QueryExecMode) {
 		"SELECT at::text AS x FROM sale": "COERCEVIAIO", "SELECT to_char(at, 'HH') AS x FROM sale": "function to_char", "SELECT oid::int AS x FROM pg_class": "each server's own",
 		"SELECT id FROM secured": "row level security", "SELECT id FROM scrap": "unlogged", "SELECT n FROM totals": "no table or view", "SELECT nextval('sq') AS x": "draws from a sequence",
 	} {
-		_, err := conn.Exec(b.ctx, "CREATE MATERIALIZED VIEW refused AS "+query, mode)
+		err := execute(b.ctx, conn, mode, "CREATE MATERIALIZED VIEW refused AS "+query)
 		b.refusedFor(err, "CREATE "+query, want)
 		if strings.Contains(want, "no table") || strings.Contains(query, "nextval") {
 			continue
 		}
 		b.runParts(conn, mode, "CREATE MATERIALIZED VIEW refused AS "+query+" WITH NO DATA")
-		_, err = conn.Exec(b.ctx, "REFRESH MATERIALIZED VIEW refused", mode)
+		err = execute(b.ctx, conn, mode, "REFRESH MATERIALIZED VIEW refused")
 		b.refusedFor(err, "REFRESH "+query, want)
 		b.runParts(conn, mode, "DROP MATERIALIZED VIEW refused")
 	}
 	b.runParts(conn, mode, "SET ROLE reader")
-	_, err := conn.Exec(b.ctx, "CREATE MATERIALIZED VIEW refused AS SELECT id FROM sale", mode)
+	err := execute(b.ctx, conn, mode, "CREATE MATERIALIZED VIEW refused AS SELECT id FROM sale")
 	b.refusedFor(err, "a role that may only read", "permission denied for table sale")
 	b.runParts(conn, mode, "RESET ROLE")
 	for _, sql := range []string{"BEGIN ISOLATION LEVEL REPEATABLE READ", "SELECT 1", "REFRESH MATERIALIZED VIEW totals", "COMMIT"} {
-		_, err := conn.Exec(b.ctx, sql, mode)
+		err := execute(b.ctx, conn, mode, sql)
 		if sql == "COMMIT" {
 			b.refusedFor(err, sql, "isolation level repeatable read")
 		}
 	}
-	_, _ = conn.Exec(b.ctx, "ROLLBACK", mode) // of what the refused COMMIT left, if anything
+	_ = execute(b.ctx, conn, mode, "ROLLBACK") // of what the refused COMMIT left, if anything
 }
 
 func (b *bench) refusedFor(err error, sql, want string) {

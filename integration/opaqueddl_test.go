@@ -1,6 +1,7 @@
 package integration
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"strings"
@@ -200,25 +201,29 @@ func TestI6DDLInsideOfStatementsThatIsRefused(t *testing.T) {
 		`DO $$ BEGIN CREATE UNLOGGED TABLE u (id int); END $$`: "public.u",
 		`SELECT as_owner()`:            "other_owner_of_ddl",
 		`INSERT INTO lates VALUES (1)`: "deferred trigger",
-		`DO $$ BEGIN SET LOCAL ROLE other_owner_of_ddl; CREATE TABLE x (id int); END $$`:                                                                   "other_owner_of_ddl",
-		`DO $$ BEGIN EXECUTE 'CREATE TABLE a1 (id int); CREATE TABLE a2 (id int)'; END $$`:                                                                 "one command at a time",
-		`DO $$ BEGIN CREATE TABLE copied AS SELECT * FROM users; END $$`:                                                                                   "CREATE TABLE AS",
-		`DO $$ BEGIN REFRESH MATERIALIZED VIEW counted; END $$`:                                                                                            "REFRESH MATERIALIZED VIEW",
-		`DO $$ BEGIN CREATE EXTENSION pg_trgm; END $$`:                                                                                                     "extension",
-		`DO $$ BEGIN ALTER TABLE users ADD COLUMN r int DEFAULT unfaithful(); END $$`:                                                                      "ADD COLUMN r",
-		`DO $$ BEGIN ALTER TABLE users ADD COLUMN IF NOT EXISTS r int DEFAULT unfaithful(); END $$`:                                                        "ADD COLUMN r",
-		`DO $$ BEGIN ALTER TABLE users ADD COLUMN IF NOT EXISTS r timestamptz DEFAULT now(); END $$`:                                                       "IF NOT EXISTS",
-		`DO $$ BEGIN ALTER TABLE users ADD COLUMN s serial; END $$`:                                                                                        "serial",
-		`DO $$ BEGIN ALTER TABLE users ALTER COLUMN id TYPE bigint; END $$`:                                                                                "ALTER COLUMN id TYPE",
-		`DO $$ BEGIN UPDATE users SET name = 'before'; ALTER TABLE users DROP COLUMN name, ADD COLUMN nick text; END $$`:                                   "wrote rows before it",
-		`DO $$ BEGIN DELETE FROM users; CREATE UNIQUE INDEX ON users (name); END $$`:                                                                       "wrote rows before it",
-		`DO $$ BEGIN DROP TABLE IF EXISTS old_a, not_there; END $$`:                                                                                        "of several objects",
-		`DO $$ BEGIN CREATE TEMP TABLE tt (id int); CREATE TABLE like_it (LIKE tt); DROP TABLE tt; END $$`:                                                 "temporary",
-		`DO $$ BEGIN CREATE TEMP TABLE tu (id int); CREATE TABLE like_it (LIKE tu); END $$`:                                                                "temporary",
-		`DO $$ BEGIN GRANT SELECT ON users TO PUBLIC; END $$`:                                                                                              "GRANT",
-		`DO $$ BEGIN CREATE TABLE opmux.mine (id int); END $$`:                                                                                             "opmux's own",
-		`DO $$ BEGIN SET LOCAL standard_conforming_strings = off; CREATE TABLE backslash (t text DEFAULT '\\'); END $$`:                                    "standard_conforming_strings",
-		`DO $$ BEGIN ALTER TABLE users ADD COLUMN u int DEFAULT 1; CREATE OR REPLACE FUNCTION unfaithful() RETURNS int LANGUAGE sql AS 'SELECT 1'; END $$`: "redefines",
+		`DO $$ BEGIN SET LOCAL ROLE other_owner_of_ddl; CREATE TABLE x (id int); END $$`:                                                                     "other_owner_of_ddl",
+		`DO $$ BEGIN EXECUTE 'SET LOCAL ROLE ' || quote_ident(session_user); CREATE TABLE x (id int); END $$`:                                                "not as the session's role",
+		`DO $$ BEGIN SET LOCAL session_replication_role = replica; CREATE TABLE x (id int); END $$`:                                                          "under another session_replication_role",
+		`DO $$ BEGIN EXECUTE 'CREATE TABLE a1 (id int); CREATE TABLE a2 (id int)'; END $$`:                                                                   "one command at a time",
+		`DO $$ BEGIN CREATE TABLE copied AS SELECT * FROM users; END $$`:                                                                                     "CREATE TABLE AS",
+		`DO $$ BEGIN REFRESH MATERIALIZED VIEW counted; END $$`:                                                                                              "REFRESH MATERIALIZED VIEW",
+		`DO $$ BEGIN CREATE EXTENSION pg_trgm; END $$`:                                                                                                       "extension",
+		`DO $$ BEGIN ALTER TABLE users ADD COLUMN r int DEFAULT unfaithful(); END $$`:                                                                        "ADD COLUMN r",
+		`DO $$ BEGIN ALTER TABLE users ADD COLUMN IF NOT EXISTS r int DEFAULT unfaithful(); END $$`:                                                          "ADD COLUMN r",
+		`DO $$ BEGIN ALTER TABLE users ADD COLUMN IF NOT EXISTS r timestamptz DEFAULT now(); END $$`:                                                         "IF NOT EXISTS",
+		`DO $$ BEGIN ALTER TABLE users ADD COLUMN s serial; END $$`:                                                                                          "serial",
+		`DO $$ BEGIN ALTER TABLE users ALTER COLUMN id TYPE bigint; END $$`:                                                                                  "ALTER COLUMN id TYPE",
+		`DO $$ BEGIN UPDATE users SET name = 'before'; ALTER TABLE users DROP COLUMN name, ADD COLUMN nick text; END $$`:                                     "wrote rows before it",
+		`DO $$ BEGIN DELETE FROM users; CREATE UNIQUE INDEX ON users (name); END $$`:                                                                         "wrote rows before it",
+		`DO $$ BEGIN DROP TABLE IF EXISTS old_a, not_there; END $$`:                                                                                          "of several objects",
+		`DO $$ BEGIN CREATE TEMP TABLE tt (id int); CREATE TABLE like_it (LIKE tt); DROP TABLE tt; END $$`:                                                   "temporary",
+		`DO $$ BEGIN CREATE TEMP TABLE tu (id int); CREATE TABLE like_it (LIKE tu); END $$`:                                                                  "temporary",
+		`DO $$ BEGIN CREATE TEMP TABLE tv (id int); DROP TABLE tv, old_a; END $$`:                                                                            "about temporary and other objects",
+		`DO $$ BEGIN INSERT INTO users (id, name) SELECT i, repeat('x', 100) FROM generate_series(1000, 3000) i; ALTER TABLE users DROP COLUMN name; END $$`: "wrote rows before it",
+		`DO $$ BEGIN GRANT SELECT ON users TO PUBLIC; END $$`:                                                                                                "GRANT",
+		`DO $$ BEGIN CREATE TABLE opmux.mine (id int); END $$`:                                                                                               "opmux's own",
+		`DO $$ BEGIN SET LOCAL standard_conforming_strings = off; CREATE TABLE backslash (t text DEFAULT '\\'); END $$`:                                      "standard_conforming_strings",
+		`DO $$ BEGIN ALTER TABLE users ADD COLUMN u int DEFAULT 1; CREATE OR REPLACE FUNCTION unfaithful() RETURNS int LANGUAGE sql AS 'SELECT 1'; END $$`:   "redefines",
 	} {
 		_, err := conn.Exec(b.ctx, sql, pgx.QueryExecModeSimpleProtocol)
 		if err == nil || !strings.Contains(err.Error(), "opmux: ") || !strings.Contains(err.Error(), want) {
@@ -241,6 +246,63 @@ func TestI6DDLInsideOfStatementsThatIsRefused(t *testing.T) {
 	b.onPrimary(`DROP FUNCTION follow()`)
 	b.identical()
 	b.sameCatalogue()
+}
+
+// I6: event triggers that do not run, or are an older build's, as an agent of one puts
+// them back, leave DDL that is not known, which is refused.
+func TestI6EventTriggersOfAnOlderBuild(t *testing.T) {
+	b := up(t, rig.Config{AgentYAML: triggersOn}, definingSchema...)
+	conn := testkit.Connect(t, b.agent("a1").DSN())
+	refused := func(sql, want string) {
+		t.Helper()
+		if _, err := conn.Exec(b.ctx, sql); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: error %v, want one of %q", sql, err, want)
+		}
+	}
+	b.onPrimary(`ALTER EVENT TRIGGER opmux_capture DISABLE`)
+	refused(`DO $$ BEGIN ALTER TABLE users DROP COLUMN name; END $$`, "what else it did is not known")
+	b.onPrimary(`ALTER EVENT TRIGGER opmux_capture ENABLE ALWAYS`)
+	b.onPrimary(`CREATE OR REPLACE FUNCTION opmux.ddl_context() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM set_config('opmux.ddl_context', '["postgres", "[]", "[]"]', true); END $$`)
+	refused(`DO $$ BEGIN CREATE TABLE by_another (id int); END $$`, "what such DDL did is not known")
+	b.onPrimary(`CREATE OR REPLACE FUNCTION opmux.capture_ddl() RETURNS event_trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$ BEGIN
+		IF tg_event = 'ddl_command_end' AND current_setting('opmux.capture', true) = 'on' THEN
+			INSERT INTO opmux.captured SELECT pg_current_xact_id(), 'L', null, command_tag || ' of ' || object_identity FROM pg_event_trigger_ddl_commands(); END IF; END $$`)
+	refused(`DO $$ BEGIN CREATE TABLE by_older (id int); END $$`, "what such DDL did is not known")
+	b.onPrimary(`CREATE FUNCTION opmux.take(text) RETURNS SETOF text LANGUAGE plpgsql AS $$ BEGIN RAISE 'the older one'; END $$`)
+	b.runParts(conn, pgx.QueryExecModeExec, `DO $$ BEGIN UPDATE users SET name = 'beside an older build'; END $$`)
+	b.identical()
+	b.sameCatalogue()
+}
+
+// A client's cancel that hits what the agent looks up behind a statement is the client's
+// error, and undoes the statement (I2).
+func TestI2CancelOfLookUpsBehindDDL(t *testing.T) {
+	b := up(t, rig.Config{AgentYAML: triggersOn}, definingSchema...)
+	for _, mode := range []pgx.QueryExecMode{pgx.QueryExecModeSimpleProtocol, pgx.QueryExecModeExec} {
+		conn := testkit.Connect(t, b.agent("a1").DSN())
+		locker := testkit.Connect(t, b.Primary.DSN(rig.Database))
+		b.runParts(locker, pgx.QueryExecModeSimpleProtocol, "BEGIN; LOCK TABLE pg_catalog.pg_inherits IN ACCESS EXCLUSIVE MODE")
+		ended := make(chan error)
+		go func() {
+			ended <- execute(b.ctx, conn, mode, "DO $$ BEGIN CREATE TABLE cut (id int PRIMARY KEY); INSERT INTO cut VALUES (1); END $$")
+		}()
+		testkit.Eventually(t, testkit.Patience, func() error {
+			if len(b.onPrimary("SELECT FROM pg_locks WHERE relation = 'pg_inherits'::regclass AND NOT granted")) == 0 {
+				return errors.New("nothing is looked up")
+			}
+			return nil
+		})
+		b.must(conn.PgConn().CancelRequest(b.ctx))
+		if err := <-ended; err == nil || !strings.Contains(err.Error(), "57014") {
+			t.Errorf("%s: error %v, want that of a cancel", mode, err)
+		}
+		b.runParts(locker, pgx.QueryExecModeSimpleProtocol, "ROLLBACK")
+		b.runParts(conn, mode, "DO $$ BEGIN CREATE TABLE cut (id int PRIMARY KEY, v text); INSERT INTO cut VALUES (2); END $$")
+		b.runParts(conn, mode, "INSERT INTO cut VALUES (3, 'text')")
+		b.identical()
+		b.sameCatalogue()
+		b.runParts(conn, mode, "DROP TABLE cut")
+	}
 }
 
 // movedBeforeOwnDDL has what a transaction's text relied on changed by others, and

@@ -87,6 +87,44 @@ func TestI4TakeOverEndsFrozenSessions(t *testing.T) {
 	}
 }
 
+// TestI4TakeOverWaitsForWhatIsUnderWay: what a session commits while its lane's row is
+// wanted is not forgotten, nor is the highest fence.
+func TestI4TakeOverWaitsForWhatIsUnderWay(t *testing.T) {
+	pg, db, conn := open(t)
+	ctx := t.Context()
+	if _, err := TakeOver(ctx, conn, "orders", "id", 2); err != nil {
+		t.Fatal(err)
+	}
+	pg.Exec(t, db, "UPDATE opmux.position SET fence = 9 WHERE lane = 0")
+	lane := pg.Connect(t, db)
+	for _, sql := range []string{"BEGIN", "UPDATE opmux.position SET low = 7, done = '8-9' WHERE lane = 1"} {
+		if _, err := lane.Exec(ctx, sql); err != nil {
+			t.Fatal(err)
+		}
+	}
+	type result struct {
+		held *Held
+		err  error
+	}
+	taken := make(chan result)
+	go func() {
+		held, err := TakeOver(ctx, conn, "orders", "id", 2)
+		taken <- result{held, err}
+	}()
+	testkit.Eventually(t, testkit.Patience, func() error {
+		if rows := pg.Query(t, db, "SELECT FROM pg_locks WHERE NOT granted"); len(rows) == 0 {
+			return errors.New("the take-over does not wait")
+		}
+		return nil
+	})
+	if _, err := lane.Exec(ctx, "COMMIT"); err != nil {
+		t.Fatal(err)
+	}
+	if r := <-taken; r.err != nil || r.held.Low != 7 || r.held.Done.String() != "8-9" || r.held.Fence != 10 {
+		t.Fatalf("%+v, %v", r.held, r.err)
+	}
+}
+
 func TestSnapshotAndReset(t *testing.T) {
 	pg, db, conn := open(t)
 	ctx := t.Context()
@@ -104,6 +142,7 @@ func TestSnapshotAndReset(t *testing.T) {
 	if err := pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error { return InstallSnapshot(ctx, tx, s) }); err != nil {
 		t.Fatal(err)
 	}
+	fenced(t, conn, before.Fence+1)
 	held, err = TakeOver(ctx, conn, "orders", "id", 1)
 	if err != nil || held.Low != 50 || held.Origin != 50 || held.Snapshot == nil || *held.Snapshot != s ||
 		len(held.Diverged)+len(held.Standalone) != 0 || held.Fence <= before.Fence {
@@ -115,6 +154,18 @@ func TestSnapshotAndReset(t *testing.T) {
 	all, err := Read(ctx, conn)
 	if err != nil || all["orders"].Low != 7 || all["orders"].Topic != "other" {
 		t.Fatalf("%+v, %v", all, err)
+	}
+	fenced(t, conn, held.Fence)
+	if held, err = TakeOver(ctx, conn, "orders", "other", 1); err != nil || held.Snapshot != nil {
+		t.Fatalf("%+v, %v", held, err)
+	}
+}
+
+// fenced says that whoever holds the stream by a fence does not any more (I4).
+func fenced(t *testing.T, conn *pgx.Conn, before int64) {
+	t.Helper()
+	if fence, err := Fence(t.Context(), conn, "orders"); err != nil || fence <= before {
+		t.Fatalf("the fence is %d, and was %d (%v)", fence, before, err)
 	}
 }
 

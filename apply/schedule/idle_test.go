@@ -30,3 +30,36 @@ func TestNothingCanRunBesideABarrier(t *testing.T) {
 		t.Fatal("what is behind the barrier does not run after it")
 	}
 }
+
+// I6: what runs beside an operation that declares a divergence would not know of it.
+func TestDivergencesAreBarriers(t *testing.T) {
+	p := newTopic()
+	epoch := p.fence("a")
+	p.add(epoch, &event.Transaction{FirstChunk: -1})
+	p.add(epoch, &event.Transaction{FirstChunk: -1, Operations: []event.Operation{{Diverged: []string{"public.t"}}}})
+	p.add(epoch, &event.Transaction{FirstChunk: -1})
+	s := New(Config{}, position.Position{}, nil)
+	if err := feed(t, s, p.messages...); err != nil {
+		t.Fatal(err)
+	}
+	for i, barrier := range []bool{false, true, false} {
+		g := s.Next()
+		if g == nil || g.Barrier != barrier || len(g.Transactions) != 1 || s.Next() != nil {
+			t.Fatalf("group %d is %+v, want one transaction alone (a barrier: %v)", i, g, barrier)
+		}
+		s.Applied(g)
+		s.Finish(g.Transactions[0])
+	}
+}
+
+// I6: a reader that goes back over records outside of every chain is noticed as well.
+func TestReaderThatGoesBackIsRefused(t *testing.T) {
+	p := newTopic()
+	for range 2 {
+		p.append(&event.Record{Agent: "operator", Body: &event.Mark{Phase: event.MarkAsk}})
+	}
+	s := New(Config{}, position.Position{}, nil)
+	if err := feed(t, s, p.messages[1], p.messages[0]); err == nil {
+		t.Fatal("a record was taken that lies below one before it")
+	}
+}

@@ -20,10 +20,14 @@ func TestToldByAStack(t *testing.T) {
 		{"SQL statement \"DROP TABLE \"a\",\n\"b\"\"" + block + "\nSQL statement \"SELECT f()\"" + block, "DROP TABLE", "DROP TABLE \"a\",\n\"b\""},
 		{`SQL statement "CREATE OR REPLACE FUNCTION f() RETURNS int LANGUAGE sql AS 'SELECT 1'"` + block, "CREATE FUNCTION", "CREATE OR REPLACE FUNCTION f() RETURNS int LANGUAGE sql AS 'SELECT 1'"},
 		{`SQL statement "ALTER TABLE t RENAME a TO b"` + block, "ALTER TABLE", "ALTER TABLE t RENAME a TO b"},
+		{`SQL statement "CREATE VIEW v AS SELECT 1 "x""` + block, "CREATE VIEW", `CREATE VIEW v AS SELECT 1 "x"`},
+		// Not told, since both readings are such a command.
+		{"SQL statement \"CREATE VIEW v AS SELECT 1 \"\nPL/ x\"\"" + block, "CREATE VIEW", ""},
 		// Not told: another function's text, two commands, none.
 		{`SQL function "f" statement 1` + "\n" + `SQL statement "SELECT f()"` + block, "CREATE TABLE", ""},
 		{`SQL statement "SELECT make()"` + block, "CREATE TABLE", ""},
 		{`SQL statement "CREATE EXTENSION e"` + block, "CREATE FUNCTION", ""},
+		{`SQL statement "CREATE SCHEMA s CREATE TABLE t (id int)"` + block, "CREATE TABLE", ""},
 		{`SQL statement "CREATE TABLE a (); CREATE TABLE b ()"` + block, "CREATE TABLE", ""},
 		{"SQL statement \"DROP TABLE a --\"" + block + "\"\nPL/pgSQL function f() line 1 at EXECUTE", "DROP TABLE", "DROP TABLE a --"},
 		{"SQL statement \"DROP TABLE a --\"\nPL/ -- \n\"" + block, "DROP TABLE", "DROP TABLE a --"},
@@ -85,6 +89,9 @@ func TestDDLThatRan(t *testing.T) {
 		{"create table opmux.x (id int)", -1, "opmux's own"},
 		{"create event trigger e on ddl_command_end execute function f()", -1, "event triggers"},
 		{"grant select on customer to public", -1, "roles"},
+		{"create or replace aggregate total(int) (sfunc = int4pl, stype = int4)", -1, "nothing orders"},
+		{"create table copied as select nosuch(1)", -1, "does not exist"},
+		{"select 1", -1, "not what ran"},
 	} {
 		p := r.ran(w.sql, w.dropped)
 		switch {
@@ -93,6 +100,17 @@ func TestDDLThatRan(t *testing.T) {
 		case w.refused != "" && (p.Kind != classify.Refused || !strings.Contains(p.Refusal.Error(), w.refused)):
 			t.Errorf("%s: %s, %v; want a refusal with %q", w.sql, p.Kind, p.Refusal, w.refused)
 		}
+	}
+}
+
+// What was dropped is named by the event, since the text may say it by a search path
+// that is gone.
+func TestDDLThatDropped(t *testing.T) {
+	r := newRig(t, shop...)
+	in := r.in
+	in.SQL, in.Behind = "drop table gone", &classify.Behind{Dropped: 1, Tables: []string{"elsewhere.gone"}}
+	if p, err := r.c.Ran(context.Background(), in); err != nil || strings.Join(p.Tables, " ") != "elsewhere.gone" {
+		t.Errorf("%v, %v; want the table that was dropped", p.Tables, err)
 	}
 }
 
@@ -110,6 +128,9 @@ func TestDDLThatEvaluates(t *testing.T) {
 		}
 	}
 	for tag, want := range map[string]bool{"CREATE FUNCTION": true, "ALTER DOMAIN": true, "DROP TYPE": true, "CREATE TABLE": false, "COMMENT": false} {
+		if created := classify.Creates(tag); created != (tag != "ALTER DOMAIN" && tag != "DROP TYPE") {
+			t.Errorf("%s leaves tables as they were: %v", tag, created)
+		}
 		if classify.Redefines(tag) != want {
 			t.Errorf("%s redefines: %v, want %v", tag, !want, want)
 		}

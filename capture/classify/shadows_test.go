@@ -63,11 +63,18 @@ func TestI6WhatUsersPutInPlaceIsKnown(t *testing.T) {
 		{`INSERT INTO t(id, n) VALUES (1, CASE 1 WHEN 1 THEN 1 ELSE 2 END)`, "write pinned", "of a CASE may be one that is not built in"},
 		{`INSERT INTO t(id, b) VALUES (1, 2 BETWEEN 1 AND 3)`, "write pinned", "may be one that is not built in"},
 	})
-	r = newRig(t, inPlace...)
+	r = newRig(t, append(inPlace[:len(inPlace):len(inPlace)], `create type other as enum ('good')`)...)
 	r.in.Schemas = []string{"mine", "pg_catalog", "public"}
+	r.in.ParamOIDs = []uint32{23}
+	r.check([]want{{`INSERT INTO t(id, v) VALUES (1, $1)`, "write pinned", "a cast of the user's"}, {`INSERT INTO t(id, n) VALUES (1, $1)`, "write text", ""}})
+	r.in.ParamOIDs = nil
 	r.check([]want{
 		{`INSERT INTO t(id, d) VALUES (1, 'to' || 'day')`, "write pinned", "a cast of the user's"},
 		{`ALTER TABLE t ALTER v TYPE pair`, "refused", ""}, {`ALTER TABLE t ALTER v TYPE varchar`, "ddl", ""}, {`ALTER TABLE t ALTER n TYPE bigint`, "ddl", ""},
+		{`ALTER TABLE t ALTER n TYPE text`, "refused", "a cast of the user's"},
+		{`INSERT INTO t(id, v) VALUES (1, 5)`, "write pinned", "a cast of the user's"}, {`INSERT INTO t(id, n) VALUES (1, true AND false)`, "write pinned", "a cast of the user's"},
+		{`INSERT INTO t(id, n) VALUES (1, NULL IS NULL)`, "write pinned", "a cast of the user's"}, {`UPDATE t SET v = n WHERE id = 1`, "write rows", "a cast of the user's"},
+		{`INSERT INTO t(id, m) VALUES (1, 'good'::other)`, "write pinned", "a cast of the user's"},
 		{`INSERT INTO t(id, v, n, b, d) VALUES (1, 'x', 5, true, '2026-01-01')`, "write text", ""}, {`INSERT INTO t(id, v) VALUES (1, 'x'::text), (2, $1)`, "write text", ""},
 	})
 	r = newRig(t, append(inPlace[:4:5], `create extension citext`, `create table c(id int primary key, v citext, n int)`)...)
