@@ -24,12 +24,15 @@ func TestI6ComputedUnderOtherSettings(t *testing.T) {
 		`CREATE FUNCTION says(timestamptz) RETURNS text LANGUAGE sql IMMUTABLE AS 'SELECT $1::text'`,
 		`CREATE TABLE told (id int PRIMARY KEY, at timestamptz DEFAULT '2026-01-02 03:04:05+00', said text GENERATED ALWAYS AS (says(at)) STORED)`,
 		`CREATE FUNCTION abroad(int) RETURNS void LANGUAGE sql SET TimeZone = 'Asia/Tokyo' AS 'INSERT INTO told VALUES ($1)'`,
+		`CREATE TABLE marked (id int PRIMARY KEY, at timestamptz DEFAULT '2026-01-02 03:04:05+00', x xml GENERATED ALWAYS AS (xmlelement(name x, at)) STORED)`,
+		`CREATE FUNCTION marks(int) RETURNS void LANGUAGE sql SET TimeZone = 'Asia/Tokyo' AS 'INSERT INTO marked VALUES ($1)'`,
+		`CREATE FUNCTION both_abroad(int) RETURNS void LANGUAGE sql SET TimeZone = 'Asia/Tokyo' AS 'INSERT INTO shown VALUES ($1); INSERT INTO told VALUES ($1)'`,
 		`CREATE FUNCTION abroad_shown(int) RETURNS void LANGUAGE sql SET TimeZone = 'Asia/Tokyo' AS 'INSERT INTO shown VALUES ($1)'`,
 		`CREATE FUNCTION found(int) RETURNS void LANGUAGE sql SET search_path = public, pg_temp AS 'INSERT INTO shown VALUES ($1, `+third+`)'`)
 	conn := testkit.Connect(t, b.agent("a1").DSN())
 	b.runParts(conn, pgx.QueryExecModeSimpleProtocol, `ALTER TABLE plain ADD COLUMN g text GENERATED ALWAYS AS (f::text) STORED`)
 	for _, sql := range []string{
-		`SELECT found(1)`, `SELECT found(2), found(3)`, `SELECT abroad_shown(10)`, `SET TimeZone = 'Asia/Tokyo'`, `SELECT abroad(1)`, `RESET TimeZone`,
+		`SELECT found(1)`, `SELECT found(2), found(3)`, `SELECT abroad_shown(10)`, `SET TimeZone = 'Asia/Tokyo'`, `SELECT abroad(1)`, `SELECT marks(1)`, `SELECT both_abroad(11)`, `RESET TimeZone`,
 		`BEGIN; SET LOCAL bytea_output = 'escape'; SELECT found(4); SET LOCAL bytea_output = 'hex'; SELECT found(5); COMMIT`,
 		`SET TimeZone = 'Asia/Tokyo'; SELECT found(6); RESET TimeZone; SELECT found(7)`,
 		`DO $$ BEGIN BEGIN PERFORM rounds(8); RAISE EXCEPTION 'undone'; EXCEPTION WHEN raise_exception THEN NULL; END; PERFORM found(9); END $$`,
@@ -37,7 +40,7 @@ func TestI6ComputedUnderOtherSettings(t *testing.T) {
 		b.runParts(conn, pgx.QueryExecModeSimpleProtocol, sql)
 	}
 	for _, sql := range []string{
-		`SELECT abroad(2)`, `SELECT rounds(20)`, `SELECT escapes()`, `SELECT rounds_plain()`, `SELECT found(20), rounds(21), found(22)`,
+		`SELECT abroad(2)`, `SELECT marks(2)`, `SELECT both_abroad(20)`, `SELECT rounds(20)`, `SELECT escapes()`, `SELECT rounds_plain()`, `SELECT found(20), rounds(21), found(22)`,
 		`DO $$ BEGIN SET LOCAL extra_float_digits = 0; PERFORM found(20); SET LOCAL extra_float_digits = 1; END $$`,
 		`DO $$ BEGIN PERFORM set_config('extra_float_digits', '0', false); PERFORM found(20); END $$`,
 		`WITH w AS (INSERT INTO shown VALUES (20, 1) RETURNING id) SELECT rounds(21) FROM w`,

@@ -104,7 +104,7 @@ func (l *line) run(ctx context.Context) {
 			}
 		}
 		ended := ctx.Err() != nil
-		if l.sending.before != nil && !ended {
+		if l.sending.before != nil && !ended && l.waits() {
 			l.sending.before()
 		}
 		lot := l.take(ended)
@@ -122,6 +122,14 @@ func (l *line) run(ctx context.Context) {
 			return
 		}
 	}
+}
+
+// waits says that there are records to send: a line also wakes for those that went
+// with the last lot.
+func (l *line) waits() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.waiting) > 0
 }
 
 // send sends a lot and waits until Kafka took all of it, or refused a record and

@@ -12,7 +12,7 @@ import (
 
 // computedSettings are the settings that a function which says it is immutable may look
 // at: the server's own print values by the first of them, and those of users may look at
-// any.
+// any, as what makes XML does, which the server takes for immutable in any case.
 var (
 	printedSettings  = []string{"bytea_output", "extra_float_digits", "quote_all_identifiers", "xmlbinary"}
 	computedSettings = append(slices.Clone(printedSettings), "DateStyle", "IntervalStyle", "TimeZone", "array_nulls", "default_text_search_config",
@@ -43,7 +43,8 @@ func ComputedUnder(what, note string) ([]event.Setting, error) {
 // computedSQL makes what notes under which settings generated columns were computed:
 // their images say their values, but a backup computes its own, under the session's
 // settings. opmux.capture_settings runs under those that the row was written under, so
-// that it has none of its own and names everything by its schema.
+// that it has none of its own and names everything by its schema. It notes each table
+// once, behind the settings: which of them matter is another question for each.
 var computedSQL = `
 create or replace function opmux.computed_under() returns text language sql stable as $opmux$
   select pg_catalog.json_build_array(pg_catalog.current_setting('` + strings.Join(computedSettings, "'), pg_catalog.current_setting('") + `'))::pg_catalog.text
@@ -52,9 +53,14 @@ $opmux$;
 create or replace function opmux.capture_settings() returns trigger language plpgsql security definer as $opmux$
 declare
   under pg_catalog.text := opmux.computed_under();
+  noted pg_catalog.text := coalesce(pg_catalog.current_setting('opmux.computed', true), '');
+  here pg_catalog.text := pg_catalog.format(' %s ', tg_relid);
 begin
-  if under operator(pg_catalog.<>) coalesce(pg_catalog.current_setting('opmux.computed', true), '') then
-    perform pg_catalog.set_config('opmux.computed', under, true);
+  if not pg_catalog.starts_with(noted, under) then
+    noted := under;
+  end if;
+  if pg_catalog.strpos(pg_catalog.substr(noted, pg_catalog.length(under) operator(pg_catalog.+) 1), here) operator(pg_catalog.=) 0 then
+    perform pg_catalog.set_config('opmux.computed', pg_catalog.concat(noted, here), true);
     insert into opmux.captured values (pg_catalog.pg_current_xact_id(), 'G', tg_relid, under);
   end if;
   return null;
@@ -65,10 +71,12 @@ set search_path = pg_catalog, pg_temp as $opmux$
   select exists (select from pg_attribute a where a.attrelid = relation and a.attgenerated <> '' and not a.attisdropped)
 $opmux$;
 
-create or replace function opmux.computes_by_users(relation oid) returns boolean language sql stable
+create or replace function opmux.computes_by_any(relation oid) returns boolean language sql stable
 set search_path = pg_catalog, pg_temp as $opmux$
   select exists (select from pg_attribute a join pg_attrdef f on f.adrelid = a.attrelid and f.adnum = a.attnum
     join pg_depend e on e.classid = 'pg_attrdef'::regclass and e.objid = f.oid and e.refclassid in ('pg_proc'::regclass, 'pg_operator'::regclass)
     where a.attrelid = relation and a.attgenerated <> '' and e.refobjid >= 16384)
+    or exists (select from pg_attribute a join pg_attrdef f on f.adrelid = a.attrelid and f.adnum = a.attnum
+    where a.attrelid = relation and a.attgenerated <> '' and f.adbin::text like '%{XMLEXPR %')
 $opmux$;
 `

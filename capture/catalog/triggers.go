@@ -44,7 +44,7 @@ const (
 	TakenUnseen    = "X" // table_name may have been written unseen; note: why
 	TakenRoles     = "R" // roles or their settings were changed, which fires no event trigger
 	TakenComputed  = "G" // table_name has generated columns; note: see ComputedUnder
-	TakenComputedF = "F" // as G, by functions that are not the server's own
+	TakenComputedF = "F" // as G, by what may look at any setting
 	TakenHeld      = "H" // a cursor that this transaction's COMMIT will run; note: its statement
 )
 
@@ -162,7 +162,7 @@ begin
   end if;
   if pg_current_xact_id_if_assigned() is not null then
     perform set_config('opmux.computed', '', true);
-    return query select case when d.what = 'G' and opmux.computes_by_users(d.relation) then 'F' else d.what end, n.nspname::text, c.relname::text, rn.nspname::text, rc.relname::text, d.note, encode(d.before, 'hex'), encode(d.after, 'hex')
+    return query select case when d.what = 'G' and opmux.computes_by_any(d.relation) then 'F' else d.what end, n.nspname::text, c.relname::text, rn.nspname::text, rc.relname::text, d.note, encode(d.before, 'hex'), encode(d.after, 'hex')
       from opmux.captured d left join pg_class c on c.oid = d.relation left join pg_namespace n on n.oid = c.relnamespace
         left join pg_class rc on rc.oid = case when c.relispartition then pg_partition_root(c.oid)::oid else c.oid end
         left join pg_namespace rn on rn.oid = rc.relnamespace
@@ -186,7 +186,7 @@ begin
   end if;
 end $opmux$;
 
-revoke all on function opmux.keep_triggers(oid), opmux.unwatched(), opmux.computes(oid), opmux.computes_by_users(oid) from public;
+revoke all on function opmux.keep_triggers(oid), opmux.unwatched(), opmux.computes(oid), opmux.computes_by_any(oid) from public;
 grant usage on schema opmux to public;
 grant execute on function opmux.take_3(text) to public;
 ` + ddlTriggersSQL

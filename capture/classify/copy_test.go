@@ -9,11 +9,17 @@ import (
 )
 
 func TestCopyStreamsAreReadForDateWords(t *testing.T) {
-	r := newRig(t, shop...)
+	r := newRig(t, append(shop, `create table days(id int primary key, d date, list date[])`)...)
 	for _, c := range []struct {
 		sql, data string
 		bad       bool
 	}{
+		{`COPY days (id, list) FROM STDIN`, "1\t{" + strings.Repeat("2026-01-01,", 100) + "2026-01-01}\n", false},
+		{`COPY days (id, list) FROM STDIN`, "1\t{today," + strings.Repeat("2026-01-01,", 100) + "2026-01-01}\n", true},
+		{`COPY days (id, list) FROM STDIN`, "1\t{" + strings.Repeat("2026-01-01,", 100) + "Yesterday}\n", true},
+		{`COPY days (id, d) FROM STDIN`, "1\t" + strings.Repeat(" ", 252) + "tomorrow" + strings.Repeat(" ", 300) + "\n", true},
+		{`COPY days (id, d) FROM STDIN`, "1\t" + strings.Repeat("x", 254) + "now\n", false},
+		{`COPY days (id, d) FROM STDIN`, "1\t" + strings.Repeat(" ", 252) + "nowhere" + strings.Repeat("x", 600) + "now\n", false},
 		{`COPY jobs FROM STDIN`, "1\tnow\t2026-01-01\t\\N\n2\ttoday\t\\N\t3\n", false},
 		{`COPY jobs FROM STDIN`, "1\tnew\tnow\t1\n", true},
 		{`COPY jobs FROM STDIN`, "1\tnew\t Today 12:00\t1", true},

@@ -9,9 +9,9 @@ type CopyScanner struct {
 	column int
 	row    int64
 	field  []byte
-	// long: the field is longer than a date can be.
-	long    bool
-	inQuote bool
+	// long: the field is longer than is kept, bad: what is not kept had a date word.
+	long, bad bool
+	inQuote   bool
 	// pending is how the last byte goes on with the next one.
 	pending copyPending
 	// digits are what is left of an octal (3) or hexadecimal (2) escape.
@@ -29,8 +29,12 @@ const (
 	pendingCR
 )
 
-// maxDateField bounds a field that can be a date or time.
-const maxDateField = 256
+// maxDateField bounds what is kept of a field that can hold a date or time, maxDateWord
+// is longer than the longest word in one.
+const (
+	maxDateField = 256
+	maxDateWord  = 16
+)
 
 // NewCopyScanner returns a scanner for the stream of a Copy plan, nil where no
 // field of it can hold a special date word.
@@ -188,16 +192,36 @@ func (s *CopyScanner) put(b byte) {
 		return
 	}
 	if len(s.field) >= maxDateField {
-		s.long = true
-		return
+		s.shorten()
 	}
 	s.field = append(s.field, b)
 }
 
+// shorten looks at a field so far and keeps the word that it ends in, of one that is
+// longer than any date word enough that it stays so. An array may have many dates.
+func (s *CopyScanner) shorten() {
+	word := len(s.field)
+	for word > 0 && letter(s.field[word-1]) {
+		word--
+	}
+	s.long, s.bad = true, s.bad || hasDateWord(s.field[:word])
+	s.field = append(s.field[:0], s.field[max(word, len(s.field)-maxDateWord):]...)
+}
+
+// clock says that the field is read as a moment of the clock. Of one that is not kept
+// whole it is not told whether all its times have their offsets.
+func (s *CopyScanner) clock() bool {
+	if s.column >= len(s.columns) {
+		return false
+	}
+	kind := s.columns[s.column]
+	return s.bad || s.long && kind == fieldOffset || kind.bad(s.field)
+}
+
 func (s *CopyScanner) endField() error {
 	header := s.format.header && s.row == 1
-	bad := !s.long && !header && s.column < len(s.columns) && s.columns[s.column].bad(s.field)
-	s.field, s.long = s.field[:0], false
+	bad := !header && s.clock()
+	s.field, s.long, s.bad = s.field[:0], false, false
 	if !bad {
 		return nil
 	}

@@ -1,6 +1,7 @@
 package classify
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 
@@ -44,7 +45,8 @@ func (j *job) hide(t *catalog.Table, rel string, columns []string, client []*pg.
 	names := make([]string, len(columns))
 	for i, c := range columns {
 		names[i] = catalog.QuoteIdent(rel) + "." + catalog.QuoteIdent(c)
-		types.WriteString(t.Column(c).Type + ",")
+		of := t.Column(c)
+		fmt.Fprintf(&types, "%s %d,", of.Type, of.TypeOID) // another type may have taken the name
 	}
 	p.HiddenTypes = types.String()
 	plain := text + strings.Join(names, ", ")

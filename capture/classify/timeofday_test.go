@@ -1,6 +1,9 @@
 package classify_test
 
-import "testing"
+import (
+	"strings"
+	"testing"
+)
 
 var shifts = []string{
 	`create table shift(id int primary key, tz timetz, t time, at timestamptz, many timetz[], n int, label text)`,
@@ -50,6 +53,14 @@ func TestI6TimesTakeTheOffsetOfTheDay(t *testing.T) {
 	} {
 		if err := scan(r.plan(`COPY shift (id, tz) FROM STDIN`), data, len(data)); (err != nil) != bad {
 			t.Errorf("COPY of %q: %v", data, err)
+		}
+	}
+	for _, c := range [][2]string{
+		{`COPY shift (id, tz) FROM STDIN`, "1\t10:00" + strings.Repeat(" ", 300) + "\n"},
+		{`COPY shift (id, many) FROM STDIN`, "1\t{" + strings.Repeat("10:00,", 50) + "10:00}\n"},
+	} {
+		if err := scan(r.plan(c[0]), c[1], len(c[1])); err == nil {
+			t.Errorf("%s of a long field passes", c[0])
 		}
 	}
 	if err := scan(r.plan(`COPY shift (id, t, at) FROM STDIN`), "1\t10:00\t2026-01-01 10:00\n", 100); err != nil {

@@ -17,11 +17,13 @@ const maxOutcomes = 2000
 type outcomes struct {
 	ledger *Ledger
 
-	flushing sync.Mutex // so that a flush has everything in the line that was put before
+	// So that a flush has everything in the line, and told, that was put before.
+	flushing, telling sync.Mutex
 
-	mu    sync.Mutex
-	list  []concluded
-	timer *time.Timer // to the flush of what nothing took along; nil while list is empty
+	mu     sync.Mutex
+	list   []concluded
+	untold []concluded // committed and written, their digests are not published
+	timer  *time.Timer // to the flush of what nothing took along; nil while list is empty
 }
 
 // concluded is an outcome that has no record yet, and what is published with it.
@@ -57,11 +59,21 @@ func (o *outcomes) put(c concluded) {
 }
 
 // Accompany writes the outcomes that have gathered, since records of the ops topic are
-// about to be sent.
-func (l *Ledger) Accompany() { l.outcomes.flush() }
+// about to be sent. Those do not wait for digests, which are dear to make.
+func (l *Ledger) Accompany() {
+	if l.outcomes.record() {
+		go l.outcomes.tell()
+	}
+}
 
-// flush writes what has gathered.
+// flush writes what has gathered, and digests.
 func (o *outcomes) flush() {
+	o.record()
+	o.tell()
+}
+
+// record writes what has gathered. True: there are digests to tell.
+func (o *outcomes) record() bool {
 	o.flushing.Lock()
 	defer o.flushing.Unlock()
 	o.mu.Lock()
@@ -72,14 +84,17 @@ func (o *outcomes) flush() {
 		o.timer = nil
 	}
 	o.mu.Unlock()
+	told := false
 	for len(list) > 0 {
 		part := list[:min(len(list), maxOutcomes)]
 		list = list[len(part):]
-		o.write(part)
+		told = o.write(part) || told
 	}
+	return told
 }
 
-func (o *outcomes) write(part []concluded) {
+// write puts one record in the line. True: there are digests to tell.
+func (o *outcomes) write(part []concluded) bool {
 	body := &event.Outcomes{List: make([]event.Outcome, len(part))}
 	l := o.ledger
 	for i := range part {
@@ -94,11 +109,27 @@ func (o *outcomes) write(part []concluded) {
 		}
 	})
 	if err != nil {
-		return // the chain is broken; the next epoch's agent settles these intents at the primary
+		return false // the chain is broken; the next epoch's agent settles these intents at the primary
 	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
 	for i := range part {
 		if c := &part[i]; c.Committed && c.tx != nil {
-			l.publishDigest(c.tx, c.offset)
+			o.untold = append(o.untold, *c)
 		}
+	}
+	return len(o.untold) > 0
+}
+
+// tell publishes the digests of what is written.
+func (o *outcomes) tell() {
+	o.telling.Lock()
+	defer o.telling.Unlock()
+	o.mu.Lock()
+	list := o.untold
+	o.untold = nil
+	o.mu.Unlock()
+	for i := range list {
+		o.ledger.publishDigest(list[i].tx, list[i].offset)
 	}
 }

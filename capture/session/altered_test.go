@@ -24,6 +24,12 @@ func TestI5PreparedBehindDDL(t *testing.T) {
 			q(`ALTER TABLE t ADD COLUMN w text DEFAULT 'w'`), again("u", "15"), again("one", "1"), again("d", "12"),
 			q(`BEGIN`), q(`ALTER TABLE t ALTER COLUMN v TYPE numeric`), again("u", "15"), again("one", "1"), q(`ROLLBACK`), again("u", "15"), again("one", "1"),
 		},
+		"a type that takes another's name": {
+			q(`CREATE TYPE mood AS ENUM ('good', 'bad', 'odd')`), q(`CREATE TABLE moods (id int PRIMARY KEY, n int, m mood)`), q(`INSERT INTO moods VALUES (1, 1, 'good')`),
+			prepares("m", `UPDATE moods SET n = n + 1 WHERE n < $1`), prepares("i", `INSERT INTO moods SELECT id + 1, 1, m FROM moods WHERE id = $1`), again("m", "9"), again("i", "1"),
+			q(`BEGIN`), q(`CREATE TYPE mood2 AS ENUM ('good', 'bad')`), q(`ALTER TABLE moods ALTER COLUMN m TYPE text`), q(`ALTER TABLE moods DROP COLUMN m`), q(`ALTER TABLE moods ADD COLUMN m mood2`),
+			q(`DROP TYPE mood`), q(`ALTER TYPE mood2 RENAME TO mood`), q(`COMMIT`), again("m", "9"), again("i", "2"), q(`SELECT id, n FROM moods ORDER BY id`),
+		},
 		"parameters keep their types": {
 			prepares("p", `UPDATE t SET v = $1 WHERE id = $2`), again("p", "1", "1"), again("p", "1.5", "1"),
 			q(`ALTER TABLE t ALTER COLUMN v TYPE numeric`), again("p", "1", "1"), again("p", "1.5", "1"), q(`SELECT v FROM t WHERE id = 1`),

@@ -105,7 +105,9 @@ func (s *Session) readText(raw string, extended bool) (string, *unread, error) {
 		return raw, nil, nil
 	}
 	failed := s.transactionStatus() == pgwire.StatusFailed
-	if !failed && (extended || s.piped || !contextFree(raw)) {
+	// Behind its Sync the server has told the encoding, and before some statements nothing
+	// may be asked.
+	if !failed && (s.piped || !contextFree(raw)) {
 		if _, err := s.ensureContext(extended); err != nil {
 			return raw, nil, err
 		}

@@ -55,6 +55,16 @@ var encoded = map[string][]func(*rawClient){
 		q("SELECT set_config('client_encoding', 'LATIN2', false)"), q("INSERT INTO t VALUES (109, 1, '\xb1') RETURNING w"), q("PREPARE ins AS INSERT INTO t VALUES ($1, 1, $2 || '\xb3') RETURNING w"), q("EXECUTE ins (110, '\xe6')"), q("DEALLOCATE ins"),
 		q("RESET client_encoding"), q("SELECT id, w FROM t WHERE id > 99 ORDER BY id"),
 	},
+	"before a transaction's first query": {
+		q("SET search_path = public, pg_catalog"), ext("BEGIN", nil, 0), ext("SET TRANSACTION ISOLATION LEVEL SERIALIZABLE /* é */", nil, 0), q("SHOW transaction_isolation"), q("COMMIT"),
+		q("SET client_encoding = LATIN1"), ext("BEGIN", nil, 0), ext("SET TRANSACTION ISOLATION LEVEL SERIALIZABLE /* \xe9 */", nil, 0), ext("INSERT INTO t VALUES (100, 1, '\xe9') RETURNING w", nil, 0), q("COMMIT"), q("RESET client_encoding"),
+		func(c *rawClient) { // the second is sent before the first is answered
+			c.parse("", "SET client_encoding = WIN1250").bind("", "", nil).execute("", 0).sync()
+			c.parse("", "SET my.word = '\xb3'").bind("", "", nil).execute("", 0).sync()
+			c.ready()
+			c.ready()
+		}, q("SHOW my.word"), q("RESET client_encoding"), q("SHOW my.word"),
+	},
 	"what the encoding has not": {
 		q("INSERT INTO t VALUES (100, 30, '日本'), (101, 30, 'é¥')"), q("SET client_encoding = LATIN1"), q("UPDATE t SET w = w || '\xe9' WHERE v = 30"), q("UPDATE t SET w = w || '\xe9' WHERE v = 30 RETURNING w"),
 		q("UPDATE t SET w = w || '\xe9' WHERE v = 30 RETURNING id"), q("INSERT INTO t (id, w) SELECT id + 10, w FROM t WHERE v = 30"), ext("UPDATE t SET w = w || $1 WHERE v = 30", nil, 0, "\xe9"), q("CREATE TABLE copied AS SELECT * FROM t WHERE v = 30"),

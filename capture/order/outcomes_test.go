@@ -1,0 +1,48 @@
+package order
+
+import (
+	"testing"
+	"testing/synctest"
+)
+
+// Outcomes go with intents that clients wait for, which do not wait for the digests of
+// transactions that have ended: to take the constants out of their statements is dear.
+func TestIntentsDoNotWaitForDigests(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMemlog()
+		l := testLedger(t, GateRecorded, m)
+		normalised := make(chan struct{})
+		l.digests.normalise = func(sql string) string {
+			<-normalised
+			return sql
+		}
+		ticket, err := l.Ticket(write(1))
+		if err != nil {
+			t.Fatal(err)
+		}
+		m.release()
+		if err := ticket.Recorded(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		ticket.Committed()
+		accompanied := make(chan struct{})
+		go func() {
+			l.Accompany()
+			close(accompanied)
+		}()
+		synctest.Wait()
+		select {
+		case <-accompanied:
+		default:
+			t.Error("what goes with intents waits for digests")
+		}
+		if n := len(m.records(t)); n != 2 {
+			t.Errorf("%d records, want the intent and its outcome", n)
+		}
+		close(normalised)
+		l.outcomes.flush() // as Close does: behind it the digests are on their way
+		if n := len(m.topics[testNames.Digests("orders")]); n != 1 {
+			t.Errorf("%d digest records", n)
+		}
+	})
+}
