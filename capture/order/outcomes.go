@@ -58,12 +58,19 @@ func (o *outcomes) put(c concluded) {
 	}
 }
 
-// Accompany writes the outcomes that have gathered, since records of the ops topic are
-// about to be sent. Those do not wait for digests, which are dear to make.
+// Accompany writes the outcomes that have gathered for half of OutcomeDelay, since records
+// of the ops topic are about to be sent: one record for each outcome would cost the topic
+// more than requests of their own. Intents do not wait for digests, which are dear to make.
 func (l *Ledger) Accompany() {
-	if l.outcomes.record() {
+	if l.outcomes.ripe() && l.outcomes.record() {
 		go l.outcomes.tell()
 	}
+}
+
+func (o *outcomes) ripe() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return len(o.list) > 0 && time.Now().UnixMicro()-o.list[0].Time >= o.ledger.cfg.OutcomeDelay.Microseconds()/2
 }
 
 // flush writes what has gathered, and digests.

@@ -3,6 +3,7 @@ package order
 import (
 	"testing"
 	"testing/synctest"
+	"time"
 )
 
 // Outcomes go with intents that clients wait for, which do not wait for the digests of
@@ -25,6 +26,11 @@ func TestIntentsDoNotWaitForDigests(t *testing.T) {
 			t.Fatal(err)
 		}
 		ticket.Committed()
+		l.Accompany()
+		if n := len(m.records(t)); n != 1 {
+			t.Errorf("%d records: an outcome has a record of its own before others could join it", n)
+		}
+		time.Sleep(l.cfg.OutcomeDelay / 2)
 		accompanied := make(chan struct{})
 		go func() {
 			l.Accompany()
