@@ -46,6 +46,9 @@ func (o *outcomes) add(t *Ticket, committed bool, by string) {
 		c.tx = nil
 	}
 	o.put(c)
+	if t.tx.Standalone {
+		o.flush() // its place is here: another agent's command behind it must not come first
+	}
 }
 
 // put takes an end; the flush follows within OutcomeDelay.

@@ -52,3 +52,26 @@ func TestIntentsDoNotWaitForDigests(t *testing.T) {
 		}
 	})
 }
+
+// A standalone command has its place at its outcome, which must not wait while another
+// agent runs the next one.
+func TestI3OutcomesOfStandaloneCommandsDoNotWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMemlog()
+		l := testLedger(t, GateRecorded, m)
+		tx := write(1)
+		tx.Standalone = true
+		ticket, err := l.Ticket(tx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m.release()
+		if err := ticket.Recorded(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		ticket.Committed()
+		if n := len(m.records(t)); n != 2 {
+			t.Errorf("%d records, want the intent and its outcome", n)
+		}
+	})
+}
