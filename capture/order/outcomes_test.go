@@ -4,7 +4,23 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/opmux/opmux/event"
 )
+
+// commits takes a transaction from its ticket to its commit.
+func commits(t *testing.T, l *Ledger, m *memlog, tx *event.Transaction) {
+	t.Helper()
+	ticket, err := l.Ticket(tx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.release()
+	if err := ticket.Recorded(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	ticket.Committed()
+}
 
 // Outcomes go with intents that clients wait for, which do not wait for the digests of
 // transactions that have ended: to take the constants out of their statements is dear.
@@ -17,15 +33,7 @@ func TestIntentsDoNotWaitForDigests(t *testing.T) {
 			<-normalised
 			return sql
 		}
-		ticket, err := l.Ticket(write(1))
-		if err != nil {
-			t.Fatal(err)
-		}
-		m.release()
-		if err := ticket.Recorded(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		ticket.Committed()
+		commits(t, l, m, write(1))
 		l.Accompany()
 		if n := len(m.records(t)); n != 1 {
 			t.Errorf("%d records: an outcome has a record of its own before others could join it", n)
@@ -61,15 +69,7 @@ func TestI3OutcomesOfStandaloneCommandsDoNotWait(t *testing.T) {
 		l := testLedger(t, GateRecorded, m)
 		tx := write(1)
 		tx.Standalone = true
-		ticket, err := l.Ticket(tx)
-		if err != nil {
-			t.Fatal(err)
-		}
-		m.release()
-		if err := ticket.Recorded(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		ticket.Committed()
+		commits(t, l, m, tx)
 		if n := len(m.records(t)); n != 2 {
 			t.Errorf("%d records, want the intent and its outcome", n)
 		}
