@@ -265,7 +265,7 @@ func (j *job) createIndex(st *pg.IndexStmt) error {
 		j.plan.Rebuilds = &Rebuilds{Table: st.Relation.Relname}
 	}
 	if st.Concurrent && j.plan.Kind == DDL {
-		j.plan.Kind, j.plan.Reason = Standalone, "DDL outside of transactions"
+		j.plan.Kind, j.plan.Reason, j.plan.Name = Standalone, "DDL outside of transactions", st.Idxname
 	}
 	return nil
 }

@@ -80,6 +80,9 @@ func (j *job) drop(st *pg.DropStmt) error {
 	}
 	if st.Concurrent && j.plan.Kind == DDL {
 		j.plan.Kind, j.plan.Reason = Standalone, "DDL outside of transactions"
+		if len(touches) == 1 {
+			j.plan.Name = touches[0].Relname
+		}
 	}
 	if st.RemoveType == pg.ObjectType_OBJECT_INDEX && !st.MissingOk && j.plan.frozen.kind == freezeDDL {
 		return j.dropIndex(st)

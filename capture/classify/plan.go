@@ -83,7 +83,8 @@ type Plan struct {
 	HiddenTypes string
 	// InHex says that their values come as catalog.Hex gives them.
 	InHex bool
-	// Name is of the savepoint, prepared statement or cursor.
+	// Name is of the savepoint, prepared statement or cursor, or of the index that a
+	// Standalone makes or drops, empty where it is not known.
 	Name string
 	// Chain is AND CHAIN of COMMIT and ROLLBACK.
 	Chain bool

@@ -161,17 +161,28 @@ func (l *Ledger) conclude(t *Ticket, committed bool) {
 		l.outcomes.add(t, committed, "")
 		return
 	}
-	if !committed {
-		l.digests.take(t.tx.ID)
-		l.line.fill(t.N, &event.Void{}, l.acknowledged)
-		return
-	}
-	l.line.fill(t.N, t.tx, func(n, offset int64, err error) {
+	acknowledged := func(n, offset int64, err error) {
 		l.acknowledged(n, offset, err)
 		if err == nil {
 			l.publishDigest(t.tx, offset)
 		}
-	})
+		t.told()
+	}
+	switch {
+	case committed && t.tx.Standalone:
+		if _, err := l.line.put(t.tx, 0, acknowledged); err != nil {
+			l.line.fail(err) // it ran, and is not in the stream
+			t.told()
+		}
+	case committed:
+		l.line.fill(t.N, t.tx, acknowledged)
+	case t.tx.Standalone:
+		l.digests.take(t.tx.ID)
+		t.told()
+	default:
+		l.digests.take(t.tx.ID)
+		l.line.fill(t.N, &event.Void{}, l.acknowledged)
+	}
 }
 
 // acknowledged takes the offset of a record of this epoch that opens no intent.

@@ -68,13 +68,9 @@ func (l *line) put(body event.Body, limit int, done acknowledge) (int64, error) 
 	}
 	n := l.high.Load() + 1
 	if len(l.queue) > 0 { // gate none: its hash is not known before its turn
-		size := int64(sizeOf(body))
-		if limit > 0 && size > int64(limit)/2 {
-			value, err := l.encode(&event.Record{Agent: l.agent, Epoch: l.epoch, N: n, Prev: l.prev, Body: body})
-			if err := fits(value, err, limit); err != nil {
-				return 0, err
-			}
-			size = int64(len(value))
+		size, err := l.measure(n, body, limit)
+		if err != nil {
+			return 0, err
 		}
 		l.bytes.Add(size)
 		l.queue = append(l.queue, place{body: body, size: size, done: done})
@@ -106,18 +102,36 @@ func (l *line) reserve(body event.Body, limit int) (int64, error) {
 		return 0, err
 	}
 	n := l.high.Load() + 1
-	size := int64(sizeOf(body))
-	if size > int64(limit)/2 {
-		value, err := l.encode(&event.Record{Agent: l.agent, Epoch: l.epoch, N: n, Prev: l.prev, Body: body})
-		if err := fits(value, err, limit); err != nil {
-			return 0, err
-		}
-		size = int64(len(value))
+	size, err := l.measure(n, body, limit)
+	if err != nil {
+		return 0, err
 	}
 	l.bytes.Add(size)
 	l.queue = append(l.queue, place{size: size})
 	l.high.Store(n)
 	return n, nil
+}
+
+// takes says whether a record that is put later will fit.
+func (l *line) takes(body event.Body, limit int) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err := l.err(); err != nil {
+		return err
+	}
+	_, err := l.measure(l.high.Load()+1, body, limit)
+	return err
+}
+
+// measure estimates the size of a record whose turn has not come, and sees that it
+// fits. Callers hold mu.
+func (l *line) measure(n int64, body event.Body, limit int) (int64, error) {
+	size := int64(sizeOf(body))
+	if limit <= 0 || size <= int64(limit)/2 {
+		return size, nil
+	}
+	value, err := l.encode(&event.Record{Agent: l.agent, Epoch: l.epoch, N: n, Prev: l.prev, Body: body})
+	return int64(len(value)), fits(value, err, limit)
 }
 
 // fill gives the reserved number n its body and produces what can go.

@@ -31,6 +31,7 @@ type concluded struct {
 	event.Outcome
 	tx     *event.Transaction // nil: no digest is known
 	offset int64              // of the intent
+	ticket *Ticket            // of a standalone command, to be told; nil for all others
 }
 
 func (o *outcomes) init(l *Ledger) { o.ledger = l }
@@ -45,9 +46,12 @@ func (o *outcomes) add(t *Ticket, committed bool, by string) {
 		o.ledger.digests.take(t.tx.ID)
 		c.tx = nil
 	}
+	if t.tx.Standalone {
+		c.ticket = t
+	}
 	o.put(c)
 	if t.tx.Standalone {
-		o.flush() // its place is here: another agent's command behind it must not come first
+		o.flush() // its place is here, and others wait for it
 	}
 }
 
@@ -112,13 +116,16 @@ func (o *outcomes) write(part []concluded) bool {
 		l.metrics.outcomes.WithLabelValues(ended(part[i].Committed)).Inc()
 	}
 	crashpoint.At(crashpoint.OutcomeBefore)
+	told := standalones(part)
 	_, err := l.line.put(body, 0, func(_, offset int64, err error) {
 		if err == nil {
 			crashpoint.At(crashpoint.OutcomeAfter)
 			l.own(offset, ownRecord{outcomes: body})
 		}
+		told()
 	})
 	if err != nil {
+		told()
 		return false // the chain is broken; the next epoch's agent settles these intents at the primary
 	}
 	o.mu.Lock()
@@ -129,6 +136,21 @@ func (o *outcomes) write(part []concluded) bool {
 		}
 	}
 	return len(o.untold) > 0
+}
+
+// standalones tells the tickets of standalone commands that their ends are written.
+func standalones(part []concluded) (told func()) {
+	var tickets []*Ticket
+	for i := range part {
+		if part[i].ticket != nil {
+			tickets = append(tickets, part[i].ticket)
+		}
+	}
+	return func() {
+		for _, t := range tickets {
+			t.told()
+		}
+	}
 }
 
 // tell publishes the digests of what is written.

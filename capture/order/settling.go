@@ -100,6 +100,11 @@ func (s *settling) asking() bool {
 // settleOwn hands a ticket of this epoch over to be settled. Under gate none its
 // place stays empty until then, and with it all that follows.
 func (l *Ledger) settleOwn(t *Ticket) {
+	if t.tx.Standalone && l.cfg.Gate == GateNone {
+		l.lose(t, "a command outside of transactions has no id to settle it by")
+		return
+	}
+	t.told() // nothing will settle a standalone command but an operator
 	ref := event.Ref{Agent: l.cfg.Agent, Epoch: l.line.epoch, N: t.N}
 	l.settling.mu.Lock()
 	l.settling.unknown[ref] = t
@@ -233,7 +238,11 @@ func (l *Ledger) settleOne(ctx context.Context, q question) (time.Duration, erro
 	case v.State == settle.Committed, v.State == settle.Aborted:
 		l.settled(ctx, q, v)
 	case v.State == settle.InDoubt && q.ticket != nil && l.cfg.Gate == GateNone:
-		l.lose(q, v)
+		l.settling.mu.Lock()
+		delete(l.settling.unknown, q.ref)
+		delete(l.settling.attempts, q.ref)
+		l.settling.mu.Unlock()
+		l.lose(q.ticket, v.Reason)
 	}
 	return wait, err
 }
@@ -302,13 +311,9 @@ func (l *Ledger) settled(ctx context.Context, q question, v settle.Verdict) {
 
 // lose gives up a transaction under gate none whose end cannot be found out: its
 // place is void, and the epoch suspect (I1).
-func (l *Ledger) lose(q question, v settle.Verdict) {
+func (l *Ledger) lose(t *Ticket, reason string) {
 	l.log.Error("a transaction may have committed and is not in the stream: the source is suspect",
-		zap.Int64("n", q.ref.N), zap.String("reason", v.Reason))
+		zap.Int64("n", t.N), zap.String("reason", reason))
 	l.unclean.Store(true)
-	l.settling.mu.Lock()
-	delete(l.settling.unknown, q.ref)
-	delete(l.settling.attempts, q.ref)
-	l.settling.mu.Unlock()
-	l.conclude(q.ticket, false)
+	l.conclude(t, false)
 }

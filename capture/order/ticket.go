@@ -20,6 +20,10 @@ type Ticket struct {
 	tx     *event.Transaction
 	taken  time.Time
 	acked  chan struct{} // closed when the record is acknowledged or has failed; nil under gate none
+	// written is closed when nothing more is to be waited for of how the ticket ended;
+	// nil but for a standalone command.
+	written chan struct{}
+	once    sync.Once // closes written
 
 	mu     sync.Mutex
 	state  ticketState
@@ -40,18 +44,28 @@ const (
 
 // Ticket takes the place of a transaction whose responses have all arrived and
 // whose COMMIT has not been forwarded. Under gate recorded it hands the record to
-// the producer. *RefusedError: nothing was taken; roll back.
+// the producer. A standalone command is not forwarded before; its place is its end's.
+// *RefusedError: nothing was taken; roll back.
 func (l *Ledger) Ticket(tx *event.Transaction) (*Ticket, error) {
 	t := &Ticket{ledger: l, tx: tx, taken: time.Now()}
 	if err := l.enter(); err != nil {
 		return nil, err
 	}
+	if tx.Standalone {
+		t.written = make(chan struct{})
+	}
 	var err error
-	if l.cfg.Gate == GateNone {
+	switch {
+	case l.cfg.Gate == GateNone && tx.Standalone:
+		// Its place is where it ends: conclude takes it.
+		tx.Intent = false
+		t.state = ticketGranted
+		err = l.line.takes(tx, l.cfg.RecordBytes)
+	case l.cfg.Gate == GateNone:
 		tx.Intent = false
 		t.state = ticketGranted
 		t.N, err = l.line.reserve(tx, l.cfg.RecordBytes)
-	} else {
+	default:
 		tx.Intent = true
 		crashpoint.At(crashpoint.IntentBefore)
 		t.acked = make(chan struct{})
@@ -129,6 +143,18 @@ func (t *Ticket) decide(reason *RefusedError) error {
 	}
 	t.state = ticketGranted
 	return nil
+}
+
+// Written is closed once the end of a standalone command's ticket stands in the topic,
+// or surely never will by this ledger: the command's place is there, so what may only
+// come behind it waits for this.
+func (t *Ticket) Written() <-chan struct{} { return t.written }
+
+// told closes written.
+func (t *Ticket) told() {
+	if t.written != nil {
+		t.once.Do(func() { close(t.written) })
+	}
 }
 
 // place returns the offset of the record; 0 while it is not acknowledged.

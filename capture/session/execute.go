@@ -248,6 +248,9 @@ func (s *Session) onSync(ctx context.Context, m pgwire.Message) error {
 		s.syncSent, s.synced = false, true
 		return nil
 	}
+	if s.hidden != "" {
+		return s.syncListening(m)
+	}
 	if !s.wrapped {
 		if !s.inBlock() {
 			s.mu.Lock()
@@ -270,31 +273,4 @@ func (s *Session) onSync(ctx context.Context, m pgwire.Message) error {
 	clear(s.portals)
 	s.mu.Unlock()
 	return s.finishWrapped(ctx, true)
-}
-
-// standaloneExtended is standalone for the extended protocol.
-func (s *Session) standaloneExtended(ctx context.Context, m pgwire.Message, plan *classify.Plan) error {
-	if err := s.settleSynced(ctx); err != nil {
-		return err
-	}
-	if s.inBlock() {
-		return s.sendRaw(m, &entry{kind: answerExecute})
-	}
-	ticket, r, err := s.standaloneTicket(ctx, plan)
-	if err != nil {
-		return err
-	}
-	if r != nil {
-		return s.refuseExtended(r)
-	}
-	done := false
-	e := &entry{kind: answerExecute, onTag: func(tag string) { done = tag != "" }}
-	s.changesAnyhow(plan, e)
-	if err := s.sendRaw(m, e); err != nil {
-		return s.lost(ticket, err)
-	}
-	if err := s.send(pgwire.Flush, nil, nil); err != nil {
-		return s.lost(ticket, err)
-	}
-	return s.standaloneDone(ctx, ticket, &done)
 }

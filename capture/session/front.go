@@ -134,6 +134,7 @@ func (s *Session) dispatch(ctx context.Context, typ byte) error {
 		err = s.onMessage(ctx, m)
 	}
 	s.piped = m.Type != pgwire.Query && m.Type != pgwire.Sync
+	s.executed = s.piped && (s.executed || m.Type == pgwire.Execute)
 	if m.Type == pgwire.Query {
 		// It may have left what it began (a BEGIN that was cancelled), so what
 		// follows is planned upon the server's own word.

@@ -30,6 +30,9 @@ func (s *Session) gather(ctx context.Context, tx *txn, extended bool) (held, boo
 			r = refusedByGate(err)
 		}
 	}
+	if r == nil && (tx.barrier || tx.locks) && tx.writes() {
+		r = s.awaitPlaces(ctx)
+	}
 	return held{refusal: r}, r != nil, nil
 }
 

@@ -25,7 +25,7 @@ func (s *Session) notice() error {
 		e = s.queue[0]
 	}
 	s.mu.Unlock()
-	if e == nil || (e.shift == 0 && !e.muteWarning) {
+	if e == nil || (e.shift == 0 && !e.muteWarning && e.onNotice == nil) {
 		return s.stream()
 	}
 	m, err := s.sr.Message(s.cfg.MaxMessage)
@@ -38,6 +38,13 @@ func (s *Session) notice() error {
 	}
 	if e.muteWarning && pgwire.FieldValue(fields, pgwire.FieldCode) == stateActiveTransaction {
 		return nil
+	}
+	if e.onNotice != nil {
+		muted := false
+		s.locked(func() { muted = e.onNotice(fields) })
+		if muted {
+			return nil
+		}
 	}
 	return s.toClient(m.Type, pgwire.AppendFields(nil, shiftPosition(fields, e.shift)))
 }

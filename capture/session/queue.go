@@ -44,6 +44,8 @@ type entry struct {
 	passReady bool
 	// unless, when set, is asked before ReadyForQuery is forwarded; true: it is not.
 	unless func() bool
+	// onNotice gets a notice under the session's lock; true: the client does not.
+	onNotice func(fields []pgwire.Field) bool
 	// muteWarning swallows notices: the agent's own BEGIN made the client's one warn.
 	muteWarning bool
 	// describes is the statement whose description passes, for entries that

@@ -96,6 +96,10 @@ type Session struct {
 	between bool
 	// piped is true from a message of the extended protocol to its Sync.
 	piped bool
+	// executed is true from an Execute to the Sync behind it.
+	executed bool
+	// hidden is a client_min_messages that the session is to get back at its next Sync.
+	hidden string
 
 	closed sync.Once
 }

@@ -5,48 +5,211 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"go.uber.org/zap"
 
+	"github.com/opmux/opmux/capture/catalog"
 	"github.com/opmux/opmux/capture/classify"
 	"github.com/opmux/opmux/capture/order"
 	"github.com/opmux/opmux/event"
 	"github.com/opmux/opmux/wire/pgwire"
 )
 
-// standalone runs a command that cannot run in a block (CREATE INDEX
-// CONCURRENTLY). It has no hold point, so with gate recorded its intent comes
-// before it runs and its outcome behind its answer: a crash between the two
-// leaves an open intent, never a silent difference (I6).
+// standing is a command that cannot run in a block (CREATE INDEX CONCURRENTLY), while
+// it runs. It has no hold point: its place is where its end is recorded, and until then
+// it holds its turn, behind which others wait (DESIGN §4.1 rule 6).
+type standing struct {
+	ticket *order.Ticket
+	turn   *catalog.Turn
+	done   bool
+	// skipped says that the server found nothing to do (IF EXISTS, IF NOT EXISTS).
+	skipped bool
+	// hidden is the session's client_min_messages, where under it the client is not
+	// told of that.
+	hidden string
+}
+
+// turnPatience bounds how long others wait for the place of a command that has ended.
+const turnPatience = 30 * time.Second
+
+// standalone runs a standalone command in the simple protocol. With gate recorded its
+// intent comes before it runs and its outcome behind its answer: a crash between the
+// two leaves an open intent, never a silent difference (I6).
 func (s *Session) standalone(ctx context.Context, p part) error {
 	if s.transactionStatus() != pgwire.StatusIdle {
 		return s.sendQuery(p.sql, &entry{kind: answerQuery, shift: -p.before})
 	}
-	ticket, r, err := s.standaloneTicket(ctx, p.plan)
+	st, r, err := s.stand(ctx, p.plan)
 	if err != nil {
 		return err
 	}
 	if r != nil {
 		return s.refuseQuery(r)
 	}
-	done := false
-	e := &entry{kind: answerQuery, shift: -p.before, onTag: func(tag string) { done = tag != "" }}
-	s.changesAnyhow(p.plan, e) // a failed CREATE INDEX CONCURRENTLY leaves an invalid index
-	if err := s.sendQuery(p.sql, e); err != nil {
-		return s.lost(ticket, err)
+	defer s.leave(st)
+	if err := s.listens(st, p.plan, false); err != nil {
+		st.ticket.Aborted()
+		return s.planFailed(err, false)
 	}
-	return s.standaloneDone(ctx, ticket, &done)
+	e := s.standingEntry(st, p.plan, answerQuery)
+	e.shift = -p.before
+	if err := s.sendQuery(p.sql, e); err != nil {
+		return s.lost(st.ticket, err)
+	}
+	if err := s.stood(ctx, st, false); err != nil {
+		return err
+	}
+	return s.ready(s.transactionStatus())
 }
 
-func (s *Session) standaloneDone(ctx context.Context, ticket *order.Ticket, done *bool) error {
-	if err := s.drain(); err != nil {
-		return s.lost(ticket, err)
+// standaloneExtended is standalone for the extended protocol.
+func (s *Session) standaloneExtended(ctx context.Context, m pgwire.Message, plan *classify.Plan) error {
+	if err := s.settleSynced(ctx); err != nil {
+		return err
 	}
-	if *done {
-		ticket.Committed()
+	if s.inBlock() || s.executed {
+		return s.passStanding(m, plan)
+	}
+	st, r, err := s.stand(ctx, plan)
+	if err != nil {
+		return err
+	}
+	if r != nil {
+		return s.refuseExtended(r)
+	}
+	defer s.leave(st)
+	if err := s.head(); err != nil {
+		return s.lost(st.ticket, err)
+	}
+	if err := s.listens(st, plan, true); err != nil {
+		st.ticket.Aborted()
+		return s.planFailed(err, true)
+	}
+	err = s.askExtended(plan.SQL, nil, s.standingEntry(st, plan, answerExecute))
+	if err == nil && st.done {
+		// The server says that it is done, and commits the last of it at Sync.
+		err = s.send(pgwire.Sync, nil, &entry{kind: answerSync, silent: true, onFail: func() { st.done = false }})
+	}
+	if err != nil {
+		return s.lost(st.ticket, err)
+	}
+	return s.stood(ctx, st, true)
+}
+
+// passStanding sends a standalone command to where the server refuses it. Behind the
+// end of a block, or another one, it would not.
+func (s *Session) passStanding(m pgwire.Message, plan *classify.Plan) error {
+	if s.inBlock() {
+		return s.sendRaw(m, &entry{kind: answerExecute})
+	}
+	return s.refuseExtended(&refusal{code: stateNotSupported,
+		message: "a command that runs outside of transactions is captured at the head of a pipeline only: " + plan.Construct, hint: "Send Sync before it."})
+}
+
+// head ends the implicit transaction of what the client sent so far, which has executed
+// nothing. The server takes its portals away; what is to run is told anew.
+func (s *Session) head() error {
+	s.locked(func() { clear(s.portals) })
+	return s.drainSynced()
+}
+
+// stand takes the turn of a standalone command, and its ticket.
+func (s *Session) stand(ctx context.Context, p *classify.Plan) (*standing, *refusal, error) {
+	if err := s.ledger.Admit(); err != nil {
+		return nil, refusedByGate(err), nil
+	}
+	turn, err := s.deps.Catalog.Turn(ctx, s.who.pid, p.Name)
+	if err != nil {
+		return nil, refusedByGate(err), nil
+	}
+	st := &standing{turn: turn}
+	var r *refusal
+	if st.ticket, r, err = s.standaloneTicket(ctx, p); err != nil || r != nil {
+		s.leave(st)
+		return nil, r, err
+	}
+	return st, nil, nil
+}
+
+// leave gives the turn up, once the command's end is written or never will be.
+func (s *Session) leave(st *standing) {
+	if st.ticket == nil {
+		_ = st.turn.End() // nothing has run
+		return
+	}
+	ledger := s.ledger
+	go func() {
+		select {
+		case <-st.ticket.Written():
+		case <-ledger.Done():
+			_ = st.turn.End() // the command has no place, or an operator will give it one
+			return
+		}
+		if err := st.turn.End(); err != nil {
+			s.deps.Log.Error("the place of a command outside of transactions (CREATE INDEX CONCURRENTLY) is not sure beside others that make or drop what it did: "+
+				"compare the definitions of primary and backups", zap.Error(err))
+		}
+	}()
+}
+
+// standingEntry is the entry of the command. The end of its answer is kept back, since
+// what the client, or whom it tells, does next comes behind the command.
+func (s *Session) standingEntry(st *standing, p *classify.Plan, kind answerKind) *entry {
+	e := &entry{kind: kind, hold: true, onTag: func(tag string) { st.done = tag != "" }}
+	e.onNotice = func(fields []pgwire.Field) bool {
+		st.skipped = st.skipped || saysSkipped(fields)
+		return hides(st.hidden, pgwire.FieldValue(fields, pgwire.FieldSeverityPlain))
+	}
+	s.changesAnyhow(p, e) // a failed CREATE INDEX CONCURRENTLY leaves an invalid index
+	return e
+}
+
+// stood waits for the command's end, and until that has its place.
+func (s *Session) stood(ctx context.Context, st *standing, extended bool) error {
+	if err := s.drain(); err != nil {
+		return s.lost(st.ticket, err)
+	}
+	if st.done && !st.skipped {
+		st.ticket.Committed()
 	} else {
-		ticket.Aborted()
+		st.ticket.Aborted()
+	}
+	timer := time.NewTimer(turnPatience)
+	defer timer.Stop()
+	select {
+	case <-st.ticket.Written():
+	case <-s.ledger.Done():
+	case <-ctx.Done():
+	case <-timer.C:
+	}
+	if err := s.listensNoMore(st, extended); err != nil {
+		return err
 	}
 	s.endTx(ctx, true)
-	return nil
+	return s.releaseHeld()
+}
+
+// awaitPlaces has a transaction that may have waited for the end of a standalone command,
+// by any agent, wait for its place, too: all its own responses have arrived, and it holds
+// its locks. One that runs on waits for them, or has nothing to do with them.
+func (s *Session) awaitPlaces(ctx context.Context) *refusal {
+	began := time.Now()
+	for wait := time.Millisecond; ; wait = min(2*wait, 50*time.Millisecond) {
+		unplaced, err := s.deps.Catalog.Unplaced(ctx)
+		switch {
+		case err != nil:
+			return refusedByGate(err)
+		case !unplaced:
+			return nil
+		case time.Since(began) > turnPatience:
+			return &refusal{code: stateSerialization, message: "a command outside of transactions (CREATE INDEX CONCURRENTLY) has ended, and its end is not recorded yet",
+				hint: "Try again. opmux status tells whether an agent of the source cannot reach Kafka."}
+		}
+		select {
+		case <-ctx.Done():
+			return refusedByGate(ctx.Err())
+		case <-time.After(wait):
+		}
+	}
 }
 
 // standaloneTicket records a standalone command, or what is given up for one.

@@ -44,6 +44,7 @@ type txn struct {
 	sequences  map[classify.SequenceRef]struct{}
 	deferrable bool
 	barrier    bool
+	locks      bool // a statement of it travels as text behind a lock of its table
 	ownDDL     bool
 	admitted   bool
 	// opaque: the statement under way is carried by the capture triggers; traced:
@@ -126,6 +127,7 @@ func (t *txn) effective() *sessionContext {
 func (t *txn) note(p *classify.Plan) {
 	t.deferrable = t.deferrable || p.Deferrable
 	t.barrier = t.barrier || p.Barrier || p.Kind == classify.DDL
+	t.locks = t.locks || p.Lock != ""
 	t.ownDDL = t.ownDDL || p.CatalogChanges || p.Kind == classify.DDL
 	if p.ByTriggers {
 		t.untaken++

@@ -17,6 +17,7 @@ const (
 	FieldHint          = 'H'
 	FieldPosition      = 'P'
 	FieldWhere         = 'W'
+	FieldRoutine       = 'R'
 )
 
 // Field is one field of an ErrorResponse or NoticeResponse.

@@ -1,0 +1,102 @@
+package session
+
+import (
+	"context"
+	"strings"
+
+	"github.com/opmux/opmux/capture/classify"
+	"github.com/opmux/opmux/event"
+	"github.com/opmux/opmux/wire/pgwire"
+)
+
+// What a standalone command does on a condition (IF EXISTS, IF NOT EXISTS) is decided
+// before its place: a transaction that makes or drops the object may come in between. So
+// one that did nothing is recorded as nothing. The server says so in a notice, which the
+// session may have turned off.
+
+// conditionally tells whether a standalone command may find nothing to do.
+func conditionally(p *classify.Plan) bool { return strings.Contains(strings.ToUpper(p.SQL), "EXISTS") }
+
+// saysSkipped tells the server's notice of a command that found nothing to do.
+func saysSkipped(fields []pgwire.Field) bool {
+	if pgwire.FieldValue(fields, pgwire.FieldSeverityPlain) != "NOTICE" {
+		return false
+	}
+	return pgwire.FieldValue(fields, pgwire.FieldCode) == "42P07" || // duplicate_table: it is there
+		pgwire.FieldValue(fields, pgwire.FieldRoutine) == "DropErrorMsgNonExistent" // which has no code of its own
+}
+
+// hides tells whether the client of a session with that client_min_messages does not
+// get messages of a severity.
+func hides(level, severity string) bool {
+	switch severity {
+	case "INFO":
+		return false
+	case "WARNING":
+		return level == "error"
+	}
+	return level == "warning" || level == "error"
+}
+
+const (
+	listenSQL = `SELECT pg_catalog.current_setting('client_min_messages'), pg_catalog.set_config('client_min_messages', ` +
+		`CASE WHEN pg_catalog.current_setting('client_min_messages') OPERATOR(pg_catalog.=) ANY ('{warning,error}') THEN 'notice' ` +
+		`ELSE pg_catalog.current_setting('client_min_messages') END, false)`
+	unlistenSQL = `SELECT pg_catalog.set_config('client_min_messages', $1, false)`
+)
+
+// listens has the server tell whether a conditional command found something to do.
+func (s *Session) listens(st *standing, p *classify.Plan, extended bool) error {
+	if !conditionally(p) {
+		return nil
+	}
+	rows, err := s.askAlone(listenSQL, nil, extended)
+	if err != nil {
+		return err
+	}
+	if level := string(rows[0][0].Text); hides(level, "NOTICE") {
+		st.hidden = level
+	}
+	return nil
+}
+
+// listensNoMore gives the session its setting back. In a pipeline that has failed the
+// client's Sync comes first.
+func (s *Session) listensNoMore(st *standing, extended bool) error {
+	if st.hidden == "" {
+		return nil
+	}
+	if extended && s.failing() {
+		s.hidden = st.hidden
+		return nil
+	}
+	_, err := s.askAlone(unlistenSQL, []string{st.hidden}, extended)
+	return err
+}
+
+// syncListening is the client's Sync behind a command that failed, and gives the session
+// its setting back.
+func (s *Session) syncListening(m pgwire.Message) error {
+	if err := s.sendRaw(m, &entry{kind: answerSync, holdReady: true}); err != nil {
+		return err
+	}
+	if err := s.drain(); err != nil {
+		return err
+	}
+	level := s.hidden
+	s.hidden, s.synced = "", true
+	s.locked(func() { clear(s.portals) })
+	if _, err := s.askAlone(unlistenSQL, []string{level}, true); err != nil {
+		return err
+	}
+	return s.ready(s.transactionStatus())
+}
+
+// askAlone asks outside of the client's transactions.
+func (s *Session) askAlone(sql string, args []string, extended bool) ([][]event.Value, error) {
+	rows, err := querier{s: s, extended: extended}.Query(context.Background(), sql, args...)
+	if err == nil && extended {
+		err = s.drainSynced()
+	}
+	return rows, err
+}
