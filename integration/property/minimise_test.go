@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/opmux/opmux/internal/pgserver"
 	"github.com/opmux/opmux/internal/rig"
 )
 
@@ -185,11 +186,9 @@ func (m *minimiser) fails(ctx context.Context, p plan) bool {
 func rounds(p plan) int { return min(max(roundSteps/max(len(p.steps), 1), 1), mostRounds) }
 
 func (m *minimiser) run(ctx context.Context, p plan) (failures []failure, err error) {
-	for _, server := range []string{m.use.Primary.DSN("postgres"), m.use.Backup.DSN("postgres")} {
-		for _, sql := range []string{"DROP DATABASE IF EXISTS " + rig.Database + " WITH (FORCE)", "CREATE DATABASE " + rig.Database} {
-			if _, err := rig.Query(ctx, server, sql); err != nil {
-				return nil, err
-			}
+	for _, server := range []*pgserver.Server{m.use.Primary, m.use.Backup} {
+		if err := anew(ctx, server); err != nil {
+			return nil, err
 		}
 	}
 	cfg := m.f.cfg
@@ -206,4 +205,24 @@ func (m *minimiser) run(ctx context.Context, p plan) (failures []failure, err er
 		}
 	}
 	return w.check(ctx, replayPatience)
+}
+
+// anew makes the rig's database again, with nothing in it.
+func anew(ctx context.Context, server *pgserver.Server) error {
+	// With prepared transactions left a database is not dropped.
+	left, err := rig.Query(ctx, server.DSN("postgres"), "SELECT pg_catalog.format('ROLLBACK PREPARED %L', gid) FROM pg_prepared_xacts WHERE database = '"+rig.Database+"'")
+	if err != nil {
+		return err
+	}
+	for _, row := range left {
+		if _, err := rig.Query(ctx, server.DSN(rig.Database), row[0]); err != nil {
+			return err
+		}
+	}
+	for _, sql := range []string{"DROP DATABASE IF EXISTS " + rig.Database + " WITH (FORCE)", "CREATE DATABASE " + rig.Database} {
+		if _, err := rig.Query(ctx, server.DSN("postgres"), sql); err != nil {
+			return err
+		}
+	}
+	return nil
 }

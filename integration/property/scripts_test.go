@@ -123,6 +123,7 @@ func (c *client) sqlPrepared(ctx context.Context) error {
 func (c *client) standalone(ctx context.Context) error {
 	t := pick(c.r, c.s.tables...)
 	sql := pick(c.r, "VACUUM %s", "ANALYZE %s", "CREATE INDEX CONCURRENTLY IF NOT EXISTS %s_conc ON %s (n, n)", "DROP INDEX CONCURRENTLY IF EXISTS %s_conc",
+		"CREATE INDEX IF NOT EXISTS %s_conc ON %s (n, n)", "DROP INDEX IF EXISTS %s_conc",
 		"CHECKPOINT", "CREATE UNLOGGED TABLE IF NOT EXISTS made_%s_u (LIKE %s)", "CREATE TABLE made_%s AS SELECT n FROM %s", "EXPLAIN UPDATE %s SET n = 1",
 		"LOCK TABLE %s IN SHARE MODE", "CLUSTER %s", "REINDEX TABLE %s", "REINDEX INDEX %s_conc", "VACUUM FULL %s", "EXPLAIN ANALYZE SELECT * FROM %s")
 	if t.by != "" && strings.HasPrefix(sql, "CREATE INDEX CONCURRENTLY") {
