@@ -35,9 +35,11 @@ type Turn struct {
 
 var (
 	namedTurnSQL = fmt.Sprintf(`select case when pg_try_advisory_lock_shared(%d, %d) then
-		case when pg_try_advisory_lock(%d, $2::int4) then pg_try_advisory_lock(%d, $1::int4) end end`, lockClass, turnLock, turnClass, turnPID)
-	anyTurnSQL = fmt.Sprintf(`select case when pg_try_advisory_lock(%d, %d) then pg_try_advisory_lock(%d, $1::int4) end`, lockClass, turnLock, turnPID)
-	heldSQL    = fmt.Sprintf(`select pg_advisory_unlock(%d, $1::int4)`, turnPID)
+		case when pg_try_advisory_lock(%d, $2::int4) then pg_try_advisory_lock(%d, $1::int4) else false end else false end`, lockClass, turnLock, turnClass, turnPID)
+	anyTurnSQL = fmt.Sprintf(`select case when pg_try_advisory_lock(%d, %d) then pg_try_advisory_lock(%d, $1::int4) else false end`, lockClass, turnLock, turnPID)
+	// silentSQL keeps servers that end idle sessions (from version 14 on) from ending this one.
+	silentSQL = `select set_config(name, '0', false) from pg_settings where name = 'idle_session_timeout'`
+	heldSQL   = fmt.Sprintf(`select pg_advisory_unlock(%d, $1::int4)`, turnPID)
 
 	// endedSQL reads all locks once. A command that runs, or waits for a lock, is in a
 	// transaction, whose own lock is read before those of the main table: while that is
@@ -54,6 +56,7 @@ var (
 func (c *Catalog) Turn(ctx context.Context, pid int32, index string) (*Turn, error) {
 	cfg := c.lookups.cfg.Copy()
 	cfg.RuntimeParams["application_name"] = "opmux turn"
+	cfg.RuntimeParams["tcp_keepalives_idle"] = "10" // it is silent for as long as the command runs
 	conn, err := pgconn.ConnectConfig(ctx, cfg)
 	if err != nil {
 		return nil, fmt.Errorf("catalogue: connect to the primary for the turn of a command: %w", err)
@@ -67,6 +70,9 @@ func (c *Catalog) Turn(ctx context.Context, pid int32, index string) (*Turn, err
 }
 
 func (t *Turn) take(ctx context.Context, index string) error {
+	if _, err := query(ctx, t.conn, silentSQL, nil); err != nil {
+		return err
+	}
 	sql, args := anyTurnSQL, []string{t.pid}
 	if index != "" && len(index) <= maxIdentifier {
 		h := fnv.New32a()

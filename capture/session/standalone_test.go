@@ -78,8 +78,8 @@ func (r *rig) places() []string {
 			}
 		case *event.Outcomes:
 			for _, o := range b.List {
-				if o.Ref.Agent == "" {
-					o.Ref.Agent, o.Ref.Epoch = rec.Agent, rec.Epoch
+				if o.Agent == "" {
+					o.Agent, o.Epoch = rec.Agent, rec.Epoch
 				}
 				switch tx := intents[o.Ref]; {
 				case o.Committed && tx.Standalone:
