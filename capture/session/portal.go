@@ -22,6 +22,19 @@ func (s *Session) fetchMore(m pgwire.Message, p *portal) error {
 	return s.sendRaw(m, &entry{kind: answerExecute, exec: p.exec, portal: p, plan: p.plan})
 }
 
+// unfetched tells whether a write's portal may hold rows that the client has not
+// fetched. One that was never executed with a limit has run to its end.
+func (s *Session) unfetched() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, p := range s.portals {
+		if p.exec != nil && p.limited {
+			return true
+		}
+	}
+	return false
+}
+
 // drainPortals reads to the end what writes have returned and the client has
 // not fetched, since their images are in it.
 func (s *Session) drainPortals(extended bool) error {
