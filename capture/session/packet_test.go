@@ -3,6 +3,7 @@ package session_test
 import (
 	"context"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 
@@ -93,4 +94,30 @@ func TestAutocommitWriteTakesTwoRoundTrips(t *testing.T) {
 	if got, want := summary(r.committed()), "INSERT affected 1; INSERT affected 1; INSERT affected 2"; got != want {
 		t.Errorf("published %q, want %q", got, want)
 	}
+}
+
+// TestPipelinedWritesAreNotWaitedForOneByOne, but a long pipeline is, now and then: what
+// is known of each write under way is kept (I7).
+func TestPipelinedWritesAreNotWaitedForOneByOne(t *testing.T) {
+	up := &packets{Primary: session.Primary{Address: upstreamAddress(testkit.SharedPostgres(t))}}
+	r := rigWith(t, setting{upstream: up}, plainTable)
+	c := r.client()
+	c.query(insert(0)).ready()
+	id := 0
+	for _, step := range []struct{ writes, least, most int }{{2, 0, 0}, {400, 4, 40}} {
+		up.take()
+		for range step.writes {
+			id++
+			c.parse("", insert(id)).bind("", "", nil).execute("", 0)
+		}
+		c.sync().ready()
+		packets := up.take()
+		if waits := strings.Count(packets, "H"); waits < step.least || waits > step.most {
+			t.Errorf("%d writes were waited for %d times, want %d to %d", step.writes, waits, step.least, step.most)
+		}
+		if !strings.HasSuffix(packets, "SS") {
+			t.Errorf("%d writes: packets end with %q, want the pipeline's Sync and the COMMIT's", step.writes, packets)
+		}
+	}
+	r.same()
 }

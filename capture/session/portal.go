@@ -63,12 +63,16 @@ func (s *Session) drainPortals(extended bool) error {
 	return s.drain()
 }
 
-// drainPortal reads one portal to its end if it is a write's and holds more.
+// ahead is how many answers a pipeline of writes may be ahead of (I7).
+const ahead = 256
+
+// drainPortal reads one portal to its end if it is a write's and holds more. A
+// pipeline of writes through the unnamed portal is not waited for at each.
 func (s *Session) drainPortal(name string) error {
 	s.mu.Lock()
-	p := s.portals[name]
+	p, awaited := s.portals[name], len(s.queue)
 	s.mu.Unlock()
-	if p == nil || p.exec == nil {
+	if p == nil || p.exec == nil || (!p.limited && awaited < ahead) {
 		return nil
 	}
 	if !s.idle() {
