@@ -123,6 +123,10 @@ func (s *Session) pass(e *entry, m pgwire.Message) error {
 
 // ended forwards the last message of an answer and takes the entry off.
 func (s *Session) ended(ctx context.Context, e *entry, m pgwire.Message) error {
+	if m.Type == pgwire.PortalSuspended && e.exec != nil && !e.portal.limited {
+		// Nobody would fetch its rows before the commit (I1).
+		return violation("a portal that was executed without a limit is suspended")
+	}
 	if err := s.pass(e, m); err != nil {
 		return err
 	}

@@ -156,9 +156,10 @@ func (s *Session) writeExtended(ctx context.Context, m pgwire.Message, body pgwi
 	}
 	x := s.newExecution(tx, one.plan, one.params)
 	e := s.executeEntry(p, x)
+	p.limited = body.Limit != 0
 	if one.plan.ClientColumns < 0 && body.Limit != 0 {
 		// A limit on rows that the client does not know of would suspend the portal.
-		body.Limit = 0
+		body.Limit, p.limited = 0, false
 		err = s.send(pgwire.Execute, body.Append(nil), e)
 	} else {
 		err = s.sendRaw(m, e)
@@ -260,8 +261,10 @@ func (s *Session) onSync(ctx context.Context, m pgwire.Message) error {
 		s.synced = true
 		return s.sendRaw(m, &entry{kind: answerSync})
 	}
-	if err := s.drainPortals(true); err != nil {
-		return err
+	if s.unfetched() { // else the Sync goes in one packet with the statement
+		if err := s.drainPortals(true); err != nil {
+			return err
+		}
 	}
 	if err := s.sendRaw(m, &entry{kind: answerSync, holdReady: true}); err != nil {
 		return err

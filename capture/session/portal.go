@@ -22,6 +22,19 @@ func (s *Session) fetchMore(m pgwire.Message, p *portal) error {
 	return s.sendRaw(m, &entry{kind: answerExecute, exec: p.exec, portal: p, plan: p.plan})
 }
 
+// unfetched tells whether a write's portal may hold rows that the client has not
+// fetched. One that was never executed with a limit has run to its end.
+func (s *Session) unfetched() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, p := range s.portals {
+		if p.exec != nil && p.limited {
+			return true
+		}
+	}
+	return false
+}
+
 // drainPortals reads to the end what writes have returned and the client has
 // not fetched, since their images are in it.
 func (s *Session) drainPortals(extended bool) error {
@@ -50,12 +63,16 @@ func (s *Session) drainPortals(extended bool) error {
 	return s.drain()
 }
 
-// drainPortal reads one portal to its end if it is a write's and holds more.
+// ahead is how many answers a pipeline of writes may be ahead of (I7).
+const ahead = 256
+
+// drainPortal reads one portal to its end if it is a write's and holds more. A
+// pipeline of writes through the unnamed portal is not waited for at each.
 func (s *Session) drainPortal(name string) error {
 	s.mu.Lock()
-	p := s.portals[name]
+	p, awaited := s.portals[name], len(s.queue)
 	s.mu.Unlock()
-	if p == nil || p.exec == nil {
+	if p == nil || p.exec == nil || (!p.limited && awaited < ahead) {
 		return nil
 	}
 	if !s.idle() {

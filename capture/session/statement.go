@@ -46,6 +46,8 @@ type portal struct {
 	// context is what the session's settings were when it was bound.
 	context *sessionContext
 	exec    *execution
+	// limited says that the client has executed it with a limit on its rows.
+	limited bool
 	// suspended says that the server holds rows of a write that it has not sent.
 	suspended bool
 	before    *portal
