@@ -14,6 +14,7 @@ import (
 	"github.com/opmux/opmux/capture/session"
 	"github.com/opmux/opmux/event"
 	"github.com/opmux/opmux/internal/testkit"
+	"github.com/opmux/opmux/wire/pgwire"
 )
 
 // deaf is an upstream that does not hear, for a while, that an index was made.
@@ -254,4 +255,17 @@ func TestI3StandaloneCommandsThatDidNothing(t *testing.T) {
 		}
 	}
 	one.wantPlaces(want...)
+}
+
+// TestI6StandaloneCommandsAreCommittedWhenTheyAreSaidToBe: the server commits the last
+// step of one in the extended protocol at Sync, which a client need not send.
+func TestI6StandaloneCommandsAreCommittedWhenTheyAreSaidToBe(t *testing.T) {
+	r := newRig(t, nil, plainTable)
+	c := r.client()
+	c.run(makesI).send(pgwire.Flush, nil).until(pgwire.CommandComplete)
+	if rows := r.pg.Query(t, r.db, `SELECT indisvalid FROM pg_index WHERE indexrelid = 'i'::regclass`); rows[0][0] != "t" {
+		t.Error("the client has heard of an index that the server has not made yet")
+	}
+	c.close()
+	r.wantPlaces(makesI)
 }
