@@ -185,7 +185,10 @@ func (s *Session) stood(ctx context.Context, st *standing, extended bool) error 
 		return err
 	}
 	s.endTx(ctx, true)
-	return s.releaseHeld()
+	if err := s.releaseHeld(); err != nil || !extended {
+		return err
+	}
+	return s.flushClient() // who sends Flush in place of Sync waits for it
 }
 
 // awaitPlaces has a transaction that may have waited for the end of a standalone command,
