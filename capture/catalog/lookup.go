@@ -157,12 +157,15 @@ const volatileSQL = `
     where a.attrelid = rel.oid and a.attnum > 0 and not a.attisdropped and p.oid >= 16384 and p.provolatile = 'v') f`
 
 // settingSQL finds a check that reads a setting. Dependencies on built-in functions
-// are not kept, so the text tells.
+// are not kept, so the expression tells, as the server keeps it: printing it
+// (pg_get_constraintdef) would lock the relation. An operator names its function, too.
 const settingSQL = `
   select pg_catalog.min(k.conname::pg_catalog.text) from pg_catalog.pg_constraint k
   where k.contype = 'c' and (k.conrelid in (select oid from tree) or k.contypid <> 0 and exists (
       select from pg_catalog.pg_attribute ka where ka.attrelid = rel.oid and ka.atttypid = k.contypid))
-    and (pg_catalog.pg_get_constraintdef(k.oid) like '%current_setting(%' or exists (
+    and (exists (
+      select from pg_catalog.pg_proc p where p.pronamespace = 'pg_catalog'::pg_catalog.regnamespace and p.proname = 'current_setting'
+        and pg_catalog.strpos(k.conbin::pg_catalog.text, 'funcid ' || p.oid::pg_catalog.text || ' ') > 0) or exists (
       select from pg_catalog.pg_depend d join pg_catalog.pg_proc p on p.oid = d.refobjid
       where d.classid = 'pg_catalog.pg_constraint'::pg_catalog.regclass and d.objid = k.oid
         and d.refclassid = 'pg_catalog.pg_proc'::pg_catalog.regclass and p.prosrc like '%current_setting%'))`
