@@ -70,8 +70,11 @@ type Table struct {
 	// OddPartitions counts partitions that are foreign or unlogged.
 	OddPartitions int
 	// VolatileFunctions are user functions of volatile kind that checks, index
-	// expressions, generated columns or domain checks of the table call.
+	// expressions, generated columns or domain checks of the table call, themselves or by
+	// an operator or a cast, and functions that move sequences.
 	VolatileFunctions []string
+	// WritingFunction is one of them that writes, as far as its text tells, "" for none.
+	WritingFunction string
 	// SettingCheck names a check of the table, of a partition or of a domain that calls
 	// current_setting, itself or in a function of the user's that it calls.
 	SettingCheck string
