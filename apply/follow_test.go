@@ -259,6 +259,20 @@ func TestDeferrableConstraints(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.want("SELECT id FROM c ORDER BY id", "1 2")
+
+	// A row that waits for its parent is no matter of DDL on other tables.
+	r.pg.Exec(t, r.db, "CREATE TABLE q (id int PRIMARY KEY)", "CREATE TABLE d (id int REFERENCES q DEFERRABLE INITIALLY DEFERRED)")
+	tx = a.tx(text("INSERT INTO d VALUES (9)"), text("INSERT INTO c VALUES (1)"), ddl("ALTER TABLE c ADD COLUMN w int"), ddl("ALTER TABLE q ADD COLUMN w int"),
+		text("INSERT INTO c VALUES (4)"), text("INSERT INTO p VALUES (4)"), ddl("CREATE TABLE e ()"), text("INSERT INTO q VALUES (9)"))
+	tx.Barrier = true
+	a.add(tx)
+	tx = a.tx(text("INSERT INTO d VALUES (10)"), ddl("DROP TABLE q CASCADE"))
+	tx.Barrier = true
+	a.add(tx)
+	if err := r.replay(); err != nil {
+		t.Fatal(err)
+	}
+	r.want("SELECT id FROM d ORDER BY id", "9 10")
 	a.commit(text("INSERT INTO c VALUES (3)"))
 	if err := r.replay(); err == nil || !strings.Contains(err.Error(), "its commit failed") {
 		t.Fatalf("a row without its parent: %v", err)
