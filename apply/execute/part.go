@@ -195,16 +195,15 @@ func (r *replay) statement(op *event.Operation) error {
 // were pending there as well, on other tables: they are left to be checked at the end.
 const checkedSQL = `DO $$
 DECLARE
-  c record;
+  every text := 'SET CONSTRAINTS ALL IMMEDIATE';
+  one text;
 BEGIN
-  BEGIN
-    SET CONSTRAINTS ALL IMMEDIATE;
-    RETURN;
-  EXCEPTION WHEN integrity_constraint_violation THEN NULL;
-  END;
-  FOR c IN SELECT DISTINCT n.nspname, k.conname FROM pg_catalog.pg_constraint k JOIN pg_catalog.pg_namespace n ON n.oid = k.connamespace WHERE k.condeferrable LOOP
+  FOR one IN SELECT every UNION ALL SELECT DISTINCT pg_catalog.format('SET CONSTRAINTS %I.%I IMMEDIATE', n.nspname, k.conname)
+    FROM pg_catalog.pg_constraint k JOIN pg_catalog.pg_namespace n ON n.oid = k.connamespace WHERE k.condeferrable
+  LOOP
     BEGIN
-      EXECUTE pg_catalog.format('SET CONSTRAINTS %I.%I IMMEDIATE', c.nspname, c.conname);
+      EXECUTE one;
+      EXIT WHEN one = every;
     EXCEPTION WHEN integrity_constraint_violation THEN NULL;
     END;
   END LOOP;

@@ -9,7 +9,7 @@ func (j *job) checked(t *catalog.Table, location int32) error {
 	if reason, hint := CheckedAgain(t); reason != "" {
 		r := j.refuse(construct, location, reason, hint).beyond()
 		if t.WritingFunction != "" {
-			r.all()
+			return r.all()
 		}
 		return r
 	}
