@@ -57,6 +57,13 @@ var unsafeTypesSQL = `with recursive parts as (` + partsSQL + `), unsafe (oid) a
   select p.whole from unsafe join parts p on p.part = unsafe.oid
 )`
 
+// unsafePolicy is the condition that the row security policy o calls such a function;
+// it stands behind unsafeTypesSQL.
+var unsafePolicy = `(exists (select from (` + functionsIn("coalesce(o.polqual::pg_catalog.text, '') || coalesce(o.polwithcheck::pg_catalog.text, '')") + `) e (oid)
+    join pg_catalog.pg_proc f on f.oid = e.oid where ` + unrepeatable("f") + `)
+  or exists (select from pg_catalog.pg_depend d join unsafe u on u.oid = d.refobjid
+    where d.classid = o.tableoid and d.objid = o.oid and d.refclassid = 'pg_catalog.pg_type'::pg_catalog.regclass))`
+
 // unrepeatable is the condition that running a function once more, on a backup, is of
 // effect, as far as its being volatile tells. Of the server's own, other volatile ones
 // only give other values, which a check that fails tells.

@@ -98,10 +98,7 @@ select pg_catalog.json_build_object(
     join pg_catalog.pg_namespace n on n.oid = c.relnamespace where c.relkind = 'v' and c.oid >= 16384),
   'UnsafePolicies', (select pg_catalog.json_object_agg(n.nspname || '.' || c.relname, true) from pg_catalog.pg_policy o
     join pg_catalog.pg_class c on c.oid = o.polrelid join pg_catalog.pg_namespace n on n.oid = c.relnamespace
-    where exists (select from (` + functionsIn("coalesce(o.polqual::pg_catalog.text, '') || coalesce(o.polwithcheck::pg_catalog.text, '')") + `) e (oid)
-        join pg_catalog.pg_proc f on f.oid = e.oid where ` + unrepeatable("f") + `)
-      or exists (select from pg_catalog.pg_depend d join unsafe u on u.oid = d.refobjid
-        where d.classid = o.tableoid and d.objid = o.oid and d.refclassid = 'pg_catalog.pg_type'::pg_catalog.regclass)),
+    where ` + unsafePolicy + `),
   'VolatileCasts', exists (select from pg_catalog.pg_cast k join pg_catalog.pg_proc p on p.oid = k.castfunc
     where k.oid >= 16384 and p.provolatile = 'v'),
   'UserCasts', exists (select from pg_catalog.pg_cast k join pg_catalog.pg_type t on t.oid = k.casttarget left join pg_catalog.pg_proc p on p.oid = k.castfunc
