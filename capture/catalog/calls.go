@@ -1,19 +1,19 @@
 package catalog
 
 // callsSQL is what runs unseen when a row of the relation is written: kinds are the
-// types of users whose values are made then, expressions the checks (with their name),
-// index expressions and generated columns, calls the functions that these call. It is
+// types of users whose values are made then, expressions the checks, index expressions
+// and generated columns with their names, calls the functions that these call. It is
 // read off the expressions as the server keeps them, with every function by its number:
 // printing them would lock the relation, and dependencies name neither the function of
 // an operator nor those of a domain that is cast to.
 var callsSQL = `own as (
-  select k.tableoid as class, k.oid, k.conname::pg_catalog.text as name, k.conbin::pg_catalog.text as expr
+  select k.tableoid as class, k.oid, 'constraint ' || k.conname as name, k.conbin::pg_catalog.text as expr
   from pg_catalog.pg_constraint k where k.contype = 'c' and k.conrelid in (select oid from tree)
   union all
-  select 'pg_catalog.pg_class'::pg_catalog.regclass, k.indexrelid, null, coalesce(k.indexprs::pg_catalog.text, '') || coalesce(k.indpred::pg_catalog.text, '')
-  from pg_catalog.pg_index k where k.indrelid in (select oid from tree) and (k.indexprs is not null or k.indpred is not null)
+  select ic.tableoid, ic.oid, 'index ' || ic.relname, coalesce(k.indexprs::pg_catalog.text, '') || coalesce(k.indpred::pg_catalog.text, '')
+  from pg_catalog.pg_index k join pg_catalog.pg_class ic on ic.oid = k.indexrelid where k.indrelid in (select oid from tree) and (k.indexprs is not null or k.indpred is not null)
   union all
-  select k.tableoid, k.oid, null, k.adbin::pg_catalog.text
+  select k.tableoid, k.oid, 'generated column ' || ka.attname, k.adbin::pg_catalog.text
   from pg_catalog.pg_attrdef k join pg_catalog.pg_attribute ka on ka.attrelid = k.adrelid and ka.attnum = k.adnum
   where k.adrelid in (select oid from rel) and ka.attgenerated <> ''
 ), kinds as (
@@ -26,7 +26,7 @@ var callsSQL = `own as (
 ), expressions as (
   select name, expr from own
   union all
-  select k.conname::pg_catalog.text, k.conbin::pg_catalog.text from pg_catalog.pg_constraint k where k.contypid <> 0 and k.contypid in (select oid from kinds)
+  select 'constraint ' || k.conname, k.conbin::pg_catalog.text from pg_catalog.pg_constraint k where k.contypid <> 0 and k.contypid in (select oid from kinds)
 ), calls as (
   select x.name, p.* from expressions x cross join lateral (` + functionsIn("x.expr") + `) f (oid) join pg_catalog.pg_proc p on p.oid = f.oid
 )`
@@ -93,8 +93,12 @@ var writingSQL = `
       and (p.prosrc ~* ('\m' || pg_catalog.regexp_replace(o.proname::pg_catalog.text, '\W', '.', 'g') || '\M')
         or pg_catalog.to_jsonb(p) ->> 'prosqlbody' like '%funcid ' || o.oid::pg_catalog.text || ' %')))`
 
-// settingSQL finds a check that reads a setting: 2077 and 3294 are current_setting.
-const settingSQL = `
-  select pg_catalog.min(p.name) from calls p
-  where p.name is not null and (p.oid in (2077, 3294) or p.prosrc like '%current_setting%'
-    or pg_catalog.to_jsonb(p) ->> 'prosqlbody' ~ 'funcid (2077|3294) ')`
+// settingSQL finds a check, or what an index or a generated column is computed by, that
+// reads a setting.
+var settingSQL = `select pg_catalog.min(p.name) from calls p where ` + looksAtSetting("p")
+
+// looksAtSetting is the condition that a function is current_setting, under one of its
+// two numbers, or a user's that calls it.
+func looksAtSetting(p string) string {
+	return `(` + p + `.oid in (2077, 3294) or ` + p + `.prosrc like '%current_setting%' or coalesce(pg_catalog.to_jsonb(` + p + `) ->> 'prosqlbody' ~ 'funcid (2077|3294) ', false))`
+}

@@ -61,6 +61,8 @@ type Function struct {
 	Language string
 	// Extension that it belongs to, "" for none.
 	Extension string
+	// Setting says that it reads settings of the session.
+	Setting bool
 	// Attribute says that it can be called as if it were a column of its argument.
 	Attribute bool
 	// Set says that it returns a set.
@@ -81,6 +83,7 @@ select pg_catalog.json_build_object(
           select from (` + functionsIn("p.proargdefaults::pg_catalog.text") + `) e (oid) join pg_catalog.pg_proc f on f.oid = e.oid
           where ` + unrepeatable("f") + `) then 'v' else p.provolatile end,
       'Language', l.lanname, 'Extension', x.extname, 'Set', p.proretset,
+      'Setting', ` + looksAtSetting("p") + `,
       'Attribute', p.pronargs >= 1 and exists (select from pg_catalog.pg_type t where t.oid = p.proargtypes[0] and t.typtype in ('c', 'p', 'd'))))
     from pg_catalog.pg_proc p join pg_catalog.pg_namespace n on n.oid = p.pronamespace join pg_catalog.pg_language l on l.oid = p.prolang
     left join pg_catalog.pg_depend d on d.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass and d.objid = p.oid and d.deptype = 'e'

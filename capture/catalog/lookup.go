@@ -54,7 +54,7 @@ select rel.oid::pg_catalog.text, pg_catalog.json_build_object(
   'ReferencedBy', (` + foreignSQL("x.confrelid", "x.conrelid") + `),
   'VolatileFunctions', (` + volatileSQL + `),
   'WritingFunction', (` + writingSQL + `),
-  'SettingCheck', (` + settingSQL + `)
+  'ReadsSetting', (` + settingSQL + `)
 )::pg_catalog.text,
 (select pg_catalog.json_object_agg(a.attname, pg_catalog.pg_get_expr(d.adbin, 0))::pg_catalog.text
  from pg_catalog.pg_attrdef d join pg_catalog.pg_attribute a on a.attrelid = d.adrelid and a.attnum = d.adnum

@@ -75,9 +75,9 @@ type Table struct {
 	VolatileFunctions []string
 	// WritingFunction is one of them that writes, as far as its text tells, "" for none.
 	WritingFunction string
-	// SettingCheck names a check of the table, of a partition or of a domain that calls
-	// current_setting, itself or in a function of the user's that it calls.
-	SettingCheck string
+	// ReadsSetting names a check of the table, of a partition or of a domain, an index or a
+	// generated column that calls current_setting, itself or in a function of the user's.
+	ReadsSetting string
 	// Exclusion says that the table has exclusion constraints.
 	Exclusion bool
 	// Version is the DDL counter that the look-up relied on; Unsettled where DDL was

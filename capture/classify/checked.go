@@ -26,8 +26,8 @@ func CheckedAgain(t *catalog.Table) (reason, hint string) {
 	case t.WritingFunction != "":
 		return "its constraints or indexes call " + t.WritingFunction + ", which may write, and a backup calls it once more",
 			"Write in a trigger. Declare the function IMMUTABLE if it writes nothing."
-	case t.SettingCheck != "":
-		return "its constraint " + t.SettingCheck + " reads a setting: " + readsSetting, readsSettingHint
+	case t.ReadsSetting != "":
+		return "its " + t.ReadsSetting + " reads a setting: " + readsSetting, readsSettingHint
 	}
 	return "", ""
 }
