@@ -32,12 +32,16 @@ func TestI6FlaggedTablesAreSkippedFromThere(t *testing.T) {
 	both.Tables = []string{"public.t", "public.v"}
 	a.commit(both)
 	a.commit(on("v", text("INSERT INTO v VALUES (2)")))
+	cic := a.tx(on("t", text("CREATE INDEX CONCURRENTLY i ON t (id)")))
+	cic.Standalone = true
+	a.add(cic)
 	if err := r.replay(); err != nil {
 		t.Fatal(err)
 	}
 	r.want("SELECT id FROM t", "1")
 	r.want("SELECT id FROM u ORDER BY id", "1 2")
 	r.want("SELECT id FROM v", "")
+	r.want("SELECT count(*) FROM pg_class WHERE relname = 'i'", "0")
 	list, err := Diverged(t.Context(), r.pg.DSN(r.db))
 	if err != nil || len(list) != 2 || list[0].Table != "public.t" || list[0].Reason != "volatile function" || list[1].Table != "public.v" {
 		t.Fatalf("diverged: %+v, %v", list, err)
