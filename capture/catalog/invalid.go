@@ -2,6 +2,7 @@ package catalog
 
 import (
 	"context"
+	"encoding/json"
 	"slices"
 
 	"github.com/opmux/opmux/event"
@@ -9,26 +10,33 @@ import (
 
 // InvalidIndex is an index that a CREATE INDEX CONCURRENTLY, under way or failed,
 // has made and not finished. The backups do not have it.
-type InvalidIndex struct{ oid, Schema, Name, Table, state string }
+type InvalidIndex struct {
+	oid, Schema, Name, Table, state string
+	numbered                        []string
+}
 
 // String names the index and its table.
 func (i InvalidIndex) String() string { return i.Schema + "." + i.Name + " of table " + i.Table }
 
-// stateSQL is what DDL that means the index x by its name, or by what it is over, may
-// change without making it valid: what it belongs to, and how it is kept. The names
-// beside it tell whether the server has found its name taken, and added a number.
-const stateSQL = `pg_catalog.json_build_array(
+const (
+	// stateSQL is what DDL that means the index x by its name, or by what it is over, may
+	// change without making it valid: what it belongs to, and how it is kept.
+	stateSQL = `pg_catalog.json_build_array(
     (select pg_catalog.json_agg(h.inhparent) from pg_catalog.pg_inherits h where h.inhrelid = x.oid), x.relname, x.relnamespace, x.reloptions, x.reltablespace,
-    pg_catalog.obj_description(x.oid, 'pg_class'), (select pg_catalog.json_agg(a.attstattarget order by a.attnum) from pg_catalog.pg_attribute a where a.attrelid = x.oid),
-    (select pg_catalog.json_agg(y.relname order by y.relname) from pg_catalog.pg_index s join pg_catalog.pg_class y on y.oid = s.indexrelid
-      where s.indrelid = i.indrelid and pg_catalog.rtrim(y.relname::pg_catalog.text, '0123456789') = pg_catalog.rtrim(x.relname::pg_catalog.text, '0123456789'))
+    pg_catalog.obj_description(x.oid, 'pg_class'), (select pg_catalog.json_agg(a.attstattarget order by a.attnum) from pg_catalog.pg_attribute a where a.attrelid = x.oid)
   )::pg_catalog.text`
+	// numberedSQL lists the indexes of its table that may have a number in their name
+	// since the server has found the name without one taken.
+	numberedSQL = `(select pg_catalog.json_agg(y.relname) from pg_catalog.pg_index s join pg_catalog.pg_class y on y.oid = s.indexrelid
+    join pg_catalog.pg_class b on b.relnamespace = y.relnamespace and b.relname::pg_catalog.text = pg_catalog.rtrim(y.relname::pg_catalog.text, '0123456789')
+    where s.indrelid = i.indrelid and y.oid <> b.oid and b.relname::pg_catalog.text = pg_catalog.rtrim(x.relname::pg_catalog.text, '0123456789'))::pg_catalog.text`
+)
 
 const (
 	// Parameters: names of the index and of the table, also of ones that they are
 	// partitions of; empty: any.
 	invalidSQL = `
-select x.oid::pg_catalog.text, n.nspname, x.relname, t.relname, ` + stateSQL + `
+select x.oid::pg_catalog.text, n.nspname, x.relname, t.relname, ` + stateSQL + `, ` + numberedSQL + `
 from pg_catalog.pg_index i join pg_catalog.pg_class x on x.oid = i.indexrelid join pg_catalog.pg_class t on t.oid = i.indrelid
   join pg_catalog.pg_namespace n on n.oid = x.relnamespace
 where not i.indisvalid and x.relkind = 'i' and x.relpersistence = 'p' and n.nspname <> 'pg_toast'
@@ -41,7 +49,7 @@ order by 2, 3`
 	// change of a column's type makes an index anew under its name. Parameters: array
 	// literals of OIDs and of schema.name.
 	touchedSQL = `
-select x.oid::pg_catalog.text, n.nspname, x.relname, i.indisvalid::pg_catalog.text, ` + stateSQL + `
+select x.oid::pg_catalog.text, n.nspname, x.relname, i.indisvalid::pg_catalog.text, ` + stateSQL + `, ` + numberedSQL + `
 from pg_catalog.pg_index i join pg_catalog.pg_class x on x.oid = i.indexrelid join pg_catalog.pg_namespace n on n.oid = x.relnamespace
 where x.oid = any ($1::pg_catalog.oid[]) or i.indisvalid and n.nspname || '.' || x.relname = any ($2::pg_catalog.text[])`
 )
@@ -55,7 +63,7 @@ func (c *Catalog) InvalidIndexes(ctx context.Context, index, table string) ([]In
 	}
 	out := make([]InvalidIndex, len(rows))
 	for i, r := range rows {
-		out[i] = InvalidIndex{oid: string(r[0].Text), Schema: string(r[1].Text), Name: string(r[2].Text), Table: string(r[3].Text), state: string(r[4].Text)}
+		out[i] = InvalidIndex{oid: string(r[0].Text), Schema: string(r[1].Text), Name: string(r[2].Text), Table: string(r[3].Text), state: string(r[4].Text), numbered: names(r[5])}
 	}
 	return out, nil
 }
@@ -90,7 +98,14 @@ func (c *Catalog) Touched(ctx context.Context, q Querier) ([]InvalidIndex, error
 func (i InvalidIndex) differs(is []event.Value) bool {
 	valid := string(is[3].Text) == "true"
 	if i.oid == string(is[0].Text) {
-		return valid || i.state != string(is[4].Text)
+		added := func(name string) bool { return !slices.Contains(i.numbered, name) }
+		return valid || i.state != string(is[4].Text) || slices.ContainsFunc(names(is[5]), added)
 	}
 	return valid && i.Schema == string(is[1].Text) && i.Name == string(is[2].Text)
+}
+
+// names reads a list of names.
+func names(v event.Value) (list []string) {
+	_ = json.Unmarshal(v.Text, &list) // NULL is none
+	return list
 }
