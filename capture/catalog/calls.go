@@ -88,10 +88,10 @@ var writingSQL = `
   select pg_catalog.min(p.proname::pg_catalog.text) from calls p join pg_catalog.pg_language l on l.oid = p.prolang
   where ` + unrepeatable("p") + ` and (l.lanname not in ('sql', 'plpgsql')
     or p.prosrc ~* '\m(insert|update|delete|merge|truncate|execute|call|copy|create|alter|drop|nextval|setval|set_config|notify|lo_\w+)\M'
-    or pg_catalog.to_jsonb(p) ->> 'prosqlbody' ~ ':commandType [^1]'
+    or ` + bodyOf("p") + ` ~ ':commandType [^1]'
     or exists (select from pg_catalog.pg_proc o where o.oid >= 16384 and o.oid <> p.oid and o.provolatile = 'v'
       and (p.prosrc ~* ('\m' || pg_catalog.regexp_replace(o.proname::pg_catalog.text, '\W', '.', 'g') || '\M')
-        or pg_catalog.to_jsonb(p) ->> 'prosqlbody' like '%funcid ' || o.oid::pg_catalog.text || ' %')))`
+        or ` + bodyOf("p") + ` like '%funcid ' || o.oid::pg_catalog.text || ' %')))`
 
 // settingSQL finds a check, or what an index or a generated column is computed by, that
 // reads a setting.
@@ -100,5 +100,11 @@ var settingSQL = `select pg_catalog.min(p.name) from calls p where ` + looksAtSe
 // looksAtSetting is the condition that a function is current_setting, under one of its
 // two numbers, or a user's that calls it.
 func looksAtSetting(p string) string {
-	return `(` + p + `.oid in (2077, 3294) or ` + p + `.prosrc like '%current_setting%' or coalesce(pg_catalog.to_jsonb(` + p + `) ->> 'prosqlbody' ~ 'funcid (2077|3294) ', false))`
+	return `(` + p + `.oid in (2077, 3294) or case ` + p + `.prosrc when '' then ` + bodyOf(p) + ` ~ 'funcid (2077|3294) ' else ` + p + `.prosrc like '%current_setting%' end)`
+}
+
+// bodyOf is the body of a function in SQL that was parsed when it was made, and whose
+// source is empty. Servers before version 14 have no such column.
+func bodyOf(p string) string {
+	return `coalesce(pg_catalog.to_jsonb(` + p + `) ->> 'prosqlbody', '')`
 }
