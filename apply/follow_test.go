@@ -32,12 +32,16 @@ func TestI6FlaggedTablesAreSkippedFromThere(t *testing.T) {
 	both.Tables = []string{"public.t", "public.v"}
 	a.commit(both)
 	a.commit(on("v", text("INSERT INTO v VALUES (2)")))
+	cic := a.tx(on("t", text("CREATE INDEX CONCURRENTLY i ON t (id)")))
+	cic.Standalone = true
+	a.add(cic)
 	if err := r.replay(); err != nil {
 		t.Fatal(err)
 	}
 	r.want("SELECT id FROM t", "1")
 	r.want("SELECT id FROM u ORDER BY id", "1 2")
 	r.want("SELECT id FROM v", "")
+	r.want("SELECT count(*) FROM pg_class WHERE relname = 'i'", "0")
 	list, err := Diverged(t.Context(), r.pg.DSN(r.db))
 	if err != nil || len(list) != 2 || list[0].Table != "public.t" || list[0].Reason != "volatile function" || list[1].Table != "public.v" {
 		t.Fatalf("diverged: %+v, %v", list, err)
@@ -259,6 +263,20 @@ func TestDeferrableConstraints(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.want("SELECT id FROM c ORDER BY id", "1 2")
+
+	// A row that waits for its parent is no matter of DDL on other tables.
+	r.pg.Exec(t, r.db, "CREATE TABLE q (id int PRIMARY KEY)", "CREATE TABLE d (id int REFERENCES q DEFERRABLE INITIALLY DEFERRED)")
+	tx = a.tx(text("INSERT INTO d VALUES (9)"), text("INSERT INTO c VALUES (1)"), ddl("ALTER TABLE c ADD COLUMN w int"), ddl("ALTER TABLE q ADD COLUMN w int"),
+		text("INSERT INTO c VALUES (4)"), text("INSERT INTO p VALUES (4)"), ddl("CREATE TABLE e ()"), text("INSERT INTO q VALUES (9)"))
+	tx.Barrier = true
+	a.add(tx)
+	tx = a.tx(text("INSERT INTO d VALUES (10)"), ddl("DROP TABLE q CASCADE"))
+	tx.Barrier = true
+	a.add(tx)
+	if err := r.replay(); err != nil {
+		t.Fatal(err)
+	}
+	r.want("SELECT id FROM d ORDER BY id", "9 10")
 	a.commit(text("INSERT INTO c VALUES (3)"))
 	if err := r.replay(); err == nil || !strings.Contains(err.Error(), "its commit failed") {
 		t.Fatalf("a row without its parent: %v", err)

@@ -1,6 +1,7 @@
 package integration
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/opmux/opmux/internal/rig"
@@ -45,6 +46,11 @@ func TestFlaggedStatementsRunAsWithoutOpmux(t *testing.T) {
 		t.Errorf("%s rows of the procedure, want 4: two of the first call, one of the second, one of DO", got)
 	}
 	b.must(b.Wait(b.ctx, catchUpTimeout))
+	operations, err := b.Must(b.ctx, "tail", "--config", b.WorkerConfig("w1"), "--from", "beginning", "--json")
+	b.must(err)
+	if strings.Contains(operations, `: ","text"`) || !strings.Contains(operations, "REFRESH MATERIALIZED VIEW: under on_unsafe: flag") {
+		t.Errorf("an operation without its reason:\n%s", operations)
+	}
 	status, err := b.Status(b.ctx)
 	b.must(err)
 	diverged := map[string]bool{}

@@ -101,7 +101,7 @@ func (a *attempt) run() error {
 	}
 	// The primary has checked its constraints before the ticket; within the group
 	// the order of statements may need what the application had deferred.
-	if err := a.constraints("DEFERRED", nil); err != nil {
+	if err := a.deferred(nil); err != nil {
 		return err
 	}
 	for _, d := range a.job.diverge {
@@ -120,9 +120,9 @@ func (a *attempt) run() error {
 	return a.commit()
 }
 
-// constraints says when deferrable constraints are checked.
-func (a *attempt) constraints(when string, fail func(error) error) error {
-	return a.pipe.query("SET CONSTRAINTS ALL "+when, nil, nil, nil, request{fail: fail})
+// deferred leaves deferrable constraints to be checked at the commit.
+func (a *attempt) deferred(fail func(error) error) error {
+	return a.pipe.query("SET CONSTRAINTS ALL DEFERRED", nil, nil, nil, request{fail: fail})
 }
 
 func (a *attempt) move() error {

@@ -139,6 +139,13 @@ func (s *standalone) command(ctx context.Context, op *event.Operation, index int
 	if !digest.Compared(op.Kind) {
 		return nil
 	}
+	for _, table := range tablesOf(op) {
+		if s.cfg.Shared.has(table) { // as in a transaction
+			s.result.Operations.Add(Count{Kind: op.Kind, All: 1})
+			s.result.Digests.AddDigest(event.OpDigest{Index: index, Skipped: "diverged: " + table})
+			return nil
+		}
+	}
 	tx := s.job.Transactions[0]
 	s.settings.reset()
 	if list := s.settings.changes(&tx.Transaction.Context); len(list) > 0 {

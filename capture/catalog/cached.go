@@ -150,11 +150,3 @@ func (c *Catalog) ForgetAccess() {
 	defer c.mu.Unlock()
 	clear(c.access)
 }
-
-// Definition is a view's query. q as in Table; not cached.
-func (c *Catalog) Definition(ctx context.Context, q Querier, t *Table) (string, error) {
-	if q == nil {
-		q = c.lookups
-	}
-	return one(ctx, q, "select pg_catalog.pg_get_viewdef($1::pg_catalog.regclass)", QuoteIdent(t.Schema)+"."+QuoteIdent(t.Name))
-}

@@ -61,13 +61,16 @@ type Function struct {
 	Language string
 	// Extension that it belongs to, "" for none.
 	Extension string
+	// Setting says that it reads settings of the session.
+	Setting bool
 	// Attribute says that it can be called as if it were a column of its argument.
 	Attribute bool
 	// Set says that it returns a set.
 	Set bool
 }
 
-const factsSQL = `
+var factsSQL = `
+` + unsafeTypesSQL + `
 select pg_catalog.json_build_object(
   'Conversions', exists (select from pg_catalog.pg_conversion c where c.condefault and c.connamespace <> 'pg_catalog'::pg_catalog.regnamespace),
   'Functions', (select pg_catalog.json_agg(pg_catalog.json_build_object('Name', p.proname, 'Schema', n.nspname, 'Kind', p.prokind,
@@ -75,11 +78,12 @@ select pg_catalog.json_build_object(
           select from pg_catalog.pg_aggregate a join pg_catalog.pg_proc f on f.provolatile = 'v'
             and f.oid in (a.aggtransfn, a.aggfinalfn, a.aggcombinefn, a.aggserialfn, a.aggdeserialfn, a.aggmtransfn, a.aggminvtransfn, a.aggmfinalfn)
           where a.aggfnoid = p.oid) then 'v'
+        when exists (select from unsafe u where u.oid = p.prorettype or u.oid = any (p.proargtypes::pg_catalog.oid[])) then 'v'
         when p.pronargdefaults > 0 and exists (
-          select from pg_catalog.pg_depend e join pg_catalog.pg_proc f on f.oid = e.refobjid and f.provolatile = 'v'
-          where e.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass and e.objid = p.oid
-            and e.refclassid = 'pg_catalog.pg_proc'::pg_catalog.regclass) then 'v' else p.provolatile end,
+          select from (` + functionsIn("p.proargdefaults::pg_catalog.text") + `) e (oid) join pg_catalog.pg_proc f on f.oid = e.oid
+          where ` + unrepeatable("f") + `) then 'v' else p.provolatile end,
       'Language', l.lanname, 'Extension', x.extname, 'Set', p.proretset,
+      'Setting', ` + looksAtSetting("p") + `,
       'Attribute', p.pronargs >= 1 and exists (select from pg_catalog.pg_type t where t.oid = p.proargtypes[0] and t.typtype in ('c', 'p', 'd'))))
     from pg_catalog.pg_proc p join pg_catalog.pg_namespace n on n.oid = p.pronamespace join pg_catalog.pg_language l on l.oid = p.prolang
     left join pg_catalog.pg_depend d on d.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass and d.objid = p.oid and d.deptype = 'e'
@@ -97,9 +101,7 @@ select pg_catalog.json_build_object(
     join pg_catalog.pg_namespace n on n.oid = c.relnamespace where c.relkind = 'v' and c.oid >= 16384),
   'UnsafePolicies', (select pg_catalog.json_object_agg(n.nspname || '.' || c.relname, true) from pg_catalog.pg_policy o
     join pg_catalog.pg_class c on c.oid = o.polrelid join pg_catalog.pg_namespace n on n.oid = c.relnamespace
-    join pg_catalog.pg_depend d on d.classid = 'pg_catalog.pg_policy'::pg_catalog.regclass and d.objid = o.oid
-      and d.refclassid = 'pg_catalog.pg_proc'::pg_catalog.regclass
-    join pg_catalog.pg_proc p on p.oid = d.refobjid and p.provolatile = 'v'),
+    where ` + unsafePolicy + `),
   'VolatileCasts', exists (select from pg_catalog.pg_cast k join pg_catalog.pg_proc p on p.oid = k.castfunc
     where k.oid >= 16384 and p.provolatile = 'v'),
   'UserCasts', exists (select from pg_catalog.pg_cast k join pg_catalog.pg_type t on t.oid = k.casttarget left join pg_catalog.pg_proc p on p.oid = k.castfunc
@@ -107,19 +109,8 @@ select pg_catalog.json_build_object(
       when 'f' then p.provolatile <> 'i' or p.oid >= 16384 and p.prolang <> 12 and not exists (select from pg_catalog.pg_depend d
         where d.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass and d.objid = p.oid and d.deptype = 'e')
       when 'i' then t.typtype <> 'e' and (t.oid >= 16384 or t.typtype <> 'b' or t.typcategory in ('D', 'A') or t.typname like 'reg%' or t.typname = 'oid') end),
-  'UnsafeTypes', (with recursive u (oid) as (
-      select k.contypid from pg_catalog.pg_constraint k
-        join pg_catalog.pg_depend e on e.classid = 'pg_catalog.pg_constraint'::pg_catalog.regclass and e.objid = k.oid
-          and e.refclassid = 'pg_catalog.pg_proc'::pg_catalog.regclass
-        join pg_catalog.pg_proc p on p.oid = e.refobjid and p.provolatile = 'v'
-      where k.contypid <> 0
-      union select m.oid from u join (
-        select t.oid, t.typbasetype as of from pg_catalog.pg_type t where t.typbasetype >= 16384
-        union all select t.oid, t.typelem from pg_catalog.pg_type t where t.typelem >= 16384
-        union all select c.reltype, a.atttypid from pg_catalog.pg_attribute a join pg_catalog.pg_class c on c.oid = a.attrelid
-          where a.atttypid >= 16384 and a.attnum > 0 and c.reltype <> 0) m on m.of = u.oid)
-    select pg_catalog.json_object_agg(made.name, true) from (
-      select t.typname::pg_catalog.text as name from u join pg_catalog.pg_type t on t.oid = u.oid
+  'UnsafeTypes', (select pg_catalog.json_object_agg(made.name, true) from (
+      select t.typname::pg_catalog.text as name from unsafe u join pg_catalog.pg_type t on t.oid = u.oid
       union select t.typname::pg_catalog.text from pg_catalog.pg_cast k join pg_catalog.pg_proc p on p.oid = k.castfunc
         join pg_catalog.pg_type t on t.oid = k.casttarget or t.typelem = k.casttarget
       where k.oid >= 16384 and p.provolatile = 'v') made),

@@ -28,7 +28,7 @@ with recursive rel as (
   union
   select p.oid, p.relkind, p.relpersistence
   from tree join pg_catalog.pg_inherits h on h.inhparent = tree.oid join pg_catalog.pg_class p on p.oid = h.inhrelid and p.relispartition
-)
+), ` + callsSQL + `
 select rel.oid::pg_catalog.text, pg_catalog.json_build_object(
   'Schema', nspname, 'Name', relname, 'Kind', relkind,
   'Temp', relpersistence = 't', 'Unlogged', relpersistence = 'u',
@@ -53,7 +53,8 @@ select rel.oid::pg_catalog.text, pg_catalog.json_build_object(
   'ForeignKeys', (` + foreignSQL("x.conrelid", "x.confrelid") + `),
   'ReferencedBy', (` + foreignSQL("x.confrelid", "x.conrelid") + `),
   'VolatileFunctions', (` + volatileSQL + `),
-  'SettingCheck', (` + settingSQL + `)
+  'WritingFunction', (` + writingSQL + `),
+  'ReadsSetting', (` + settingSQL + `)
 )::pg_catalog.text,
 (select pg_catalog.json_object_agg(a.attname, pg_catalog.pg_get_expr(d.adbin, 0))::pg_catalog.text
  from pg_catalog.pg_attrdef d join pg_catalog.pg_attribute a on a.attrelid = d.adrelid and a.attnum = d.adnum
@@ -134,38 +135,6 @@ func foreignSQL(self, other string) string {
   join pg_catalog.pg_namespace xn on xn.oid = xc.relnamespace
   where x.contype = 'f' and ` + self + ` = rel.oid and (x.conparentid = 0 or rel.relispartition)`
 }
-
-// volatileSQL lists volatile user functions that run unseen when rows are
-// written: in checks, index expressions, generated columns, domains, type input.
-const volatileSQL = `
-  select pg_catalog.json_agg(distinct f.fn) from (
-    select p.proname::pg_catalog.text as fn
-    from pg_catalog.pg_depend d join pg_catalog.pg_proc p on p.oid = d.refobjid
-    where d.refclassid = 'pg_catalog.pg_proc'::pg_catalog.regclass and p.provolatile = 'v' and (
-      d.classid = 'pg_catalog.pg_constraint'::pg_catalog.regclass and d.objid in (
-        select k.oid from pg_catalog.pg_constraint k where k.conrelid in (select oid from tree)
-        union select k.oid from pg_catalog.pg_constraint k join pg_catalog.pg_attribute ka on ka.atttypid = k.contypid
-              where ka.attrelid = rel.oid and k.contypid <> 0)
-      or d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass and d.objid in (
-        select k.indexrelid from pg_catalog.pg_index k where k.indrelid in (select oid from tree))
-      or d.classid = 'pg_catalog.pg_attrdef'::pg_catalog.regclass and d.objid in (
-        select k.oid from pg_catalog.pg_attrdef k join pg_catalog.pg_attribute ka on ka.attrelid = k.adrelid and ka.attnum = k.adnum
-        where k.adrelid = rel.oid and ka.attgenerated <> ''))
-    union all
-    select p.proname::pg_catalog.text
-    from pg_catalog.pg_attribute a join pg_catalog.pg_type t on t.oid = a.atttypid join pg_catalog.pg_proc p on p.oid = t.typinput
-    where a.attrelid = rel.oid and a.attnum > 0 and not a.attisdropped and p.oid >= 16384 and p.provolatile = 'v') f`
-
-// settingSQL finds a check that reads a setting. Dependencies on built-in functions
-// are not kept, so the text tells.
-const settingSQL = `
-  select pg_catalog.min(k.conname::pg_catalog.text) from pg_catalog.pg_constraint k
-  where k.contype = 'c' and (k.conrelid in (select oid from tree) or k.contypid <> 0 and exists (
-      select from pg_catalog.pg_attribute ka where ka.attrelid = rel.oid and ka.atttypid = k.contypid))
-    and (pg_catalog.pg_get_constraintdef(k.oid) like '%current_setting(%' or exists (
-      select from pg_catalog.pg_depend d join pg_catalog.pg_proc p on p.oid = d.refobjid
-      where d.classid = 'pg_catalog.pg_constraint'::pg_catalog.regclass and d.objid = k.oid
-        and d.refclassid = 'pg_catalog.pg_proc'::pg_catalog.regclass and p.prosrc like '%current_setting%'))`
 
 // lookup asks q for one relation.
 func lookup(ctx context.Context, q Querier, schemas []string, name string) (*Table, error) {

@@ -70,11 +70,14 @@ type Table struct {
 	// OddPartitions counts partitions that are foreign or unlogged.
 	OddPartitions int
 	// VolatileFunctions are user functions of volatile kind that checks, index
-	// expressions, generated columns or domain checks of the table call.
+	// expressions, generated columns or domain checks of the table call, themselves or by
+	// an operator or a cast, and functions that move sequences.
 	VolatileFunctions []string
-	// SettingCheck names a check of the table, of a partition or of a domain that calls
-	// current_setting, itself or in a function of the user's that it calls.
-	SettingCheck string
+	// WritingFunction is one of them that writes, as far as its text tells, "" for none.
+	WritingFunction string
+	// ReadsSetting names a check of the table, of a partition or of a domain, an index or a
+	// generated column that calls current_setting, itself or in a function of the user's.
+	ReadsSetting string
 	// Exclusion says that the table has exclusion constraints.
 	Exclusion bool
 	// Version is the DDL counter that the look-up relied on; Unsettled where DDL was

@@ -1,6 +1,8 @@
 package classify
 
 import (
+	"slices"
+
 	pg "github.com/pganalyze/pg_query_go/v6"
 	"google.golang.org/protobuf/proto"
 
@@ -12,18 +14,31 @@ import (
 
 const checkHint = "Declare it STABLE or IMMUTABLE if it writes nothing, or add the check NOT VALID."
 
-// checksRows refuses a new CHECK for the rows that are there, if it calls what may write.
+// checksRows refuses a new CHECK, or a new generated column, for the rows that are
+// there, if it calls what may write.
 func (j *job) checksRows(c *pg.Constraint) error {
-	if c.GetContype() != pg.ConstrType_CONSTR_CHECK || c.SkipValidation {
-		return nil
+	switch {
+	case c.GetContype() == pg.ConstrType_CONSTR_GENERATED:
+		return j.computesRows("a generated column", c.RawExpr)
+	case c.GetContype() == pg.ConstrType_CONSTR_CHECK && !c.SkipValidation:
+		return j.computesRows("a CHECK", c.RawExpr)
 	}
-	return walk(c.RawExpr, func(m proto.Message) (bool, error) {
+	return nil
+}
+
+// computesRows refuses an expression that is computed for each row that is there, if
+// it calls what may write. A domain's check counts: the server takes it for immutable.
+func (j *job) computesRows(what string, expr proto.Message) error {
+	return walk(expr, func(m proto.Message) (bool, error) {
 		switch n := m.(type) {
 		case *pg.FuncCall:
 			schema, fn := name(n.Funcname)
 			v, err := j.call(schema, fn)
+			if err == nil && slices.ContainsFunc(j.loaded.Functions[fn], func(f catalog.Function) bool { return f.Setting }) {
+				err = j.refuse(j.plan.Construct+" with "+what+" that calls "+fn, n.Location, "it calls current_setting, and "+readsSetting, readsSettingHint)
+			}
 			if err == nil && v == callUnsafe {
-				err = j.refuse(j.plan.Construct+" with a CHECK that calls "+fn, n.Location, "it is volatile, and may write for each row that is there what opmux cannot see", checkHint)
+				err = j.refuse(j.plan.Construct+" with "+what+" that calls "+fn, n.Location, "it is volatile, and may write for each row that is there what opmux cannot see", checkHint)
 			}
 			return true, err
 		case *pg.TypeCast:

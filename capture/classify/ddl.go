@@ -257,6 +257,11 @@ func (j *job) createIndex(st *pg.IndexStmt) error {
 	if err := j.define(st.Relation); err != nil {
 		return err
 	}
+	for _, part := range append(nodes(st.IndexParams), st.WhereClause) {
+		if err := j.computesRows("an index", part); err != nil {
+			return err
+		}
+	}
 	switch {
 	case st.IfNotExists:
 		j.plan.Rebuilds = &Rebuilds{Index: st.Idxname}

@@ -60,8 +60,8 @@ func (j *job) spares(schema, _ string) error {
 }
 
 const (
-	readsSetting     = "a backup checks the rows again, in a session that does not have the application's own settings"
-	readsSettingHint = "Check it in a trigger or in the application."
+	readsSetting     = "a backup checks and computes rows again, in a session that does not have the application's own settings"
+	readsSettingHint = "Do it in a trigger or in the application."
 )
 
 // checkReads refuses a CHECK that reads a setting of the session.

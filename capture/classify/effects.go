@@ -8,8 +8,6 @@ import (
 	pg "github.com/pganalyze/pg_query_go/v6"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
-
-	"github.com/opmux/opmux/capture/catalog"
 )
 
 // effects is what a statement sets off beside the rows of its own target.
@@ -295,7 +293,14 @@ func (j *job) view(schema, name string) error {
 		return nil
 	}
 	j.views[qualified] = true
-	def, err := j.c.catalog.Definition(j.ctx, j.in.Querier, &catalog.Table{Schema: schema, Name: name})
+	plain, err := j.c.catalog.PlainView(j.ctx, j.in.Querier, schema, name)
+	if err != nil {
+		return fmt.Errorf("look up view %s: %w", qualified, err)
+	}
+	if plain {
+		return nil
+	}
+	def, err := j.c.catalog.Definition(j.ctx, j.in.Querier, schema, name)
 	if err != nil {
 		return fmt.Errorf("look up view %s: %w", qualified, err)
 	}

@@ -173,10 +173,24 @@ func (m *mentions) about(n *pg.Node) {
 		object = s.AlterTypeStmt.TypeName
 	case *pg.Node_AlterFunctionStmt:
 		object = s.AlterFunctionStmt.Func.GetObjname()
+	case *pg.Node_CreateStatsStmt:
+		object, m.fresh = s.CreateStatsStmt.Defnames, true
+	case *pg.Node_AlterStatsStmt:
+		object = onlyTemporary(s.AlterStatsStmt.Defnames)
+	case *pg.Node_CreateConversionStmt:
+		object, m.fresh = s.CreateConversionStmt.ConversionName, true
+	case *pg.Node_CreateOpClassStmt:
+		object, m.fresh = s.CreateOpClassStmt.Opclassname, true
+	case *pg.Node_CreateOpFamilyStmt:
+		object, m.fresh = s.CreateOpFamilyStmt.Opfamilyname, true
+	case *pg.Node_AlterOpFamilyStmt:
+		object = onlyTemporary(s.AlterOpFamilyStmt.Opfamilyname)
+	case *pg.Node_AlterTsdictionaryStmt:
+		object = onlyTemporary(s.AlterTsdictionaryStmt.Dictname)
+	case *pg.Node_AlterTsconfigurationStmt:
+		object = onlyTemporary(s.AlterTsconfigurationStmt.Cfgname)
 	case *pg.Node_DropStmt:
-		if len(s.DropStmt.Objects) == 1 {
-			object = named(s.DropStmt.RemoveType, s.DropStmt.Objects[0])
-		}
+		object = m.drops(s.DropStmt)
 	case *pg.Node_CommentStmt:
 		object = named(s.CommentStmt.Objtype, s.CommentStmt.Object)
 	case *pg.Node_RenameStmt:
@@ -189,7 +203,28 @@ func (m *mentions) about(n *pg.Node) {
 	m.schema, m.subject = name(object)
 }
 
-// named is the name of a type; of a function only where it says that it is
+// drops is the object that a DROP names. Of several, all are temporary or none may be.
+func (m *mentions) drops(st *pg.DropStmt) []*pg.Node {
+	if len(st.Objects) == 1 {
+		return named(st.RemoveType, st.Objects[0])
+	}
+	var temporary []*pg.Node
+	permanent := false
+	for _, o := range st.Objects {
+		object := named(st.RemoveType, o)
+		if schema, last := name(object); isTempSchema(schema) {
+			temporary, m.temporary = object, schema+"."+last
+		} else {
+			permanent = true
+		}
+	}
+	if permanent {
+		return nil
+	}
+	return temporary
+}
+
+// named is the name of a type; of other objects only where it says that it is
 // temporary, since by its bare name none is found there.
 func named(kind pg.ObjectType, object *pg.Node) []*pg.Node {
 	switch kind {
@@ -198,10 +233,19 @@ func named(kind pg.ObjectType, object *pg.Node) []*pg.Node {
 			return t.Names
 		}
 		return object.GetList().GetItems()
-	case pg.ObjectType_OBJECT_FUNCTION, pg.ObjectType_OBJECT_PROCEDURE, pg.ObjectType_OBJECT_ROUTINE, pg.ObjectType_OBJECT_AGGREGATE:
-		if names := object.GetObjectWithArgs().GetObjname(); len(names) > 1 {
-			return names
-		}
+	case pg.ObjectType_OBJECT_FUNCTION, pg.ObjectType_OBJECT_PROCEDURE, pg.ObjectType_OBJECT_ROUTINE, pg.ObjectType_OBJECT_AGGREGATE, pg.ObjectType_OBJECT_OPERATOR:
+		return onlyTemporary(object.GetObjectWithArgs().GetObjname())
+	case pg.ObjectType_OBJECT_STATISTIC_EXT, pg.ObjectType_OBJECT_COLLATION, pg.ObjectType_OBJECT_CONVERSION, pg.ObjectType_OBJECT_OPCLASS, pg.ObjectType_OBJECT_OPFAMILY,
+		pg.ObjectType_OBJECT_TSPARSER, pg.ObjectType_OBJECT_TSDICTIONARY, pg.ObjectType_OBJECT_TSTEMPLATE, pg.ObjectType_OBJECT_TSCONFIGURATION:
+		return onlyTemporary(object.GetList().GetItems())
+	}
+	return nil
+}
+
+// onlyTemporary is a name where it has the temporary schema.
+func onlyTemporary(names []*pg.Node) []*pg.Node {
+	if schema, _ := name(names); isTempSchema(schema) {
+		return names
 	}
 	return nil
 }

@@ -35,16 +35,16 @@ func (s *Session) rebuilds(ctx context.Context, p *classify.Plan) (*classify.Pla
 // halfway refuses a transaction, about to commit, in which a barrier (TRUNCATE, DDL)
 // met what a command of several transactions has done on the primary alone so far. It
 // is asked while the transaction still holds the locks behind which no such command
-// gets on: an index that was invalid and is not any more, or a partition that is half
-// detached, whose rows a TRUNCATE of its parent spares here and not on the backups.
+// gets on: an index that was invalid and is not any more, or is otherwise changed, or a
+// partition that is half detached, whose rows a TRUNCATE of its parent spares here and not on the backups.
 func (s *Session) halfway(ctx context.Context, extended bool) (*refusal, error) {
 	q := querier{s: s, extended: extended}
-	invalid, err := s.deps.Catalog.Revived(ctx, q)
+	invalid, err := s.deps.Catalog.Touched(ctx, q)
 	if err != nil {
 		return nil, err
 	}
 	if len(invalid) > 0 {
-		return &refusal{code: stateNotSupported, message: "the transaction writes a table anew, but " + invalidReason(invalid[0]), hint: invalidHint}, nil
+		return &refusal{code: stateNotSupported, message: "the transaction builds or changes what the backups do not have: " + invalidReason(invalid[0]), hint: invalidHint}, nil
 	}
 	half, err := s.deps.Catalog.HalfDetached(ctx, q)
 	if err != nil || half == nil {

@@ -39,6 +39,19 @@ func TestI6InvalidIndexesStayInvalid(t *testing.T) {
 	} {
 		is(sql, "0A000", "the index public.odd of table t is invalid")
 	}
+	// Nor does DDL change it otherwise, or take it for a part of another one.
+	is(`CREATE INDEX over ON ONLY parent (a)`, "", "")
+	for _, sql := range []string{`ALTER INDEX over ATTACH PARTITION part_odder`, `CREATE INDEX again ON parent (a)`, `ALTER INDEX part_odder RENAME TO other_name`,
+		`ALTER TABLE part_odder SET (fillfactor = 50)`, `COMMENT ON INDEX part_odder IS 'x'`} {
+		is(sql, "0A000", "the index public.part_odder of table part is invalid")
+	}
+	r.pg.Exec(t, r.db, `CREATE UNIQUE INDEX other_a_key ON other (a)`, `CREATE INDEX other_3 ON other (a)`,
+		`UPDATE pg_index SET indisvalid = false WHERE indexrelid IN ('other_a_key'::regclass, 'other_3'::regclass)`)
+	is(`ALTER TABLE other ADD UNIQUE (a)`, "0A000", "the index public.other_a_key of table other is invalid") // it would be other_a_key1 here
+	for _, sql := range []string{`CREATE INDEX other_by_another_name ON other (a)`, `CREATE INDEX other_9 ON other (a)`, `DROP INDEX other_9`} {
+		is(sql, "", "")
+	}
+	is(`DROP INDEX over, other_3, other_a_key, other_by_another_name`, "", "")
 	is(`REINDEX TABLE parent`, "0A000", "the index public.part_odd of table part is invalid")
 	if rows := r.pg.Query(t, r.db, `SELECT FROM pg_index WHERE NOT indisvalid`); len(rows) != 4 {
 		t.Errorf("%d invalid indexes, 4 expected", len(rows))

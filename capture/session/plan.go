@@ -79,7 +79,7 @@ func (s *Session) plan(ctx context.Context, text string, oids []uint32, extended
 func computedOfDiverged(p *classify.Plan) *classify.Plan {
 	refused := refusedPlan(p.SQL, &classify.Refusal{Construct: p.Construct, Reason: "under on_unsafe: flag a table that it reads may have diverged, and the backups compute it of what they have",
 		Hint: "Run it on each server, or use a table."})
-	refused.Construct, refused.Diverged = p.Construct, p.Tables
+	refused.Diverged = p.Tables
 	refused.CatalogChanges, refused.Defines = p.CatalogChanges, p.CatalogChanges
 	return refused
 }
@@ -143,7 +143,7 @@ func (s *Session) planFailedBlock(ctx context.Context, in classify.Input) (*clas
 }
 
 func refusedPlan(text string, r *classify.Refusal) *classify.Plan {
-	return &classify.Plan{Kind: classify.Refused, Class: event.ClassRefused, SQL: text, Refusal: r,
+	return &classify.Plan{Kind: classify.Refused, Class: event.ClassRefused, Construct: r.Construct, Reason: r.Reason, SQL: text, Refusal: r,
 		Diverged: []string{"*"}, ClientColumns: -1}
 }
 

@@ -56,6 +56,9 @@ func (t *take) one(ctx context.Context, q catalog.Querier, row *taken) error {
 	if row.what == catalog.TakenTruncate {
 		return t.truncate(row, table)
 	}
+	if reason, hint := classify.CheckedAgain(table.root); reason != "" {
+		return t.cannot(table.root.Qualified(), "writing "+table.root.Qualified()+" in "+t.construct(), reason, hint)
+	}
 	if c := t.tx.effective(); c != nil && c.setting("array_nulls") == "off" {
 		return t.cannot(table.root.Qualified(), t.construct(), "under array_nulls = off a NULL in an array would be read back as a word", "SET array_nulls = on.")
 	}

@@ -19,7 +19,7 @@ import (
 const (
 	statementTimeout = "20s"
 	directTimeout    = 2 * time.Minute
-	agentTimeout     = 4 * time.Minute
+	agentTimeout     = 15 * time.Minute
 )
 
 // program runs a file against a database.

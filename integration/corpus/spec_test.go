@@ -110,6 +110,10 @@ func (l *lab) permutations(ctx context.Context, r *rig.Rig, s script, f *finding
 	if err != nil {
 		return err
 	}
+	// A run that took too long was ended amid its transactions.
+	if err := obey(ctx, agent.DSN(), "SELECT format('ROLLBACK PREPARED %L', gid) FROM pg_prepared_xacts WHERE database = current_database()"); err != nil {
+		return err
+	}
 	step := max(1, len(parts.permutations)/mostPermutations)
 	for i := 0; i < len(parts.permutations) && i/step < mostPermutations && len(f.broken) == 0; i += step {
 		path := filepath.Join(r.Dir, fmt.Sprintf("%s-%d.spec", s.name, i))

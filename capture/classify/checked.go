@@ -1,0 +1,33 @@
+package classify
+
+import "github.com/opmux/opmux/capture/catalog"
+
+// checked refuses tables whose checks, those of domains included, may do on a backup
+// what they do not here.
+func (j *job) checked(t *catalog.Table, location int32) error {
+	construct := "writing table " + t.Qualified()
+	if reason, hint := CheckedAgain(t); reason != "" {
+		r := j.refuse(construct, location, reason, hint).beyond()
+		if t.WritingFunction != "" {
+			return r.all()
+		}
+		return r
+	}
+	if len(t.VolatileFunctions) > 0 {
+		return j.refuse(construct, location, "its constraints or indexes call volatile function "+t.VolatileFunctions[0], "Declare the function IMMUTABLE if it writes nothing.").all()
+	}
+	return nil
+}
+
+// CheckedAgain tells why rows of a table cannot be checked once more on a backup, which
+// does so with the images of capture triggers, too; "" where they can.
+func CheckedAgain(t *catalog.Table) (reason, hint string) {
+	switch {
+	case t.WritingFunction != "":
+		return "its constraints or indexes call " + t.WritingFunction + ", which may write, and a backup calls it once more",
+			"Write in a trigger. Declare the function IMMUTABLE if it writes nothing."
+	case t.ReadsSetting != "":
+		return "its " + t.ReadsSetting + " reads a setting: " + readsSetting, readsSettingHint
+	}
+	return "", ""
+}
