@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -58,6 +59,7 @@ type heldBroker struct {
 	addresses []string
 	mu        sync.Mutex
 	taking    chan struct{} // closed while records are taken
+	waiting   atomic.Bool   // records have come that are not taken
 }
 
 func holdBroker(t *testing.T) *heldBroker {
@@ -77,6 +79,7 @@ func holdBroker(t *testing.T) *heldBroker {
 		select {
 		case <-taking:
 		default:
+			h.waiting.Store(true)
 			cluster.SleepControl(func() { <-taking })
 		}
 		return nil, nil, false

@@ -257,6 +257,36 @@ func TestI3StandaloneCommandsThatDidNothing(t *testing.T) {
 	one.wantPlaces(want...)
 }
 
+// TestI3WhoHearsOfAStandaloneCommandComesBehindIt: its end is in the topic before its
+// client hears of it.
+func TestI3WhoHearsOfAStandaloneCommandComesBehindIt(t *testing.T) {
+	kafka := holdBroker(t)
+	r := rigWith(t, setting{brokers: kafka.addresses}, plainTable)
+	a, b := r.client(), r.client()
+	b.query(`BEGIN`).ready()
+	b.query(`LOCK TABLE t`).ready()
+	a.query(makesI).flush()
+	r.awaitTrue(fmt.Sprint(`SELECT count(*) > 0 FROM pg_locks WHERE NOT granted AND pid = `, binary.BigEndian.Uint32(a.key)))
+	kafka.hold()
+	b.query(`ROLLBACK`).ready()
+	heard := make(chan struct{})
+	go func() { defer close(heard); a.ready() }()
+	testkit.Eventually(t, testkit.Patience, func() error {
+		if !kafka.waiting.Load() {
+			return errors.New("the outcome has not come")
+		}
+		return nil
+	})
+	select {
+	case <-heard:
+		t.Error("the client has heard before the command had its place")
+	default:
+	}
+	kafka.release()
+	<-heard
+	r.wantPlaces(makesI)
+}
+
 // TestI6StandaloneCommandsAreCommittedWhenTheyAreSaidToBe: the server commits the last
 // step of one in the extended protocol at Sync, which a client need not send.
 func TestI6StandaloneCommandsAreCommittedWhenTheyAreSaidToBe(t *testing.T) {
