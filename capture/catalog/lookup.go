@@ -74,6 +74,7 @@ const columnsSQL = `
     'BaseType', case when y.typtype = 'd' and b.oid < 16384 then pg_catalog.format_type(b.oid, null) end,
     'Element', case when b.typcategory = 'A' then b.typelem::pg_catalog.int8 else 0 end,
     'ElementCategory', e.typcategory,
+    'HoldsOffset', a.atttypid >= 16384 and y.typtype <> 'e' and (` + holdsOffsetSQL + `),
     'UserType', a.atttypid >= 16384 or b.oid >= 16384 or b.typelem >= 16384,
     'NotNull', a.attnotnull, 'DefaultHash', pg_catalog.md5(d.adbin::pg_catalog.text),
     'DomainDefault', dom.def, 'Identity', a.attidentity, 'Generated', a.attgenerated <> '',

@@ -102,6 +102,9 @@ type Column struct {
 	Element            uint32
 	// ElementCategory is typcategory of the element type, "" for other than arrays.
 	ElementCategory string
+	// HoldsOffset says that a type of the user's (a domain, composite, range, array of
+	// such) has times with time zone in it.
+	HoldsOffset bool
 	// UserType says that type, base type or element type is not built in.
 	UserType bool
 	NotNull  bool

@@ -91,7 +91,7 @@ func (j *job) alterCommand(t *catalog.Table, cmd *pg.AlterTableCmd) (pinned bool
 	case cmd.Subtype == pg.AlterTableType_AT_SetLogged:
 		return false, j.refuse("ALTER TABLE … SET LOGGED", -1, "what the table holds so far is on no backup", "Create a table anew and insert the rows into it.")
 	case cmd.Subtype == pg.AlterTableType_AT_ColumnDefault:
-		if c := columnOf(t, cmd.Name); c != nil && slices.Contains(offsetTimes, c.BaseOID) {
+		if c := columnOf(t, cmd.Name); c != nil && holdsOffset(c) {
 			return false, j.literal(cmd.Def.GetAConst(), offsetTime)
 		}
 		return false, nil

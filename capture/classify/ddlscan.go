@@ -82,8 +82,8 @@ func (j *job) checkReads(c *pg.Constraint) error {
 // literal refuses a special date word, which DDL reads once and for good, at
 // another moment on each server. cat is the category that it is taken for.
 func (j *job) literal(c *pg.A_Const, cat string) error {
-	if cat == offsetTime && !hasOffset(c.GetSval().GetSval()) {
-		return j.refuse("'"+c.GetSval().GetSval()+"' in "+j.plan.Construct, c.Location, ofTheDay, "Write its offset in digits: '10:00+01'.")
+	if cat == offsetTime && j.lacksOffset(c.GetSval().GetSval()) {
+		return j.refuse("'"+c.GetSval().GetSval()+"' in "+j.plan.Construct, c.Location, ofTheDay, offsetHint)
 	}
 	if unsafeConst(c, cat) == "" {
 		return nil

@@ -119,6 +119,9 @@ type Plan struct {
 	Makes *Makes
 	// Fills is set where the statement gives the rows of a table values of their own.
 	Fills *Fills
+	// Offsets says of DDL that it has constants which may be times with time zone that took
+	// the offset of the day: what the server has made of it tells.
+	Offsets bool
 	// Evaluates says of DDL that values come of expressions in it, here and on each server.
 	Evaluates bool
 	// Computes is set where each server computes a materialized view by itself.
