@@ -53,7 +53,7 @@ select rel.oid::pg_catalog.text, pg_catalog.json_build_object(
   'ForeignKeys', (` + foreignSQL("x.conrelid", "x.confrelid") + `),
   'ReferencedBy', (` + foreignSQL("x.confrelid", "x.conrelid") + `),
   'VolatileFunctions', (` + volatileSQL + `),
-  'SettingCheck', (` + settingSQL + `)
+  'Elsewhere', (` + elsewhereSQL + `)
 )::pg_catalog.text,
 (select pg_catalog.json_object_agg(a.attname, pg_catalog.pg_get_expr(d.adbin, 0))::pg_catalog.text
  from pg_catalog.pg_attrdef d join pg_catalog.pg_attribute a on a.attrelid = d.adrelid and a.attnum = d.adnum
@@ -156,17 +156,6 @@ const volatileSQL = `
     select p.proname::pg_catalog.text
     from pg_catalog.pg_attribute a join pg_catalog.pg_type t on t.oid = a.atttypid join pg_catalog.pg_proc p on p.oid = t.typinput
     where a.attrelid = rel.oid and a.attnum > 0 and not a.attisdropped and p.oid >= 16384 and p.provolatile = 'v') f`
-
-// settingSQL finds a check that reads a setting. Dependencies on built-in functions
-// are not kept, so the text tells.
-const settingSQL = `
-  select pg_catalog.min(k.conname::pg_catalog.text) from pg_catalog.pg_constraint k
-  where k.contype = 'c' and (k.conrelid in (select oid from tree) or k.contypid <> 0 and exists (
-      select from pg_catalog.pg_attribute ka where ka.attrelid = rel.oid and ka.atttypid = k.contypid))
-    and (pg_catalog.pg_get_constraintdef(k.oid) like '%current_setting(%' or exists (
-      select from pg_catalog.pg_depend d join pg_catalog.pg_proc p on p.oid = d.refobjid
-      where d.classid = 'pg_catalog.pg_constraint'::pg_catalog.regclass and d.objid = k.oid
-        and d.refclassid = 'pg_catalog.pg_proc'::pg_catalog.regclass and p.prosrc like '%current_setting%'))`
 
 // lookup asks q for one relation.
 func lookup(ctx context.Context, q Querier, schemas []string, name string) (*Table, error) {

@@ -72,9 +72,11 @@ type Table struct {
 	// VolatileFunctions are user functions of volatile kind that checks, index
 	// expressions, generated columns or domain checks of the table call.
 	VolatileFunctions []string
-	// SettingCheck names a check of the table, of a partition or of a domain that calls
-	// current_setting, itself or in a function of the user's that it calls.
-	SettingCheck string
+	// Elsewhere names a constraint, of a domain too, an index or a generated column, of the
+	// table or of a partition, that gives something else in another session: it reads a
+	// setting, or (generated columns) the clock, chance or who asks, in a function of the
+	// user's that says it is immutable. "" for none.
+	Elsewhere string
 	// Exclusion says that the table has exclusion constraints.
 	Exclusion bool
 	// Version is the DDL counter that the look-up relied on; Unsettled where DDL was

@@ -43,6 +43,9 @@ func (j *job) alterTable(n *pg.Node, st *pg.AlterTableStmt) error {
 	for _, c := range st.Cmds {
 		cmd := c.GetAlterTableCmd()
 		pinned, err := j.alterCommand(t, cmd)
+		if err == nil {
+			err = j.recomputes(t, cmd)
+		}
 		if err != nil {
 			j.plan.Fills = nil // of a command before it
 			return err

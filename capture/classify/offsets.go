@@ -54,9 +54,7 @@ func (j *job) mayReadTimes(n *pg.Node) error {
 			case j.plan.Kind == DDL:
 				j.plan.Offsets = true
 			case slices.ContainsFunc(j.plan.TableRefs, func(t *catalog.Table) bool { return slices.ContainsFunc(t.Columns, anyOffset) }):
-				r := j.plan.OffsetRefusal()
-				r.Position = int(d.Location) + 1
-				return false, r
+				return false, j.plan.OffsetRefusal().at(d.Location)
 			}
 		}
 		return true, nil

@@ -94,18 +94,6 @@ func (j *job) writable(t *catalog.Table, location int32) error {
 	return nil
 }
 
-// checked refuses tables whose checks, those of domains included, may do on a backup
-// what they do not here.
-func (j *job) checked(t *catalog.Table, location int32) error {
-	switch name := t.Qualified(); {
-	case len(t.VolatileFunctions) > 0:
-		return j.refuse("writing table "+name, location, "its constraints or indexes call volatile function "+t.VolatileFunctions[0], "Declare the function IMMUTABLE if it writes nothing.").all()
-	case t.SettingCheck != "":
-		return j.refuse("writing table "+name, location, "its constraint "+t.SettingCheck+" reads a setting: "+readsSetting, readsSettingHint).beyond()
-	}
-	return nil
-}
-
 // quiet refuses tables on which the statement would fire a user's trigger.
 func (j *job) quiet(t *catalog.Table, events int, location int32) error {
 	if trigger := t.Fires(events); trigger != "" {

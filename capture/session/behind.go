@@ -12,7 +12,7 @@ import (
 // looksBehind tells statements whose effect is looked at on the session before
 // anything else runs there.
 func looksBehind(p *classify.Plan) bool {
-	return p.Makes != nil || p.Computes != nil || p.Fills != nil || p.Offsets
+	return p.Makes != nil || p.Computes != nil || p.Fills != nil || p.Offsets || p.Recomputes
 }
 
 // behindSimple looks, in the simple protocol, at what a statement did. The probe goes
@@ -73,6 +73,9 @@ func (s *Session) looks(p *classify.Plan) []func(context.Context, *execution, bo
 	var list []func(context.Context, *execution, bool) error
 	if p.Offsets {
 		list = append(list, s.checkOffsets)
+	}
+	if p.Recomputes {
+		list = append(list, s.checkRecomputed)
 	}
 	switch {
 	case p.Computes != nil:

@@ -53,6 +53,9 @@ func (t *take) one(ctx context.Context, q catalog.Querier, row *taken) error {
 		return t.cannot(table.root.Qualified(), "writing "+table.root.Qualified()+" in "+t.construct(), awake+" acts ALWAYS or on replicas, and would on a backup behind the rows that it made",
 			"ALTER TABLE … ENABLE "+strings.ToUpper(strings.Fields(awake)[0])+" instead.")
 	}
+	if r := classify.ReadsElsewhere(table.root); r != nil && row.what != catalog.TakenDelete && row.what != catalog.TakenTruncate {
+		return t.cannot(table.root.Qualified(), r.Construct+" in "+t.construct(), r.Reason, r.Hint)
+	}
 	if row.what == catalog.TakenTruncate {
 		return t.truncate(row, table)
 	}

@@ -2,6 +2,7 @@ package session
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/opmux/opmux/capture/catalog"
 	"github.com/opmux/opmux/capture/classify"
@@ -14,6 +15,27 @@ func (s *Session) checkOffsets(ctx context.Context, x *execution, extended bool)
 	if r == nil || err != nil {
 		return err
 	}
+	return s.giveUpBehind(x, r)
+}
+
+// checkRecomputed looks whether generated columns of rows that are there were computed as
+// a backup would not compute them.
+func (s *Session) checkRecomputed(ctx context.Context, x *execution, extended bool) error {
+	altered := x.plan.TableRefs[0]
+	table, err := s.deps.Catalog.Table(ctx, querier{s: s, extended: extended}, nil, altered.Schema, altered.Name)
+	if err != nil {
+		return fmt.Errorf("looking at the altered table %s: %w", altered.Qualified(), err)
+	}
+	r := classify.ReadsElsewhere(table)
+	if r == nil {
+		return nil
+	}
+	r.Construct = x.plan.Construct + " of " + table.Qualified()
+	return s.giveUpBehind(x, r)
+}
+
+// giveUpBehind gives up what a statement has done.
+func (s *Session) giveUpBehind(x *execution, r *classify.Refusal) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	table := "*"
