@@ -1,5 +1,11 @@
 package catalog
 
+import (
+	"context"
+	"fmt"
+	"strconv"
+)
+
 // What a function reads beside its arguments the server takes its author's word for: one
 // that is declared IMMUTABLE may stand in a CHECK, an index or a generated column, which a
 // backup computes anew, in a session of its own. What is read is looked for in the text of
@@ -16,21 +22,44 @@ const (
 	momentCalls  = `:funcid (274|1299|1598|2647|2648|2649|3432) |\{SQLVALUEFUNCTION `
 )
 
-// elsewhereSQL names what of a table reads such, itself or in a function of the user's that it
-// calls, or that calls: that a function calls another its text tells. Dependencies on
-// built-in functions are not kept, so the text tells of these, too.
+// checksSQL are the checks that a row of a table has to pass, those of its columns' domains
+// and of its partitions among them.
+const checksSQL = `
+  select k.oid from pg_catalog.pg_constraint k
+  where k.contype = 'c' and (k.conrelid in (select oid from tree) or k.contypid <> 0 and exists (
+    select from pg_catalog.pg_attribute ka where ka.attrelid = rel.oid and ka.atttypid = k.contypid))`
+
+// elsewhereSQL names a check that reads a setting by itself. Dependencies on built-in
+// functions are not kept, so the text tells.
 const elsewhereSQL = `
-  with recursive seeds (what, class, id, computed) as (
-    select 'constraint ' || k.conname, 'pg_catalog.pg_constraint'::pg_catalog.regclass, k.oid, false from pg_catalog.pg_constraint k
-    where k.contype = 'c' and (k.conrelid in (select oid from tree) or k.contypid <> 0 and exists (
-      select from pg_catalog.pg_attribute ka where ka.attrelid = rel.oid and ka.atttypid = k.contypid))
+  select pg_catalog.min('constraint ' || k.conname) from pg_catalog.pg_constraint k
+  where k.oid in (` + checksSQL + `) and pg_catalog.pg_get_constraintdef(k.oid) ~ '` + readsSettings + `'`
+
+// callsSQL says that checks, indexes or generated columns call what is not built in.
+const callsSQL = `
+  select exists (select from pg_catalog.pg_depend d
+    where d.refobjid >= 16384 and d.refclassid in ('pg_catalog.pg_proc'::pg_catalog.regclass, 'pg_catalog.pg_operator'::pg_catalog.regclass) and (
+      d.classid = 'pg_catalog.pg_constraint'::pg_catalog.regclass and d.objid in (` + checksSQL + `)
+      or d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass and d.objid in (select i.indexrelid from pg_catalog.pg_index i where i.indrelid in (select oid from tree))
+      or d.classid = 'pg_catalog.pg_attrdef'::pg_catalog.regclass and d.objid in (select f.oid from pg_catalog.pg_attrdef f where f.adrelid in (select oid from tree))))`
+
+// calledSQL names what of a table calls a function of the user's that reads such, itself or
+// in one that it calls: that the text of a function tells. It is a query of its own, since
+// most tables need none. Parameter: the table's OID.
+const calledSQL = `
+  with recursive rel as (
+    select c.* from pg_catalog.pg_class c where c.oid = $1::pg_catalog.oid
+  ), tree as (
+    select oid from rel union select h.inhrelid from tree join pg_catalog.pg_inherits h on h.inhparent = tree.oid join pg_catalog.pg_class p on p.oid = h.inhrelid and p.relispartition
+  ), seeds (what, class, id, computed) as (
+    select 'constraint ' || k.conname, 'pg_catalog.pg_constraint'::pg_catalog.regclass, k.oid, false from pg_catalog.pg_constraint k, rel where k.oid in (` + checksSQL + `)
     union all
     select 'generated column ' || a.attname, 'pg_catalog.pg_attrdef'::pg_catalog.regclass, f.oid, true
     from pg_catalog.pg_attribute a join pg_catalog.pg_attrdef f on f.adrelid = a.attrelid and f.adnum = a.attnum
     where a.attrelid in (select oid from tree) and a.attgenerated <> '' and not a.attisdropped
     union all
     select 'index ' || c.relname, 'pg_catalog.pg_class'::pg_catalog.regclass, c.oid, false from pg_catalog.pg_index i join pg_catalog.pg_class c on c.oid = i.indexrelid
-    where i.indrelid in (select oid from tree) and (i.indexprs is not null or i.indpred is not null)
+    where i.indrelid in (select oid from tree)
   ), calls (what, computed, fn) as (
     select s.what, s.computed, coalesce(o.oprcode::pg_catalog.oid, d.refobjid) from seeds s join pg_catalog.pg_depend d on d.classid = s.class and d.objid = s.id and d.refobjid >= 16384
     left join pg_catalog.pg_operator o on d.refclassid = 'pg_catalog.pg_operator'::pg_catalog.regclass and o.oid = d.refobjid
@@ -42,9 +71,20 @@ const elsewhereSQL = `
         and f.prosrc ~* ('\m' || pg_catalog.regexp_replace(p.proname, '\W', '.', 'g') || '"?\s*\(')
       or f.prosqlbody::pg_catalog.text like '%:funcid ' || p.oid::pg_catalog.text || ' %')
   )
-  select pg_catalog.min(x.what) from (
-    select s.what from seeds s where s.class = 'pg_catalog.pg_constraint'::pg_catalog.regclass and pg_catalog.pg_get_constraintdef(s.id) ~ '` + readsSettings + `'
-    union all
-    select c.what from calls c join pg_catalog.pg_proc p on p.oid = c.fn and p.prolang not in (12, 13)
-    where p.prosrc ~* '` + readsSettings + `' or p.prosqlbody::pg_catalog.text ~ '` + settingCalls + `'
-      or c.computed and (p.prosrc ~* '` + readsMoments + `' or p.prosqlbody::pg_catalog.text ~ '` + momentCalls + `')) x`
+  select pg_catalog.min(c.what) from calls c join pg_catalog.pg_proc p on p.oid = c.fn and p.prolang not in (12, 13)
+  where p.prosrc ~* '` + readsSettings + `' or p.prosqlbody::pg_catalog.text ~ '` + settingCalls + `'
+    or c.computed and (p.prosrc ~* '` + readsMoments + `' or p.prosqlbody::pg_catalog.text ~ '` + momentCalls + `')`
+
+// lookElsewhere asks what of a table's is called, where anything of the user's is.
+func (t *Table) lookElsewhere(ctx context.Context, q Querier) error {
+	if !t.Calls || t.Elsewhere != "" {
+		return nil
+	}
+	what, err := one(ctx, q, calledSQL, strconv.FormatUint(uint64(t.OID), 10))
+	if err != nil {
+		return fmt.Errorf("look up what relation %s calls: %w", t.Qualified(), err)
+	}
+	t.Elsewhere = what
+	t.fingerprint += what
+	return nil
+}

@@ -53,7 +53,8 @@ select rel.oid::pg_catalog.text, pg_catalog.json_build_object(
   'ForeignKeys', (` + foreignSQL("x.conrelid", "x.confrelid") + `),
   'ReferencedBy', (` + foreignSQL("x.confrelid", "x.conrelid") + `),
   'VolatileFunctions', (` + volatileSQL + `),
-  'Elsewhere', (` + elsewhereSQL + `)
+  'Elsewhere', (` + elsewhereSQL + `),
+  'Calls', (` + callsSQL + `)
 )::pg_catalog.text,
 (select pg_catalog.json_object_agg(a.attname, pg_catalog.pg_get_expr(d.adbin, 0))::pg_catalog.text
  from pg_catalog.pg_attrdef d join pg_catalog.pg_attribute a on a.attrelid = d.adrelid and a.attnum = d.adnum
@@ -74,7 +75,6 @@ const columnsSQL = `
     'BaseType', case when y.typtype = 'd' and b.oid < 16384 then pg_catalog.format_type(b.oid, null) end,
     'Element', case when b.typcategory = 'A' then b.typelem::pg_catalog.int8 else 0 end,
     'ElementCategory', e.typcategory,
-    'HoldsOffset', a.atttypid >= 16384 and y.typtype <> 'e' and (` + holdsOffsetSQL + `),
     'UserType', a.atttypid >= 16384 or b.oid >= 16384 or b.typelem >= 16384,
     'NotNull', a.attnotnull, 'DefaultHash', pg_catalog.md5(d.adbin::pg_catalog.text),
     'DomainDefault', dom.def, 'Identity', a.attidentity, 'Generated', a.attgenerated <> '',
@@ -166,7 +166,14 @@ func lookup(ctx context.Context, q Querier, schemas []string, name string) (*Tab
 	if len(rows) == 0 {
 		return nil, ErrNotFound
 	}
-	return decodeTable(rows[0])
+	t, err := decodeTable(rows[0])
+	if err != nil {
+		return nil, err
+	}
+	if err := t.lookOffsets(ctx, q); err != nil {
+		return nil, err
+	}
+	return t, t.lookElsewhere(ctx, q)
 }
 
 func decodeTable(row []event.Value) (*Table, error) {

@@ -3,19 +3,41 @@ package catalog
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strconv"
 )
 
-// holdsOffsetSQL says that a column's type is made of time with time zone, however deep.
+// holdsOffsetSQL are the columns of a table whose types are made of time with time zone,
+// however deep. It is a query of its own, since most tables need none. Parameter: the
+// table's OID.
 const holdsOffsetSQL = `
-  with recursive part (oid) as (
-    select a.atttypid
-    union
-    select m.oid from part join pg_catalog.pg_type t on t.oid = part.oid cross join lateral (
-      select u.oid from (values (t.typbasetype), (t.typelem)) u(oid) where u.oid <> 0
-      union all select f.atttypid from pg_catalog.pg_attribute f where f.attrelid = t.typrelid and f.attnum > 0 and not f.attisdropped
-      union all select g.rngsubtype from pg_catalog.pg_range g where g.rngtypid = t.oid
-      union all select g.rngsubtype from pg_catalog.pg_range g where g.rngmultitypid = t.oid) m(oid))
-  select pg_catalog.bool_or(part.oid = 1266) from part`
+with recursive part (attname, oid) as (
+  select a.attname, a.atttypid from pg_catalog.pg_attribute a where a.attrelid = $1::pg_catalog.oid and a.attnum > 0 and a.atttypid >= 16384
+  union
+  select part.attname, m.oid from part join pg_catalog.pg_type t on t.oid = part.oid cross join lateral (
+    select u.oid from (values (t.typbasetype), (t.typelem)) u(oid) where u.oid <> 0
+    union all select f.atttypid from pg_catalog.pg_attribute f where f.attrelid = t.typrelid and f.attnum > 0 and not f.attisdropped
+    union all select g.rngsubtype from pg_catalog.pg_range g where g.rngtypid = t.oid
+    union all select g.rngsubtype from pg_catalog.pg_range g where g.rngmultitypid = t.oid) m(oid))
+select part.attname::pg_catalog.text from part where part.oid = 1266 order by 1`
+
+// lookOffsets finds the columns that hold times with time zone in a type of the user's.
+func (t *Table) lookOffsets(ctx context.Context, q Querier) error {
+	if !slices.ContainsFunc(t.Columns, func(c Column) bool { return c.UserType && c.TypeKind != "e" }) {
+		return nil
+	}
+	rows, err := q.Query(ctx, holdsOffsetSQL, strconv.FormatUint(uint64(t.OID), 10))
+	if err != nil {
+		return fmt.Errorf("look up the types of relation %s: %w", t.Qualified(), err)
+	}
+	for _, row := range rows {
+		if c := t.Column(string(row[0].Text)); c != nil {
+			c.HoldsOffset = true
+			t.fingerprint += " " + c.Name
+		}
+	}
+	return nil
+}
 
 // offsetConstantsSQL looks whether what the open transaction has defined has constants of
 // time with time zone, or of types that hold such, in it: expressions are kept as trees,

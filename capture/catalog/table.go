@@ -77,6 +77,8 @@ type Table struct {
 	// setting, or (generated columns) the clock, chance or who asks, in a function of the
 	// user's that says it is immutable. "" for none.
 	Elsewhere string
+	// Calls says that such call functions or operators of the user's.
+	Calls bool
 	// Exclusion says that the table has exclusion constraints.
 	Exclusion bool
 	// Version is the DDL counter that the look-up relied on; Unsettled where DDL was
