@@ -69,7 +69,7 @@ func (s *Session) planAgain(ctx context.Context, text string, oids []uint32, ext
 	if of == nil {
 		r = chars.cannot(p, text)
 	}
-	if r == nil && chars.name != utf8Name && (captured(p) || p.Kind == classify.Prepare || p.Kind == classify.Execute) {
+	if r == nil && chars.name != utf8Name && (captured(p) || p.Kind == classify.Prepare) {
 		if r, err = s.converts(ctx, in.Querier, chars); err != nil {
 			return nil, err
 		}
