@@ -30,7 +30,7 @@ with recursive rel as (
   from tree join pg_catalog.pg_inherits h on h.inhparent = tree.oid join pg_catalog.pg_class p on p.oid = h.inhrelid and p.relispartition
 )
 select rel.oid::pg_catalog.text, pg_catalog.json_build_object(
-  'Schema', nspname, 'Name', relname, 'Kind', relkind,
+  'Schema', nspname, 'Name', relname, 'Kind', relkind, 'Partition', relispartition,
   'Temp', relpersistence = 't', 'Unlogged', relpersistence = 'u',
   'Owner', pg_catalog.pg_get_userbyid(relowner),
   'RowSecurity', relrowsecurity, 'ForceRowSecurity', relforcerowsecurity,
@@ -171,6 +171,9 @@ func lookup(ctx context.Context, q Querier, schemas []string, name string) (*Tab
 		return nil, err
 	}
 	if err := t.lookOffsets(ctx, q); err != nil {
+		return nil, err
+	}
+	if err := t.lookHashed(ctx, q); err != nil {
 		return nil, err
 	}
 	return t, t.lookElsewhere(ctx, q)

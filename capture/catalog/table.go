@@ -48,6 +48,10 @@ type Table struct {
 	Schema string
 	Name   string
 	Kind   RelationKind
+	// Partition says that it is one. Hashed is the table, it or one above it, that is partitioned
+	// by hashes which differ between servers, "" for none.
+	Partition bool
+	Hashed    string `json:"-"`
 	// Temp and Unlogged tell a relation's persistence.
 	Temp, Unlogged bool
 	Owner          string

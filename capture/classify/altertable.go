@@ -87,6 +87,9 @@ func (j *job) alterCommand(t *catalog.Table, cmd *pg.AlterTableCmd) (pinned bool
 			return false, err
 		}
 		return false, j.alterType(t, cmd)
+	case cmd.Subtype == pg.AlterTableType_AT_DetachPartition && t != nil && t.Hashed != "":
+		return false, j.refuse("DETACH PARTITION of "+t.Qualified(), -1, "the rows of its partitions are others on a backup: it is partitioned by hashes that differ between servers",
+			"Copy the rows that are to stay to another table.")
 	case cmd.Subtype == pg.AlterTableType_AT_DetachPartitionFinalize:
 		// And a plain DETACH there would lack the CHECK that CONCURRENTLY makes.
 		return false, j.refuse("DETACH PARTITION … FINALIZE", -1, "nothing of the DETACH … CONCURRENTLY that was cancelled is on the backups",

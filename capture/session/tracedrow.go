@@ -57,6 +57,10 @@ func (t *take) one(ctx context.Context, q catalog.Querier, row *taken) error {
 		return t.cannot(table.root.Qualified(), r.Construct+" in "+t.construct(), r.Reason, r.Hint)
 	}
 	if row.what == catalog.TakenTruncate {
+		if table.self.Misplaced() {
+			r := classify.Misplaced("TRUNCATE in "+t.construct(), table.self)
+			return t.cannot(table.root.Qualified(), r.Construct, r.Reason, r.Hint)
+		}
 		return t.truncate(row, table)
 	}
 	if c := t.tx.effective(); c != nil && c.setting("array_nulls") == "off" {
