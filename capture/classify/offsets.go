@@ -69,15 +69,17 @@ func (j *job) lacksOffset(s string) bool {
 	return !hasOffset(s) && (!j.context.fixedZone || namesZone(s))
 }
 
-// fixedZones are the names of zones that have one offset alone, another form of which is
-// what SET TIME ZONE makes of a number of hours.
-var (
-	fixedZones = regexp.MustCompile(`(?i)^(Etc/)?(UTC|UCT|GMT|Universal|Zulu|Greenwich)$`)
-	zoneOfHour = regexp.MustCompile(`^<[-+][0-9:]+>[-+]?[0-9:]+$`)
-)
+// fixedZones are the zones that have one offset alone, as the server names them.
+var fixedZones = words("UTC UCT GMT Universal Zulu Greenwich Etc/UTC Etc/UCT Etc/GMT Etc/Universal Etc/Zulu Etc/Greenwich")
 
-func isFixedZone(name string) bool {
-	return fixedZones.MatchString(name) || zoneOfHour.MatchString(name)
+// isFixedZone says that a TimeZone has one offset. Another form of such is what SET TIME
+// ZONE makes of a number of hours: <+03>-03.
+func isFixedZone(zone string) bool {
+	if fixedZones[zone] {
+		return true
+	}
+	name, offset, _ := strings.Cut(zone, ">")
+	return strings.HasPrefix(name, "<") && offset != "" && strings.Trim(offset, "+-0123456789:") == ""
 }
 
 // namesZone says that a time may name a zone.
@@ -87,7 +89,9 @@ func namesZone(s string) bool {
 		for i < len(s) && letter(s[i]) {
 			i++
 		}
-		if word := s[from:i]; i > from && !(len(word) == 2 && (equalFold(word, "am") || equalFold(word, "pm")) || len(word) == 1 && equalFold(word, "t")) {
+		switch strings.ToLower(s[from:i]) {
+		case "", "am", "pm", "t":
+		default:
 			return true
 		}
 	}

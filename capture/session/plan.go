@@ -65,14 +65,9 @@ func (s *Session) planAgain(ctx context.Context, text string, oids []uint32, ext
 	if err != nil {
 		return nil, err
 	}
-	var r *classify.Refusal
-	if of == nil {
-		r = chars.cannot(p, text)
-	}
-	if r == nil && chars.name != utf8Name && (captured(p) || p.Kind == classify.Prepare) {
-		if r, err = s.converts(ctx, in.Querier, chars); err != nil {
-			return nil, err
-		}
+	r, err := s.cannotIn(ctx, chars, p, in, of)
+	if err != nil {
+		return nil, err
 	}
 	if r != nil {
 		refused := refusedPlan(text, r)
@@ -83,6 +78,20 @@ func (s *Session) planAgain(ctx context.Context, text string, oids []uint32, ext
 		p = computedOfDiverged(p)
 	}
 	return s.rebuilds(ctx, p)
+}
+
+// cannotIn says what keeps a plan from being carried in the session's encoding; of as for
+// planAgain.
+func (s *Session) cannotIn(ctx context.Context, c charset, p *classify.Plan, in classify.Input, of *statement) (*classify.Refusal, error) {
+	if of == nil {
+		if r := c.cannot(p, in.SQL); r != nil {
+			return r, nil
+		}
+	}
+	if c.name != utf8Name && (captured(p) || p.Kind == classify.Prepare) {
+		return s.converts(ctx, in.Querier, c)
+	}
+	return nil, nil
 }
 
 // computedOfDiverged gives a materialized view up under policy flag: a table that it
