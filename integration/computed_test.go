@@ -55,3 +55,34 @@ func TestI6ComputedUnderOtherSettings(t *testing.T) {
 		t.Errorf("%s rows of what was refused have stayed", n)
 	}
 }
+
+// I6: a generated column whose function says that it is immutable, and reads the client's
+// encoding, has another value on a backup, in whose sessions that is UTF8.
+func TestI6ComputedInAnotherEncoding(t *testing.T) {
+	for _, triggers := range []string{"off", "on"} {
+		t.Run("triggers "+triggers, func(t *testing.T) {
+			b := up(t, rig.Config{AgentYAML: "capture: {triggers: " + triggers + "}\n"},
+				`CREATE FUNCTION encoded(text) RETURNS text LANGUAGE sql IMMUTABLE AS 'SELECT $1 || pg_client_encoding()'`,
+				`CREATE TABLE shown (id int PRIMARY KEY, v text, g text GENERATED ALWAYS AS (encoded(v)) STORED)`,
+				`CREATE TABLE plain (id int PRIMARY KEY, v text)`, `CREATE TABLE typed (id int PRIMARY KEY, v text)`,
+				`CREATE FUNCTION inside(int) RETURNS void LANGUAGE sql AS 'INSERT INTO shown VALUES ($1, ''x'')'`)
+			for _, mode := range []pgx.QueryExecMode{pgx.QueryExecModeSimpleProtocol, pgx.QueryExecModeDescribeExec} {
+				conn := testkit.Connect(t, b.agent("a1").DSN())
+				b.runParts(conn, mode, `SET client_encoding = LATIN1`)
+				b.runParts(conn, mode, `INSERT INTO plain SELECT max(id) + 1, 'x' FROM (SELECT id FROM plain UNION SELECT 0) p`)
+				for _, sql := range []string{
+					`INSERT INTO shown VALUES (1, 'x')`, `SELECT inside(2)`, `ALTER TABLE plain ADD g text GENERATED ALWAYS AS (encoded(v)) STORED`,
+					`ALTER TABLE plain ADD w uuid DEFAULT gen_random_uuid(), ADD g text GENERATED ALWAYS AS (encoded(v)) STORED`,
+					`ALTER TABLE shown ALTER COLUMN id TYPE bigint`, `DO $$ BEGIN ALTER TABLE plain ADD g text GENERATED ALWAYS AS (encoded(v)) STORED; END $$`,
+				} {
+					if err := execute(b.ctx, conn, mode, sql); err == nil || !strings.Contains(err.Error(), "opmux: ") || triggers == "on" && !strings.Contains(err.Error(), "reads a setting") {
+						t.Errorf("%s: %v, want a refusal", sql, err)
+					}
+				}
+				b.runParts(conn, mode, `ALTER TABLE typed ADD g text GENERATED ALWAYS AS (upper(v)) STORED`)
+				b.runParts(conn, mode, `ALTER TABLE typed DROP g`)
+			}
+			b.identical()
+		})
+	}
+}

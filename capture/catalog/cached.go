@@ -70,7 +70,7 @@ func (c *Catalog) stable(ctx context.Context, look func(version int64) error, st
 		return err
 	}
 	if c.counted {
-		open, err := ddlOpen(ctx, c.lookups)
+		open, err := ddlOpen(ctx, c.lookups, 0)
 		if err != nil {
 			return err
 		}
@@ -92,11 +92,7 @@ func (c *Catalog) stable(ctx context.Context, look func(version int64) error, st
 // Facts are what the database defines beside the built-in objects. q as in Table.
 func (c *Catalog) Facts(ctx context.Context, q Querier) (*Facts, error) {
 	if q != nil {
-		f, err := loadFacts(ctx, q)
-		if f != nil {
-			f.Version = Unsettled
-		}
-		return f, err
+		return c.factsOf(ctx, q)
 	}
 	c.mu.Lock()
 	f := c.facts

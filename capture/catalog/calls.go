@@ -97,10 +97,10 @@ var writingSQL = `
 // reads a setting.
 var settingSQL = `select pg_catalog.min(p.name) from calls p where ` + looksAtSetting("p")
 
-// looksAtSetting is the condition that a function is current_setting, under one of its
-// two numbers, or a user's that calls it.
+// looksAtSetting is the condition that a function reads a setting, or is a user's that
+// calls one that does.
 func looksAtSetting(p string) string {
-	return `(` + p + `.oid in (2077, 3294) or case ` + p + `.prosrc when '' then ` + bodyOf(p) + ` ~ 'funcid (2077|3294) ' else ` + p + `.prosrc like '%current_setting%' end)`
+	return `(` + p + `.oid in (810, 2077, 3294) or ` + p + `.oid >= 16384 and (` + p + `.prosrc ~* '` + readsSettings + `' or ` + bodyOf(p) + ` ~ '` + settingCalls + `'))`
 }
 
 // bodyOf is the body of a function in SQL that was parsed when it was made, and whose

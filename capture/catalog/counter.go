@@ -88,7 +88,7 @@ const (
 
 var ddlOpenSQL = fmt.Sprintf(`select exists (select from pg_catalog.pg_locks l join pg_catalog.pg_database d on d.oid = l.database
 	where l.locktype = 'advisory' and l.classid = %d and l.objid = %d and l.objsubid = 2 and l.granted
-	and d.datname = pg_catalog.current_database())`, lockClass, ddlLock)
+	and d.datname = pg_catalog.current_database() and l.pid is distinct from $1::pg_catalog.int4)`, lockClass, ddlLock)
 
 // LockDDL is the statement by which a session waits until no transaction with DDL
 // is open, and keeps others with DDL from committing until its own has ended. What
@@ -220,9 +220,9 @@ func (c *Catalog) Version(ctx context.Context) (int64, error) {
 }
 
 // ddlOpen says that a transaction with DDL is under way, whose changes nobody
-// sees yet although it has been counted.
-func ddlOpen(ctx context.Context, q Querier) (bool, error) {
-	s, err := one(ctx, q, ddlOpenSQL)
+// sees yet although it has been counted. but is a process whose own do not count, 0 for none.
+func ddlOpen(ctx context.Context, q Querier, but int32) (bool, error) {
+	s, err := one(ctx, q, ddlOpenSQL, strconv.Itoa(int(but)))
 	return s == "t", err
 }
 

@@ -31,6 +31,8 @@ type Facts struct {
 	// UnsafeTypes are the names of types whose values are made or checked by a volatile
 	// user function: domains, what is made of them, and targets of such casts.
 	UnsafeTypes map[string]bool
+	// Hashed says that a table is partitioned by hashes which differ between servers.
+	Hashed bool
 	// Conversions says that there are conversions of encodings which are not built in, and
 	// are taken unasked.
 	Conversions bool
@@ -114,6 +116,7 @@ select pg_catalog.json_build_object(
       union select t.typname::pg_catalog.text from pg_catalog.pg_cast k join pg_catalog.pg_proc p on p.oid = k.castfunc
         join pg_catalog.pg_type t on t.oid = k.casttarget or t.typelem = k.casttarget
       where k.oid >= 16384 and p.provolatile = 'v') made),
+  'Hashed', exists (select from pg_catalog.pg_partitioned_table p where ` + byNumbersSQL + `),
   'EventTriggers', (select pg_catalog.json_agg(e.evtname) from pg_catalog.pg_event_trigger e
     where e.evtenabled <> 'D' and e.evtname not in ('opmux_ddl', 'opmux_ddl_start'))
 )::pg_catalog.text`

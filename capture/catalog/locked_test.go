@@ -91,7 +91,7 @@ func TestI6ChecksThatReadSettings(t *testing.T) {
 	} {
 		pg.Exec(t, db, `drop table if exists t`, `create table t (id int primary key, `+k.column+`)`)
 		version(t, c)
-		if got := table(t, c, "t").ReadsSetting; (got != "") != k.reads {
+		if got := table(t, c, "t").Elsewhere; (got != "") != k.reads {
 			t.Errorf("%s: told to read a setting by its check %q, want %v", k.column, got, k.reads)
 		}
 	}

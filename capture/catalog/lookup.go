@@ -30,7 +30,7 @@ with recursive rel as (
   from tree join pg_catalog.pg_inherits h on h.inhparent = tree.oid join pg_catalog.pg_class p on p.oid = h.inhrelid and p.relispartition
 ), ` + callsSQL + `
 select rel.oid::pg_catalog.text, pg_catalog.json_build_object(
-  'Schema', nspname, 'Name', relname, 'Kind', relkind,
+  'Schema', nspname, 'Name', relname, 'Kind', relkind, 'Partition', relispartition,
   'Temp', relpersistence = 't', 'Unlogged', relpersistence = 'u',
   'Owner', pg_catalog.pg_get_userbyid(relowner),
   'RowSecurity', relrowsecurity, 'ForceRowSecurity', relforcerowsecurity,
@@ -54,7 +54,8 @@ select rel.oid::pg_catalog.text, pg_catalog.json_build_object(
   'ReferencedBy', (` + foreignSQL("x.confrelid", "x.conrelid") + `),
   'VolatileFunctions', (` + volatileSQL + `),
   'WritingFunction', (` + writingSQL + `),
-  'ReadsSetting', (` + settingSQL + `)
+  'Elsewhere', (` + settingSQL + `),
+  'Calls', exists (select from calls c where c.oid >= 16384)
 )::pg_catalog.text,
 (select pg_catalog.json_object_agg(a.attname, pg_catalog.pg_get_expr(d.adbin, 0))::pg_catalog.text
  from pg_catalog.pg_attrdef d join pg_catalog.pg_attribute a on a.attrelid = d.adrelid and a.attnum = d.adnum
@@ -145,7 +146,17 @@ func lookup(ctx context.Context, q Querier, schemas []string, name string) (*Tab
 	if len(rows) == 0 {
 		return nil, ErrNotFound
 	}
-	return decodeTable(rows[0])
+	t, err := decodeTable(rows[0])
+	if err != nil {
+		return nil, err
+	}
+	if err := t.lookOffsets(ctx, q); err != nil {
+		return nil, err
+	}
+	if err := t.lookHashed(ctx, q); err != nil {
+		return nil, err
+	}
+	return t, t.lookElsewhere(ctx, q)
 }
 
 func decodeTable(row []event.Value) (*Table, error) {

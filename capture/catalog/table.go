@@ -48,6 +48,10 @@ type Table struct {
 	Schema string
 	Name   string
 	Kind   RelationKind
+	// Partition says that it is one. Hashed is the table, it or one above it, that is partitioned
+	// by hashes which differ between servers, "" for none.
+	Partition bool
+	Hashed    string `json:"-"`
 	// Temp and Unlogged tell a relation's persistence.
 	Temp, Unlogged bool
 	Owner          string
@@ -75,9 +79,13 @@ type Table struct {
 	VolatileFunctions []string
 	// WritingFunction is one of them that writes, as far as its text tells, "" for none.
 	WritingFunction string
-	// ReadsSetting names a check of the table, of a partition or of a domain, an index or a
-	// generated column that calls current_setting, itself or in a function of the user's.
-	ReadsSetting string
+	// Elsewhere names a constraint, of a domain too, an index or a generated column, of the
+	// table or of a partition, that gives something else in another session: it reads a
+	// setting, or (generated columns) the clock, chance or who asks, in a function of the
+	// user's that says it is immutable. "" for none.
+	Elsewhere string
+	// Calls says that such call functions or operators of the user's.
+	Calls bool
 	// Exclusion says that the table has exclusion constraints.
 	Exclusion bool
 	// Version is the DDL counter that the look-up relied on; Unsettled where DDL was
@@ -105,6 +113,9 @@ type Column struct {
 	Element            uint32
 	// ElementCategory is typcategory of the element type, "" for other than arrays.
 	ElementCategory string
+	// HoldsOffset says that a type of the user's (a domain, composite, range, array of
+	// such) has times with time zone in it.
+	HoldsOffset bool
 	// UserType says that type, base type or element type is not built in.
 	UserType bool
 	NotNull  bool

@@ -43,6 +43,9 @@ func (j *job) alterTable(n *pg.Node, st *pg.AlterTableStmt) error {
 	for _, c := range st.Cmds {
 		cmd := c.GetAlterTableCmd()
 		pinned, err := j.alterCommand(t, cmd)
+		if err == nil {
+			err = j.recomputes(t, cmd)
+		}
 		if err != nil {
 			j.plan.Fills = nil // of a command before it
 			return err
@@ -84,6 +87,9 @@ func (j *job) alterCommand(t *catalog.Table, cmd *pg.AlterTableCmd) (pinned bool
 			return false, err
 		}
 		return false, j.alterType(t, cmd)
+	case cmd.Subtype == pg.AlterTableType_AT_DetachPartition && t != nil && t.Hashed != "":
+		return false, j.refuse("DETACH PARTITION of "+t.Qualified(), -1, "the rows of its partitions are others on a backup: it is partitioned by hashes that differ between servers",
+			"Copy the rows that are to stay to another table.")
 	case cmd.Subtype == pg.AlterTableType_AT_DetachPartitionFinalize:
 		// And a plain DETACH there would lack the CHECK that CONCURRENTLY makes.
 		return false, j.refuse("DETACH PARTITION … FINALIZE", -1, "nothing of the DETACH … CONCURRENTLY that was cancelled is on the backups",
@@ -91,7 +97,7 @@ func (j *job) alterCommand(t *catalog.Table, cmd *pg.AlterTableCmd) (pinned bool
 	case cmd.Subtype == pg.AlterTableType_AT_SetLogged:
 		return false, j.refuse("ALTER TABLE … SET LOGGED", -1, "what the table holds so far is on no backup", "Create a table anew and insert the rows into it.")
 	case cmd.Subtype == pg.AlterTableType_AT_ColumnDefault:
-		if c := columnOf(t, cmd.Name); c != nil && slices.Contains(offsetTimes, c.BaseOID) {
+		if c := columnOf(t, cmd.Name); c != nil && holdsOffset(c) {
 			return false, j.literal(cmd.Def.GetAConst(), offsetTime)
 		}
 		return false, nil

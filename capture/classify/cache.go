@@ -116,6 +116,8 @@ func (e *cached) match(in *Input) bool {
 // travels with the transaction and does not matter here.
 type meaning struct {
 	role, authorization, dateStyle, floatDigits, arrayNulls, replicationRole string
+	// fixedZone says that TimeZone has the same offset on every day.
+	fixedZone bool
 }
 
 func meaningOf(c event.Context) (m meaning) {
@@ -128,6 +130,8 @@ func meaningOf(c event.Context) (m meaning) {
 			m.authorization = s.Value
 		case "DateStyle", "datestyle":
 			m.dateStyle = s.Value
+		case "TimeZone":
+			m.fixedZone = isFixedZone(s.Value)
 		case "extra_float_digits":
 			m.floatDigits = s.Value
 		case "array_nulls":

@@ -51,7 +51,7 @@ func TestI7PlanCacheIsBounded(t *testing.T) {
 func TestPlanCacheTellsContextsApart(t *testing.T) {
 	c := newPlanCache(10, 1<<20)
 	base := Input{SQL: "SELECT 1", Schemas: []string{"a", "b"}, ParamOIDs: []uint32{23}, Level: event.LevelCount,
-		Settings: event.Context{User: "u", Settings: []event.Setting{{Name: "DateStyle", Value: "ISO"}, {Name: "TimeZone", Value: "UTC"}}}}
+		Settings: event.Context{User: "u", Settings: []event.Setting{{Name: "DateStyle", Value: "ISO"}, {Name: "TimeZone", Value: "Europe/Berlin"}}}}
 	p := planFor(c, base, 5)
 	other := func(change func(*Input)) Input {
 		in := base
@@ -63,6 +63,7 @@ func TestPlanCacheTellsContextsApart(t *testing.T) {
 		"schemas": other(func(in *Input) { in.Schemas = []string{"a"} }), "parameters": other(func(in *Input) { in.ParamOIDs = nil }),
 		"level": other(func(in *Input) { in.Level = event.LevelFull }), "user": other(func(in *Input) { in.Settings.User = "v" }),
 		"style": other(func(in *Input) { in.Settings.Settings[0].Value = "SQL" }), "text": other(func(in *Input) { in.SQL = "SELECT  1" }),
+		"zone, of one offset": other(func(in *Input) { in.Settings.Settings[1].Value = "UTC" }),
 	} {
 		if get(c, &in, 5, 0) != nil {
 			t.Errorf("other %s: the same plan", name)

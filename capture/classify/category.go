@@ -1,8 +1,6 @@
 package classify
 
 import (
-	"slices"
-
 	pg "github.com/pganalyze/pg_query_go/v6"
 
 	"github.com/opmux/opmux/capture/catalog"
@@ -73,7 +71,7 @@ func (j *job) categoryOfOperator(e *pg.A_Expr, s scope) (string, error) {
 // columnCategory is what a value that goes straight into the column is taken for.
 func columnCategory(c *catalog.Column) string {
 	switch {
-	case slices.Contains(offsetTimes, c.BaseOID):
+	case holdsOffset(c):
 		return offsetTime
 	case mayBeDated(c):
 		return "D"

@@ -7,27 +7,23 @@ import "github.com/opmux/opmux/capture/catalog"
 func (j *job) checked(t *catalog.Table, location int32) error {
 	construct := "writing table " + t.Qualified()
 	if reason, hint := CheckedAgain(t); reason != "" {
-		r := j.refuse(construct, location, reason, hint).beyond()
-		if t.WritingFunction != "" {
-			return r.all()
-		}
-		return r
+		return j.refuse(construct, location, reason, hint).beyond().all()
 	}
 	if len(t.VolatileFunctions) > 0 {
 		return j.refuse(construct, location, "its constraints or indexes call volatile function "+t.VolatileFunctions[0], "Declare the function IMMUTABLE if it writes nothing.").all()
 	}
+	if r := ReadsElsewhere(t); r != nil {
+		return r.at(location)
+	}
 	return nil
 }
 
-// CheckedAgain tells why rows of a table cannot be checked once more on a backup, which
-// does so with the images of capture triggers, too; "" where they can.
+// CheckedAgain tells why rows of a table must not be checked once more on a backup, which
+// does so with the images of capture triggers, too; "" where they may.
 func CheckedAgain(t *catalog.Table) (reason, hint string) {
-	switch {
-	case t.WritingFunction != "":
-		return "its constraints or indexes call " + t.WritingFunction + ", which may write, and a backup calls it once more",
-			"Write in a trigger. Declare the function IMMUTABLE if it writes nothing."
-	case t.ReadsSetting != "":
-		return "its " + t.ReadsSetting + " reads a setting: " + readsSetting, readsSettingHint
+	if t.WritingFunction == "" {
+		return "", ""
 	}
-	return "", ""
+	return "its constraints or indexes call " + t.WritingFunction + ", which may write, and a backup calls it once more",
+		"Write in a trigger. Declare the function IMMUTABLE if it writes nothing."
 }

@@ -254,11 +254,7 @@ func (j *job) refused(r *Refusal) *Plan {
 
 // refuse makes a refusal; location is a byte offset in the statement, -1 for none.
 func (j *job) refuse(construct string, location int32, reason, hint string) *Refusal {
-	r := &Refusal{Construct: construct, Reason: reason, Hint: hint}
-	if location >= 0 {
-		r.Position = int(location) + 1
-	}
-	return r
+	return (&Refusal{Construct: construct, Reason: reason, Hint: hint}).at(location)
 }
 
 // saw lowers the plan's version where an answer is unsettled.

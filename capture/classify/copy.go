@@ -176,7 +176,7 @@ func (j *job) copyOptions(t *catalog.Table, st *pg.CopyStmt, columns []string) (
 	found := false
 	for _, name := range columns {
 		c := t.Column(name)
-		field := dateFieldOf(c)
+		field := j.dateFieldOf(c)
 		found = found || field != fieldPlain
 		p.copyColumns = append(p.copyColumns, field)
 	}

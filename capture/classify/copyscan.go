@@ -215,7 +215,7 @@ func (s *CopyScanner) clock() bool {
 		return false
 	}
 	kind := s.columns[s.column]
-	return s.bad || s.long && kind == fieldOffset || kind.bad(s.field)
+	return s.bad || s.long && kind&fieldOffset != 0 || kind.bad(s.field)
 }
 
 func (s *CopyScanner) endField() error {

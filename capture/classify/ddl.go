@@ -47,6 +47,13 @@ func definition(n *pg.Node) (touches []*pg.RangeVar, ok bool) {
 
 // ddl plans statements that define objects.
 func (j *job) ddl(n *pg.Node) error {
+	if err := j.defines(n); err != nil {
+		return err
+	}
+	return j.mayReadTimes(n)
+}
+
+func (j *job) defines(n *pg.Node) error {
 	j.plan.CatalogChanges = true
 	if st := n.GetCreateTableAsStmt(); st != nil && makesTable(st) {
 		return j.makesOf(st.Into, st.Query)

@@ -64,6 +64,9 @@ const (
 	readsSettingHint = "Do it in a trigger or in the application."
 )
 
+// settingReaders are the built-in functions that a CHECK may call and that read a setting.
+var settingReaders = words("current_setting pg_client_encoding")
+
 // checkReads refuses a CHECK that reads a setting of the session.
 func (j *job) checkReads(c *pg.Constraint) error {
 	if c.Contype != pg.ConstrType_CONSTR_CHECK {
@@ -71,8 +74,8 @@ func (j *job) checkReads(c *pg.Constraint) error {
 	}
 	return walk(c.RawExpr, func(m proto.Message) (bool, error) {
 		if f, ok := m.(*pg.FuncCall); ok {
-			if _, fn := name(f.Funcname); fn == "current_setting" {
-				return false, j.refuse("a CHECK that calls current_setting", f.Location, readsSetting, readsSettingHint)
+			if _, fn := name(f.Funcname); settingReaders[fn] {
+				return false, j.refuse("a CHECK that calls "+fn, f.Location, readsSetting, readsSettingHint)
 			}
 		}
 		return true, nil
@@ -82,8 +85,8 @@ func (j *job) checkReads(c *pg.Constraint) error {
 // literal refuses a special date word, which DDL reads once and for good, at
 // another moment on each server. cat is the category that it is taken for.
 func (j *job) literal(c *pg.A_Const, cat string) error {
-	if cat == offsetTime && !hasOffset(c.GetSval().GetSval()) {
-		return j.refuse("'"+c.GetSval().GetSval()+"' in "+j.plan.Construct, c.Location, ofTheDay, "Write its offset in digits: '10:00+01'.")
+	if cat == offsetTime && j.lacksOffset(c.GetSval().GetSval()) {
+		return j.refuse("'"+c.GetSval().GetSval()+"' in "+j.plan.Construct, c.Location, ofTheDay, offsetHint)
 	}
 	if unsafeConst(c, cat) == "" {
 		return nil

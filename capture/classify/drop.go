@@ -78,6 +78,11 @@ func (j *job) drop(st *pg.DropStmt) error {
 	if err := j.define(touches...); err != nil {
 		return err
 	}
+	if st.RemoveType == pg.ObjectType_OBJECT_TABLE {
+		if err := j.dropsMisplaced(); err != nil {
+			return err
+		}
+	}
 	if st.Concurrent && j.plan.Kind == DDL {
 		j.plan.Kind, j.plan.Reason = Standalone, "DDL outside of transactions"
 		if len(touches) == 1 {

@@ -37,6 +37,39 @@ func (j *job) hashed(st *pg.CreateStmt) error {
 	})
 }
 
+// misplaced refuses what names a partition of a table that was made before opmux, whose
+// rows are others on a backup. By the name of the whole table they are the same.
+func (j *job) misplaced(t *catalog.Table, location int32) error {
+	if !t.Misplaced() {
+		return nil
+	}
+	return Misplaced(j.plan.Construct, t).at(location)
+}
+
+// dropsMisplaced refuses DROP TABLE of such a partition. Behind it nobody knows what was one.
+func (j *job) dropsMisplaced() error {
+	if j.in.Behind != nil {
+		facts, err := j.facts()
+		if err == nil && facts.Hashed {
+			err = j.refuse(j.plan.Construct, -1, "it may have been a partition of a table that is partitioned by hashes which differ between servers", aloneHint)
+		}
+		return err
+	}
+	for _, t := range j.plan.TableRefs {
+		if err := j.misplaced(t, -1); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Misplaced is the refusal of what names a partition whose rows are others on each server.
+func Misplaced(construct string, t *catalog.Table) *Refusal {
+	return &Refusal{Construct: construct + " of partition " + t.Qualified(),
+		Reason: "its rows are others on a backup: " + t.Hashed + " is partitioned by hashes of enums or of other types that may hold such, which differ between servers",
+		Hint:   "Name " + t.Hashed + ", which has the same rows everywhere."}
+}
+
 // hashesTheSame says that a column of a table that is made has a type whose values have
 // the same hash on each server.
 func (j *job) hashesTheSame(st *pg.CreateStmt, column string) (bool, error) {

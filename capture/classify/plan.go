@@ -120,6 +120,12 @@ type Plan struct {
 	Makes *Makes
 	// Fills is set where the statement gives the rows of a table values of their own.
 	Fills *Fills
+	// Offsets says of DDL that it has constants which may be times with time zone that took
+	// the offset of the day: what the server has made of it tells.
+	Offsets bool
+	// Recomputes says of DDL that it has generated columns of its table computed for the rows
+	// that are there: see ReadsElsewhere.
+	Recomputes bool
 	// Evaluates says of DDL that values come of expressions in it, here and on each server.
 	Evaluates bool
 	// Computes is set where each server computes a materialized view by itself.
@@ -203,6 +209,12 @@ const (
 	// reachNone: no table's rows.
 	reachNone
 )
+
+// at puts the place, a byte offset in the statement, on a refusal; -1 for none.
+func (r *Refusal) at(location int32) *Refusal {
+	r.Position = int(location) + 1
+	return r
+}
 
 // all says that it may change any table.
 func (r *Refusal) all() *Refusal { r.reach = reachAll; return r }

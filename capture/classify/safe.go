@@ -3,6 +3,7 @@ package classify
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	pg "github.com/pganalyze/pg_query_go/v6"
 
@@ -297,7 +298,7 @@ func (j *job) unsafeFunction(f *pg.FuncCall, s scope) (string, error) {
 		return "function " + fn + " is not immutable and built in", nil
 	}
 	switch {
-	case fn == "timetz":
+	case strings.HasPrefix(fn, "timetz"): // of all that it gets it makes such a time
 		return ofTheDay, nil
 	case fn == "timezone" && len(f.Args) > 0:
 		if known, err := j.isTimestamp(f.Args[len(f.Args)-1], s); !known || err != nil {
@@ -305,6 +306,23 @@ func (j *job) unsafeFunction(f *pg.FuncCall, s scope) (string, error) {
 		}
 	case castsToDate[fn] && len(f.Args) == 1:
 		return j.unsafeDate(f.Args[0], s)
+	}
+	return j.unsafeArguments(f, s)
+}
+
+// unsafeArguments judges the arguments of a function. A constant beside a time with time
+// zone may be taken for another.
+func (j *job) unsafeArguments(f *pg.FuncCall, s scope) (string, error) {
+	for _, a := range f.Args {
+		cat, err := j.categoryOf(a, s)
+		if err != nil {
+			return "", err
+		}
+		if cat == offsetTime && slices.ContainsFunc(f.Args, func(n *pg.Node) bool {
+			return mayBeTime(n.GetAConst().GetSval().GetSval())
+		}) {
+			return ofTheDay, nil
+		}
 	}
 	return j.unsafeList(f.Args, "", s)
 }

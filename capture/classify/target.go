@@ -28,6 +28,9 @@ func (j *job) target(rv *pg.RangeVar, events int) (*catalog.Table, error) {
 	if err := j.writable(t, rv.Location); err != nil {
 		return nil, err
 	}
+	if err := j.misplaced(t, rv.Location); err != nil {
+		return nil, err
+	}
 	if events&(catalog.TriggerUpdate|catalog.TriggerDelete) != 0 && t.Children > 0 && !t.Temp {
 		return nil, j.refuse("writing inheritance parent "+t.Qualified(), rv.Location, "its rows are in several tables", "Write each child table by its own name.").all()
 	}

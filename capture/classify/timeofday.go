@@ -23,6 +23,11 @@ var (
 	timestamps  = []uint32{1114, 1184}
 )
 
+// holdsOffset says that values of a column are, or have in them, times with time zone.
+func holdsOffset(c *catalog.Column) bool {
+	return c.HoldsOffset || slices.Contains(offsetTimes, c.BaseOID)
+}
+
 // unsafeTimeOfDay judges what a time with time zone is made of.
 func (j *job) unsafeTimeOfDay(n *pg.Node, s scope) (string, error) {
 	switch {
@@ -31,8 +36,8 @@ func (j *job) unsafeTimeOfDay(n *pg.Node, s scope) (string, error) {
 	case n.GetParamRef() != nil:
 		return j.unsafeParam(n.GetParamRef(), "D"), nil
 	case n.GetColumnRef() != nil:
-		if c := s.column(n.GetColumnRef()); c != nil && slices.Contains(offsetTimes, c.BaseOID) {
-			return "", nil
+		if c := s.column(n.GetColumnRef()); c != nil && holdsOffset(c) {
+			return unsafeColumn(n.GetColumnRef(), s), nil
 		}
 	case n.GetTypeCast() != nil:
 		oid, err := j.typeOID(n.GetTypeCast().TypeName)
@@ -73,68 +78,4 @@ func (j *job) isTimestamp(n *pg.Node, s scope) (bool, error) {
 		return j.isTimestamp(f.Args[1], s)
 	}
 	return false, nil
-}
-
-// domainLiterals looks at a domain's default.
-func (j *job) domainLiterals(d *pg.CreateDomainStmt) error {
-	oid, err := j.typeOID(d.TypeName)
-	if err != nil || !slices.Contains(offsetTimes, oid) {
-		return err
-	}
-	for _, n := range d.Constraints {
-		if c := n.GetConstraint(); c.GetContype() == pg.ConstrType_CONSTR_DEFAULT {
-			return j.literal(c.RawExpr.GetAConst(), offsetTime)
-		}
-	}
-	return nil
-}
-
-// hasOffset says that a text is read as the same time with time zone on every day: it
-// ends in an offset of digits, or it is no time.
-func hasOffset[T string | []byte](s T) bool {
-	digits := false
-	for i := range len(s) {
-		switch {
-		case s[i] >= '0' && s[i] <= '9':
-			digits = true
-		case s[i] == '+' || s[i] == '-':
-			return !digits || offset(s[i+1:])
-		case s[i] != ':' && s[i] != '.' && s[i] != ' ' && digits:
-			return false
-		}
-	}
-	return !digits
-}
-
-func offset[T string | []byte](s T) bool {
-	for i := range len(s) {
-		if s[i] != ':' && (s[i] < '0' || s[i] > '9') {
-			return false
-		}
-	}
-	return len(s) > 0
-}
-
-// dateField is what a field of a COPY stream may hold.
-type dateField uint8
-
-const (
-	fieldPlain  dateField = iota
-	fieldDated            // special date words
-	fieldOffset           // as well, and times whose offset is that of the day
-)
-
-func dateFieldOf(c *catalog.Column) dateField {
-	switch {
-	case slices.Contains(offsetTimes, c.BaseOID):
-		return fieldOffset
-	case mayBeDated(c):
-		return fieldDated
-	}
-	return fieldPlain
-}
-
-// bad says that the field is read as a moment of the clock.
-func (f dateField) bad(field []byte) bool {
-	return hasDateWord(field) || f == fieldOffset && !hasOffset(field)
 }

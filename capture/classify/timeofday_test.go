@@ -3,9 +3,13 @@ package classify_test
 import (
 	"strings"
 	"testing"
+
+	"github.com/opmux/opmux/event"
 )
 
 var shifts = []string{
+	`create type duty as (tz timetz, n int)`, `create domain opening as timetz`, `create type span as range (subtype = timetz)`,
+	`create table duties(id int primary key, d duty, ds duty[], os opening[], s span, n int)`,
 	`create table shift(id int primary key, tz timetz, t time, at timestamptz, many timetz[], n int, label text)`,
 	`create domain opens as timetz`, `create table shop_hours(id int primary key, o opens)`,
 }
@@ -47,6 +51,28 @@ func TestI6TimesTakeTheOffsetOfTheDay(t *testing.T) {
 		{`ALTER TABLE shift ALTER COLUMN t TYPE timetz`, "refused", "offset of the day"},
 		{`ALTER TABLE shift ALTER COLUMN tz TYPE time`, "ddl", ""},
 	})
+	r.check([]want{
+		{`INSERT INTO duties (id, d) VALUES (1, '(10:00,1)')`, "write pinned", "offset of the day"},
+		{`INSERT INTO duties (id, ds) VALUES (1, '{"(10:00,1)"}')`, "write pinned", "offset of the day"},
+		{`INSERT INTO duties (id, os) VALUES (1, '{10:00}')`, "write pinned", "offset of the day"},
+		{`INSERT INTO duties (id, s) VALUES (1, '[10:00,)')`, "write pinned", "offset of the day"},
+		{`UPDATE duties SET d = '(10:00,1)' WHERE id = 1`, "write rows", "offset of the day"},
+		{`UPDATE duties SET n = 1 WHERE id = 1 AND d = '(10:00,1)'`, "write rows", ""},
+		{`UPDATE duties SET n = 1 WHERE id = 1 AND s @> '10:00'`, "write rows", ""},
+		{`UPDATE shift SET label = array_append(many, '10:00')::text WHERE id = 1`, "write rows", "offset of the day"},
+		{`UPDATE shift SET label = timetz_larger('10:00', '10:01')::text WHERE id = 1`, "write rows", "offset of the day"},
+		{`UPDATE shift SET n = date_part('hour', tz) WHERE id = 1`, "write text", ""},
+		{`CREATE INDEX CONCURRENTLY ON shift (id) WHERE tz > '10:00'`, "refused", "offset of the day"},
+		{`CREATE INDEX CONCURRENTLY ON shift (id) WHERE tz > '10:00+01'`, "standalone", ""},
+		{`CREATE INDEX CONCURRENTLY ON shift (id) WHERE label > 'ten'`, "standalone", ""},
+	})
+	for data, bad := range map[string]bool{
+		"1\t(10:00,1)\n": true, "1\t(10:00+01,1)\n": false, "1\t(\"2026-01-01 10:00+01\",1)\n": false, "1\t(,2024)\n": true, "1\t(,7)\n": false,
+	} {
+		if err := scan(r.plan(`COPY duties (id, d) FROM STDIN`), data, len(data)); (err != nil) != bad {
+			t.Errorf("COPY of %q: %v", data, err)
+		}
+	}
 	for data, bad := range map[string]bool{
 		"1\t10:00\n": true, "1\t10:00+01\n": false, "1\t10:00:00.5-03:30\n": false, "1\t\\N\n": false, "1\t10:00 PST\n": true,
 		"1\t10:00 Etc/GMT+1\n": true, "1\tallballs\n": false, "1\tnow\n": true,
@@ -65,5 +91,26 @@ func TestI6TimesTakeTheOffsetOfTheDay(t *testing.T) {
 	}
 	if err := scan(r.plan(`COPY shift (id, t, at) FROM STDIN`), "1\t10:00\t2026-01-01 10:00\n", 100); err != nil {
 		t.Errorf("times without time zone: %v", err)
+	}
+}
+
+// Under a TimeZone that has one offset a time takes that one, on every server and day.
+func TestI6TimesUnderAZoneOfOneOffset(t *testing.T) {
+	r := newRig(t, shifts...)
+	for zone, fixed := range map[string]bool{"UTC": true, "Etc/UTC": true, "GMT": true, "<+03>-03": true, "Europe/London": false, "CET": false, "EST5EDT": false, "<+01>-01<+02>": false} {
+		r.in.Settings.Settings = []event.Setting{{Name: "TimeZone", Value: zone}}
+		for _, sql := range []string{`CREATE TABLE h (tz timetz DEFAULT '10:00')`, `CREATE DOMAIN h AS timetz DEFAULT '10:00 PM'`, `CREATE INDEX CONCURRENTLY h ON shift (id) WHERE tz > '10:00'`} {
+			if p := r.plan(sql); (p.Refusal == nil) != fixed || p.Offsets {
+				t.Errorf("under %s: %s: %v", zone, sql, p.Refusal)
+			}
+		}
+		if err := scan(r.plan(`COPY shift (id, tz) FROM STDIN`), "1\t10:00\n", 100); (err == nil) != fixed {
+			t.Errorf("under %s: COPY: %v", zone, err)
+		}
+		for _, sql := range []string{`CREATE TABLE h (tz timetz DEFAULT '10:00 PST')`, `CREATE TABLE h (tz timetz DEFAULT '10:00 Europe/Berlin')`} {
+			if p := r.plan(sql); p.Refusal == nil {
+				t.Errorf("under %s: %s is carried", zone, sql)
+			}
+		}
 	}
 }

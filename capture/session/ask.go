@@ -290,6 +290,18 @@ func (q querier) Query(_ context.Context, sql string, args ...string) ([][]event
 	return rows, err
 }
 
+// Kept implements catalog.Keeper. A session that looks on does not take its client's text
+// apart, and may not see where it goes back to a savepoint.
+func (q querier) Kept() (*catalog.Kept, error) {
+	if err := q.s.drain(); err != nil || q.s.deps.Observer != nil {
+		return nil, err
+	}
+	q.s.kept.PID = q.s.who.pid
+	return &q.s.kept, nil
+}
+
+var _ catalog.Keeper = querier{}
+
 // askExtended runs a question of the agent's that is not one of its prepared
 // statements, under a name that goes with it.
 func (s *Session) askExtended(sql string, args []string, e *entry) error {

@@ -11,7 +11,9 @@ import (
 
 // looksBehind tells statements whose effect is looked at on the session before
 // anything else runs there.
-func looksBehind(p *classify.Plan) bool { return p.Makes != nil || p.Computes != nil || p.Fills != nil }
+func looksBehind(p *classify.Plan) bool {
+	return p.Makes != nil || p.Computes != nil || p.Fills != nil || p.Offsets || p.Recomputes
+}
 
 // behindSimple looks, in the simple protocol, at what a statement did. The probe goes
 // first, as behind every first write.
@@ -48,14 +50,12 @@ func (s *Session) behind(ctx context.Context, x *execution, extended bool) error
 	if s.failing() || !x.finished {
 		return nil
 	}
-	look := s.carryMade
-	switch {
-	case x.plan.Computes != nil:
-		look = s.checkComputed
-	case x.plan.Fills != nil:
-		look = s.carryFilled
+	var err error
+	for _, look := range s.looks(x.plan) {
+		if err = look(ctx, x, extended); err != nil {
+			break
+		}
 	}
-	err := look(ctx, x, extended)
 	if ended := s.lookFailed(err, extended); ended != nil {
 		return ended
 	}
@@ -66,6 +66,26 @@ func (s *Session) behind(ctx context.Context, x *execution, extended bool) error
 		x.tx.fail(err)
 	}
 	return nil
+}
+
+// looks are what is looked at behind a statement.
+func (s *Session) looks(p *classify.Plan) []func(context.Context, *execution, bool) error {
+	var list []func(context.Context, *execution, bool) error
+	if p.Offsets {
+		list = append(list, s.checkOffsets)
+	}
+	if p.Recomputes {
+		list = append(list, s.checkRecomputed)
+	}
+	switch {
+	case p.Computes != nil:
+		list = append(list, s.checkComputed)
+	case p.Fills != nil:
+		list = append(list, s.carryFilled)
+	case p.Makes != nil:
+		list = append(list, s.carryMade)
+	}
+	return list
 }
 
 // lookFailed tells the client of an error (a cancel that came late) that the server

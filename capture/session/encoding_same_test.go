@@ -55,6 +55,12 @@ var encoded = map[string][]func(*rawClient){
 		q("SELECT set_config('client_encoding', 'LATIN2', false)"), q("INSERT INTO t VALUES (109, 1, '\xb1') RETURNING w"), q("PREPARE ins AS INSERT INTO t VALUES ($1, 1, $2 || '\xb3') RETURNING w"), q("EXECUTE ins (110, '\xe6')"), q("DEALLOCATE ins"),
 		q("RESET client_encoding"), q("SELECT id, w FROM t WHERE id > 99 ORDER BY id"),
 	},
+	"prepared in one encoding, executed in another": {
+		q("SET client_encoding = LATIN1"), q("PREPARE ins AS INSERT INTO t VALUES ($1, 1, $2 || '\xe9') RETURNING w"), q("PREPARE many AS UPDATE t SET w = w || '\xe9' WHERE v = 1 RETURNING id"),
+		q("SET client_encoding = UTF8"), q("EXECUTE ins (100, 'é日')"), q("EXECUTE many"), ext("EXECUTE many", nil, 0), q("SET client_encoding = WIN1250"), q("EXECUTE ins (101, '\xb3')"), q("EXECUTE many"),
+		q("SET client_encoding = SJIS"), q("EXECUTE many"), q("EXECUTE ins (102, 'x')"), q("SET client_encoding = UTF8"), q("PREPARE looks AS SELECT 'é', max(id) FROM t"),
+		q("SET client_encoding = LATIN1"), q("EXECUTE looks"), ext("EXECUTE looks", nil, 0), q("SET client_encoding = UTF8"), q("SELECT id, w FROM t ORDER BY id"),
+	},
 	"before a transaction's first query": {
 		q("SET search_path = public, pg_catalog"), ext("BEGIN", nil, 0), ext("SET TRANSACTION ISOLATION LEVEL SERIALIZABLE /* é */", nil, 0), q("SHOW transaction_isolation"), q("COMMIT"),
 		q("SET client_encoding = LATIN1"), ext("BEGIN", nil, 0), ext("SET TRANSACTION ISOLATION LEVEL SERIALIZABLE /* \xe9 */", nil, 0), ext("INSERT INTO t VALUES (100, 1, '\xe9') RETURNING w", nil, 0), q("COMMIT"), q("RESET client_encoding"),

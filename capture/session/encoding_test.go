@@ -65,6 +65,24 @@ func TestI6WhatOfAnEncodingIsNotConverted(t *testing.T) {
 	c.query("INSERT INTO t VALUES (3, '\xe9')").says("opmux: statement in client_encoding LATIN1: the database has a default conversion", `Z "I"`)
 }
 
+// I6: rows of a statement that was prepared in UTF8 come as text, which another encoding
+// may not have; the server's own error would be of columns that the client did not ask for.
+func TestI6PreparedInUTF8(t *testing.T) {
+	r := newRig(t, nil, `CREATE TABLE t (id int PRIMARY KEY, v text)`, `INSERT INTO t VALUES (1, '日本')`)
+	c := r.client()
+	c.query("PREPARE many AS UPDATE t SET v = v || 'x' WHERE id < 9").says(`C "PREPARE`)
+	c.query("PREPARE far AS INSERT INTO t VALUES (2, '日本')").says(`C "PREPARE`)
+	c.query("SET client_encoding = LATIN1").ready()
+	c.query("EXECUTE far").says(`C "INSERT 0 1`) // nothing of it is read back, and its text is there
+	c.query("EXECUTE many").says("opmux: EXECUTE in client_encoding LATIN1 of a statement that was prepared in UTF8", "PREPARE it again", `Z "I"`)
+	c.query("DEALLOCATE many").ready()
+	c.query("PREPARE many AS UPDATE t SET v = v || 'x' WHERE id < 9").ready()
+	c.query("EXECUTE many").says(`C "UPDATE 2`)
+	r.pg.Exec(t, r.db, `CREATE SCHEMA own`, `CREATE DEFAULT CONVERSION own.conv FOR 'LATIN1' TO 'UTF8' FROM iso8859_1_to_utf8`)
+	c.query("EXECUTE many").ready() // may find that the catalogue moved
+	c.query("EXECUTE many").says("opmux: statement in client_encoding LATIN1: the database has a default conversion", `Z "I"`)
+}
+
 // Errors of the agent's own are in the client's encoding.
 func TestI5AgentsWordsAreInTheClientsEncoding(t *testing.T) {
 	r := newRig(t, nil, `CREATE TABLE "é日" (id int PRIMARY KEY)`)

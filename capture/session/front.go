@@ -257,6 +257,7 @@ func (s *Session) endTx(ctx context.Context, committed bool) {
 	tx := s.tx
 	tx.end()
 	s.tx = nil
+	s.kept.Drop()
 	clear(s.portals)
 	if s.contextChanged {
 		s.context, s.contextChanged = nil, false

@@ -12,6 +12,12 @@ import (
 // plan classifies one statement as the session stands. Where the settings are
 // not known, the server is asked first, and what was sent before is waited for.
 func (s *Session) plan(ctx context.Context, text string, oids []uint32, extended bool) (*classify.Plan, error) {
+	return s.planAgain(ctx, text, oids, extended, nil)
+}
+
+// planAgain is plan, also of the text that PREPARE has sent for a statement: it does not go
+// to the server again, where it is parsed, and has the hidden columns that it has.
+func (s *Session) planAgain(ctx context.Context, text string, oids []uint32, extended bool, of *statement) (*classify.Plan, error) {
 	failed := s.transactionStatus() == pgwire.StatusFailed
 	if !failed && !contextFree(text) {
 		ok, err := s.ensureContext(extended)
@@ -33,6 +39,9 @@ func (s *Session) plan(ctx context.Context, text string, oids []uint32, extended
 		Settings: event.Context{User: c.user, Settings: c.settings},
 		Inline:   !extended, InHex: s.charset().name != utf8Name,
 		InBlock: s.status != pgwire.StatusIdle || s.wrapped || s.begun}
+	if of != nil && of.plan.Inner != nil {
+		in.InHex = of.plan.Inner.InHex
+	}
 	own, chars := s.looksItself(s.tx), s.charset()
 	s.mu.Unlock()
 	if failed {
@@ -56,11 +65,9 @@ func (s *Session) plan(ctx context.Context, text string, oids []uint32, extended
 	if err != nil {
 		return nil, err
 	}
-	r := chars.cannot(p, text)
-	if r == nil && chars.name != utf8Name && captured(p) {
-		if r, err = s.converts(ctx, in.Querier, chars); err != nil {
-			return nil, err
-		}
+	r, err := s.cannotIn(ctx, chars, p, in, of)
+	if err != nil {
+		return nil, err
 	}
 	if r != nil {
 		refused := refusedPlan(text, r)
@@ -71,6 +78,20 @@ func (s *Session) plan(ctx context.Context, text string, oids []uint32, extended
 		p = computedOfDiverged(p)
 	}
 	return s.rebuilds(ctx, p)
+}
+
+// cannotIn says what keeps a plan from being carried in the session's encoding; of as for
+// planAgain.
+func (s *Session) cannotIn(ctx context.Context, c charset, p *classify.Plan, in classify.Input, of *statement) (*classify.Refusal, error) {
+	if of == nil {
+		if r := c.cannot(p, in.SQL); r != nil {
+			return r, nil
+		}
+	}
+	if c.name != utf8Name && (captured(p) || p.Kind == classify.Prepare) {
+		return s.converts(ctx, in.Querier, c)
+	}
+	return nil, nil
 }
 
 // computedOfDiverged gives a materialized view up under policy flag: a table that it

@@ -12,6 +12,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/opmux/opmux/capture/catalog"
 	"github.com/opmux/opmux/wire/pgwire"
 )
 
@@ -67,6 +68,8 @@ type Session struct {
 	// ownObjects says that the session made objects (temporary tables) that the
 	// agent's own connection may not see.
 	ownObjects bool
+	// kept are the catalogue's facts as the open transaction sees them.
+	kept catalog.Kept
 	// contextChanged says that a setting was changed since the transaction began.
 	contextChanged bool
 	tx             *txn

@@ -221,6 +221,7 @@ func (s *Session) savepoint(tx *txn, p *classify.Plan) {
 	case classify.Savepoint:
 		tx.savepoint(p.Name)
 	case classify.RollbackTo:
+		s.kept.Drop()
 		s.endCut(tx)
 		tx.rollbackTo(p.Name)
 		if s.contextChanged {
@@ -238,6 +239,7 @@ func (s *Session) changes(p *classify.Plan, e *entry) {
 		if before != nil {
 			before(tag)
 		}
+		s.kept.Drop()
 		if p.ContextChanges {
 			s.context, s.contextChanged = nil, true
 		}

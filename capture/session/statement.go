@@ -189,15 +189,22 @@ func (s *Session) preparedAs(ctx context.Context, name string, extended bool) (*
 		return nil, &refusal{code: stateNotSupported, message: "EXECUTE of a statement that was prepared by the protocol",
 			hint: "Bind and execute it by the protocol, or PREPARE it."}, nil
 	}
-	now, err := s.plan(ctx, st.text, nil, extended)
+	now, err := s.planAgain(ctx, st.text, nil, extended, st)
+	chars := s.charsetNow()
 	switch {
 	case err != nil:
 		return nil, nil, err
 	case now.Kind == classify.MustFail:
 		return mustFail, nil, nil
+	case now.Kind == classify.Refused:
+		return nil, refusedStatement(now.Refusal, 0), nil
 	case now.Kind != classify.Prepare || now.SQL != st.plan.SQL || now.Inner.HiddenTypes != st.plan.Inner.HiddenTypes:
 		return nil, &refusal{code: stateNotSupported, message: "EXECUTE of a statement that was prepared under another search_path or other tables",
 			hint: "DEALLOCATE it and PREPARE it again."}, nil
+	case now.Inner.Hidden > 0 && !now.Inner.InHex && chars.name != utf8Name:
+		return nil, &refusal{code: stateNotSupported, message: "EXECUTE in client_encoding " + chars.name + " of a statement that was prepared in UTF8: " +
+			"what it writes is read back, and may have characters that this encoding has not",
+			hint: "DEALLOCATE it and PREPARE it again, or SET client_encoding = 'UTF8'."}, nil
 	}
 	return now, nil, nil
 }

@@ -192,6 +192,9 @@ func (d *ranDDL) classified(ctx context.Context, ran *catalog.Ran, text string) 
 		r.Position = 0 // it is one in the inner text
 		return nil, &r, nil
 	}
+	if r, err := d.s.readOffsets(ctx, d.q, plan); r != nil || err != nil {
+		return nil, r, err
+	}
 	return &definition{plan: plan, context: c}, nil, nil
 }
 

@@ -53,7 +53,14 @@ func (t *take) one(ctx context.Context, q catalog.Querier, row *taken) error {
 		return t.cannot(table.root.Qualified(), "writing "+table.root.Qualified()+" in "+t.construct(), awake+" acts ALWAYS or on replicas, and would on a backup behind the rows that it made",
 			"ALTER TABLE … ENABLE "+strings.ToUpper(strings.Fields(awake)[0])+" instead.")
 	}
+	if r := classify.ReadsElsewhere(table.root); r != nil && row.what != catalog.TakenDelete && row.what != catalog.TakenTruncate {
+		return t.cannot(table.root.Qualified(), r.Construct+" in "+t.construct(), r.Reason, r.Hint)
+	}
 	if row.what == catalog.TakenTruncate {
+		if table.self.Misplaced() {
+			r := classify.Misplaced("TRUNCATE in "+t.construct(), table.self)
+			return t.cannot(table.root.Qualified(), r.Construct, r.Reason, r.Hint)
+		}
 		return t.truncate(row, table)
 	}
 	if reason, hint := classify.CheckedAgain(table.root); reason != "" {
