@@ -35,7 +35,7 @@ func (j *job) computesRows(what string, expr proto.Message) error {
 			schema, fn := name(n.Funcname)
 			v, err := j.call(schema, fn)
 			if err == nil && slices.ContainsFunc(j.loaded.Functions[fn], func(f catalog.Function) bool { return f.Setting }) {
-				err = j.refuse(j.plan.Construct+" with "+what+" that calls "+fn, n.Location, "it calls current_setting, and "+readsSetting, readsSettingHint)
+				err = j.refuse(j.plan.Construct+" with "+what+" that calls "+fn, n.Location, "it reads a setting, and "+readsSetting, readsSettingHint)
 			}
 			if err == nil && v == callUnsafe {
 				err = j.refuse(j.plan.Construct+" with "+what+" that calls "+fn, n.Location, "it is volatile, and may write for each row that is there what opmux cannot see", checkHint)
