@@ -172,11 +172,11 @@ func (s *Session) unflushed() bool {
 }
 
 // running tells whether an answer is awaited that says what a statement did, or how
-// the transaction stands.
+// the transaction stands, or that one was refused.
 func (s *Session) running() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return slices.ContainsFunc(s.queue, func(e *entry) bool { return e.kind == answerExecute || e.ends() })
+	return slices.ContainsFunc(s.queue, func(e *entry) bool { return e.kind == answerExecute || e.ends() || e.refusal != nil })
 }
 
 // idle tells whether no answer is awaited.
