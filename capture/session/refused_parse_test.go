@@ -8,7 +8,7 @@ import (
 // TestI5RefusedParseTakesTheUnnamedStatementAway: what follows it in the packet is not
 // taken for a COMMIT that was the unnamed statement before, which ended the client's block.
 func TestI5RefusedParseTakesTheUnnamedStatementAway(t *testing.T) {
-	r := newRig(t, nil, `CREATE TABLE t (id int PRIMARY KEY, n int)`, `INSERT INTO t VALUES (1, 1)`)
+	r := newRig(t, nil, `CREATE TABLE t (id int PRIMARY KEY, n int UNIQUE DEFERRABLE)`, `INSERT INTO t VALUES (1, 1)`)
 	const refused = `UPDATE t SET id = id + 100 WHERE n = 1`
 	c := r.client()
 	c.parse("begin", `BEGIN`).parse("write", `UPDATE t SET n = 1 WHERE id = 1`).sync().ready()
@@ -28,6 +28,13 @@ func TestI5RefusedParseTakesTheUnnamedStatementAway(t *testing.T) {
 			c.query(`ROLLBACK`).says(`Z "I"`)
 		}
 	}
+	// Nor is a COMMIT behind a statement that is refused looked at.
+	c.parse("commit", `COMMIT`).sync().ready()
+	c.query(`BEGIN; UPDATE t SET n = 2 WHERE id = 1`).ready()
+	c.take()
+	c.parse("it", refused).bind("", "commit", nil).execute("", 0).sync()
+	c.says(`C=0A000`, `Z "E"`)
+	c.query(`ROLLBACK`).ready()
 	// Behind an error the server does not look at it, and the statement before stays.
 	c.parse("", `SELECT 7`).sync().ready()
 	c.take()
