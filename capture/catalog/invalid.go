@@ -68,6 +68,15 @@ func (c *Catalog) InvalidIndexes(ctx context.Context, index, table string) ([]In
 	return out, nil
 }
 
+// Invalidated tells whether an index of that name is invalid that was not among those
+// before.
+func (c *Catalog) Invalidated(ctx context.Context, before []InvalidIndex, index string) (bool, error) {
+	now, err := c.InvalidIndexes(ctx, index, "")
+	return slices.ContainsFunc(now, func(x InvalidIndex) bool {
+		return !slices.ContainsFunc(before, func(was InvalidIndex) bool { return was.oid == x.oid })
+	}), err
+}
+
 // Touched lists the invalid indexes that the transaction behind q, not committed yet,
 // has made valid or otherwise changed: TRUNCATE and what writes a table anew build all of
 // its indexes, an index of a partitioned table takes those of its partitions for its own.

@@ -23,6 +23,10 @@ type standing struct {
 	done   bool
 	// skipped says that the server found nothing to do (IF EXISTS, IF NOT EXISTS).
 	skipped bool
+	// drops names the index that is dropped, invalid those of that name that were invalid
+	// before.
+	drops   string
+	invalid []catalog.InvalidIndex
 	// hidden is the session's client_min_messages, where under it the client is not
 	// told of that.
 	hidden string
@@ -122,6 +126,13 @@ func (s *Session) stand(ctx context.Context, p *classify.Plan) (*standing, *refu
 		return nil, refusedByGate(err), nil
 	}
 	st := &standing{turn: turn}
+	if p.Construct == constructDropIndex {
+		st.drops = p.Name
+		if st.invalid, err = s.deps.Catalog.InvalidIndexes(ctx, p.Name, ""); err != nil {
+			s.leave(st)
+			return nil, refusedByGate(err), nil
+		}
+	}
 	var r *refusal
 	if st.ticket, r, err = s.standaloneTicket(ctx, p); err != nil || r != nil {
 		s.leave(st)
@@ -168,11 +179,7 @@ func (s *Session) stood(ctx context.Context, st *standing, extended bool) error 
 	if err := s.drain(); err != nil {
 		return s.lost(st.ticket, err)
 	}
-	if st.done && !st.skipped {
-		st.ticket.Committed()
-	} else {
-		st.ticket.Aborted()
-	}
+	s.conclude(ctx, st)
 	timer := time.NewTimer(turnPatience)
 	defer timer.Stop()
 	select {
@@ -190,6 +197,28 @@ func (s *Session) stood(ctx context.Context, st *standing, extended bool) error 
 	}
 	return s.flushClient() // who sends Flush in place of Sync waits for it
 }
+
+// conclude tells how the command ended. A DROP INDEX that is cut off behind its first
+// transaction leaves an invalid index, as a CREATE INDEX does: there is none on backups.
+func (s *Session) conclude(ctx context.Context, st *standing) {
+	took := st.done && !st.skipped
+	if !st.done && st.drops != "" {
+		var err error
+		if took, err = s.deps.Catalog.Invalidated(ctx, st.invalid, st.drops); err != nil {
+			s.log.Error("whether a DROP INDEX CONCURRENTLY that failed has made its index invalid is not known; opmux indoubt lists it", zap.Error(err))
+			st.ticket.Unknown()
+			return
+		}
+	}
+	if took {
+		st.ticket.Committed()
+	} else {
+		st.ticket.Aborted()
+	}
+}
+
+// constructDropIndex is what classify calls DROP INDEX.
+const constructDropIndex = "DROP INDEX"
 
 // awaitPlaces has a transaction that may have waited for the end of a standalone command,
 // by any agent, wait for its place, too: all its own responses have arrived, and it holds

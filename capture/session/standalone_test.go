@@ -287,6 +287,37 @@ func TestI3WhoHearsOfAStandaloneCommandComesBehindIt(t *testing.T) {
 	r.wantPlaces(makesI)
 }
 
+// TestI6DropIndexThatIsCutOff: behind its first transaction the index is invalid, which
+// is to have none on backups; before it nothing has happened.
+func TestI6DropIndexThatIsCutOff(t *testing.T) {
+	const drops = `DROP INDEX CONCURRENTLY IF EXISTS i`
+	for _, extended := range []bool{false, true} {
+		r := newRig(t, nil, plainTable, `CREATE INDEX i ON t (id)`)
+		a, b := r.client(), r.client()
+		cut := func(holds string) {
+			t.Helper()
+			b.query(`BEGIN`).ready()
+			b.query(holds).ready()
+			if extended {
+				a.run(drops).sync().flush()
+			} else {
+				a.query(drops).flush()
+			}
+			r.awaitTrue(fmt.Sprint(`SELECT count(*) > 0 FROM pg_locks WHERE NOT granted AND pid = `, binary.BigEndian.Uint32(a.key)))
+			r.cancel(a.key)
+			a.says(`C=57014`, `Z "I"`)
+			b.query(`ROLLBACK`).ready()
+		}
+		cut(`LOCK TABLE t`)
+		r.committed()
+		r.wantPlaces()
+		cut(`SELECT FROM t`)
+		r.wantPlaces(drops)
+		a.query(`DROP INDEX i`).says(`DROP INDEX`)
+		r.wantPlaces(drops, `DROP INDEX IF EXISTS i`)
+	}
+}
+
 // TestI6StandaloneCommandsAreCommittedWhenTheyAreSaidToBe: the server commits the last
 // step of one in the extended protocol at Sync, which a client need not send.
 func TestI6StandaloneCommandsAreCommittedWhenTheyAreSaidToBe(t *testing.T) {

@@ -22,7 +22,10 @@ func (c *client) twoPhase(ctx context.Context) error {
 		}
 	}
 	sql := pick(c.r, "COMMIT PREPARED '", "COMMIT PREPARED '", "ROLLBACK PREPARED '") + gid + "'"
-	for range 50 {
+	for try := range 50 {
+		if try == 25 { // where the schema has changed since, no attempt can succeed, and this is the way out
+			sql = "ROLLBACK PREPARED '" + gid + "'"
+		}
 		st := stmt{kind: "prepared", sql: sql, fields: anyFields}
 		if done, err := c.exec(ctx, st); done || err != nil || !prepared {
 			return err
