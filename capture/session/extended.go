@@ -322,33 +322,3 @@ func (s *Session) onClose(_ context.Context, m pgwire.Message) error {
 		}
 	}})
 }
-
-// refuseExtended makes the server fail at this point of the pipeline, and shows
-// the client the agent's error in the place of the server's.
-func (s *Session) refuseExtended(r *refusal) error {
-	return s.failParse("opmux_refused", &entry{kind: answerParse, refusal: r})
-}
-
-func (s *Session) failParse(name string, e *entry) error {
-	return s.send(pgwire.Parse, pgwire.ParseBody{Name: name, Text: failingSQL}.Append(nil), e)
-}
-
-// refuseParse is refuseExtended for a Parse of that name. One of the unnamed statement
-// takes the one before away though it fails, or what follows in the packet would be
-// taken for that one's.
-func (s *Session) refuseParse(r *refusal, name string) error {
-	if name != "" {
-		return s.refuseExtended(r)
-	}
-	e := &entry{kind: answerParse, refusal: r}
-	s.locked(func() {
-		before := s.statements[""]
-		s.dropStatement(before)
-		e.onFail = func() {
-			if e.skipped && before != nil && s.statements[""] == nil { // the server did not look at it
-				before.gone, s.statements[""] = false, before
-			}
-		}
-	})
-	return s.failParse("", e)
-}
