@@ -69,6 +69,9 @@ func (s *Session) standaloneExtended(ctx context.Context, m pgwire.Message, plan
 	if s.inBlock() || s.executed {
 		return s.passStanding(m, plan)
 	}
+	if failed, err := s.head(); failed || err != nil {
+		return err
+	}
 	st, r, err := s.stand(ctx, plan)
 	if err != nil {
 		return err
@@ -77,9 +80,6 @@ func (s *Session) standaloneExtended(ctx context.Context, m pgwire.Message, plan
 		return s.refuseExtended(r)
 	}
 	defer s.leave(st)
-	if err := s.head(); err != nil {
-		return s.lost(st.ticket, err)
-	}
 	if err := s.listens(st, plan, true); err != nil {
 		st.ticket.Aborted()
 		return s.planFailed(err, true)
@@ -106,10 +106,18 @@ func (s *Session) passStanding(m pgwire.Message, plan *classify.Plan) error {
 }
 
 // head ends the implicit transaction of what the client sent so far, which has executed
-// nothing. The server takes its portals away; what is to run is told anew.
-func (s *Session) head() error {
+// nothing, but may hold locks (Parse takes them): the command ahead whose turn is waited
+// for may wait for those. The server takes its portals away; what is to run is told anew.
+// True: the pipeline has failed, and the server would skip the command.
+func (s *Session) head() (bool, error) {
+	if err := s.drain(); err != nil {
+		return false, err
+	}
+	if s.skips() {
+		return true, nil
+	}
 	s.locked(func() { clear(s.portals) })
-	return s.drainSynced()
+	return false, s.drainSynced()
 }
 
 // stand takes the turn of a standalone command, and its ticket.
