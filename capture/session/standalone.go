@@ -28,9 +28,6 @@ type standing struct {
 	hidden string
 }
 
-// turnPatience bounds how long others wait for the place of a command that has ended.
-const turnPatience = 30 * time.Second
-
 // standalone runs a standalone command in the simple protocol. With gate recorded its
 // intent comes before it runs and its outcome behind its answer: a crash between the
 // two leaves an open intent, never a silent difference (I6).
@@ -181,14 +178,7 @@ func (s *Session) stood(ctx context.Context, st *standing, extended bool) error 
 	} else {
 		st.ticket.Aborted()
 	}
-	timer := time.NewTimer(turnPatience)
-	defer timer.Stop()
-	select {
-	case <-st.ticket.Written():
-	case <-s.ledger.Done():
-	case <-ctx.Done():
-	case <-timer.C:
-	}
+	s.awaitPlace(ctx, st)
 	if err := s.listensNoMore(st, extended); err != nil {
 		return err
 	}
@@ -197,6 +187,20 @@ func (s *Session) stood(ctx context.Context, st *standing, extended bool) error 
 		return err
 	}
 	return s.flushClient() // who sends Flush in place of Sync waits for it
+}
+
+// awaitPlace waits until the place of a command that has ended is in the topic, or for as
+// long as others would.
+func (s *Session) awaitPlace(ctx context.Context, st *standing) {
+	timer := time.NewTimer(s.cfg.patience())
+	defer timer.Stop()
+	select {
+	case <-st.ticket.Written():
+	case <-s.ledger.Done():
+	case <-ctx.Done():
+	case <-timer.C:
+		st.turn.Over() // the client goes on, and others must not take that for the command
+	}
 }
 
 // awaitPlaces has a transaction that may have waited for the end of a standalone command,
@@ -211,7 +215,7 @@ func (s *Session) awaitPlaces(ctx context.Context) *refusal {
 			return refusedByGate(err)
 		case !unplaced:
 			return nil
-		case time.Since(began) > turnPatience:
+		case time.Since(began) > s.cfg.patience():
 			return &refusal{code: stateSerialization, message: "a command outside of transactions (CREATE INDEX CONCURRENTLY) has ended, and its end is not recorded yet",
 				hint: "Try again. opmux status tells whether an agent of the source cannot reach Kafka."}
 		}

@@ -40,7 +40,9 @@ func TestI5StandaloneAnswersAreTheServersOwn(t *testing.T) {
 		},
 		"statements and portals": {
 			func(c *rawClient) { c.parse("s", makesCI).describe(false, "s").sync().ready() },
-			func(c *rawClient) { c.bind("p", "s", nil).describe(true, "p").execute("p", 0).closePortal("p").sync().ready() }, q(dropsCI),
+			func(c *rawClient) {
+				c.bind("p", "s", nil).describe(true, "p").execute("p", 0).closePortal("p").sync().ready()
+			}, q(dropsCI),
 			func(c *rawClient) { c.bind("p", "s", nil).closeStatement("s").execute("p", 0).sync().ready() }, q(dropsCI), func(c *rawClient) { c.bind("", "s", nil).execute("", 0).sync().ready() },
 			func(c *rawClient) { c.parse("", makesCI).sync().ready() }, func(c *rawClient) { c.bind("", "", nil).execute("", 0).sync().ready() }, func(c *rawClient) { c.bind("", "", nil).execute("", 0).sync().ready() },
 		},

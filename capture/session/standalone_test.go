@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/opmux/opmux/capture/session"
 	"github.com/opmux/opmux/event"
@@ -307,4 +308,32 @@ func TestI3PartitionsThatWereNotThereToDetach(t *testing.T) {
 	}
 	a.query(`ALTER TABLE IF EXISTS p DETACH PARTITION p1 CONCURRENTLY`).says(`ALTER TABLE`)
 	one.wantPlaces(`CREATE TABLE p (a int) PARTITION BY LIST (a); CREATE TABLE p1 PARTITION OF p FOR VALUES IN (1)`, `ALTER TABLE IF EXISTS p DETACH PARTITION p1 CONCURRENTLY`)
+}
+
+// TestI3WhoGoesOnBehindAStandaloneCommandDoesNotHideThatItHasNoPlace: Kafka is away at its
+// end for so long that its client is told all the same, which begins a transaction.
+func TestI3WhoGoesOnBehindAStandaloneCommandDoesNotHideThatItHasNoPlace(t *testing.T) {
+	broker := holdBroker(t)
+	upstream := newDeaf(testkit.SharedPostgres(t))
+	impatient := func(c *session.Config) { c.Patience = 100 * time.Millisecond }
+	one := rigWith(t, setting{upstream: upstream, brokers: broker.addresses, session: impatient}, plainTable, `CREATE TABLE other (id int PRIMARY KEY)`)
+	two := rigWith(t, setting{agent: "a2", beside: one, session: impatient})
+	a, b := one.client(), two.client()
+	b.query(`BEGIN`).ready()
+	b.query(`INSERT INTO other VALUES (1)`).ready()
+	unplug := upstream.plug()
+	defer unplug()
+	a.query(makesI).flush()
+	one.awaitTrue(`SELECT count(*) = 1 FROM pg_index WHERE indexrelid = to_regclass('i') AND indisvalid`)
+	broker.hold()
+	unplug()
+	a.says(`CREATE INDEX`)
+	a.query(`BEGIN`).ready()
+	b.query(`DROP INDEX i`).says(`DROP INDEX`)
+	b.query(`COMMIT`).says(`C=40001`, `has ended, and its end is not recorded yet`)
+	broker.release()
+	one.wantPlaces(makesI)
+	b.query(`ROLLBACK`).ready()
+	b.query(`DROP INDEX i`).says(`DROP INDEX`)
+	one.wantPlaces(makesI, `DROP INDEX IF EXISTS i`)
 }
