@@ -19,7 +19,7 @@ func conditional(p *classify.Plan) bool {
 		return false
 	}
 	text := strings.ToUpper(p.SQL)
-	return strings.Contains(text, "EXISTS") || strings.Contains(text, "REPLACE")
+	return strings.Contains(text, "EXISTS") || strings.Contains(text, "REPLACE") || strings.Contains(text, "INCLUDING")
 }
 
 // locksBefore tells statements before which locks are taken that order them.

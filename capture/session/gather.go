@@ -26,7 +26,7 @@ func (s *Session) gather(ctx context.Context, tx *txn, extended bool) (held, boo
 	r := brokenTx(tx.broken)
 	if r == nil && tx.barrier && tx.writes() {
 		var err error
-		if r, err = s.halfway(ctx, extended); err != nil {
+		if r, err = s.halfway(ctx, tx, extended); err != nil {
 			r = refusedByGate(err)
 		}
 	}

@@ -37,9 +37,13 @@ func (s *Session) rebuilds(ctx context.Context, p *classify.Plan) (*classify.Pla
 // is asked while the transaction still holds the locks behind which no such command
 // gets on: an index that was invalid and is not any more, or is otherwise changed, or a
 // partition that is half detached, whose rows a TRUNCATE of its parent spares here and not on the backups.
-func (s *Session) halfway(ctx context.Context, extended bool) (*refusal, error) {
+// An index that was copied in this state is still in it: DDL waits for the transaction.
+func (s *Session) halfway(ctx context.Context, tx *txn, extended bool) (*refusal, error) {
 	q := querier{s: s, extended: extended}
 	invalid, err := s.deps.Catalog.Touched(ctx, q)
+	for i := 0; err == nil && len(invalid) == 0 && i < len(tx.copies); i++ {
+		invalid, err = s.deps.Catalog.InvalidIndexes(ctx, "", tx.copies[i].Table)
+	}
 	if err != nil {
 		return nil, err
 	}

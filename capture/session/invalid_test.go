@@ -36,6 +36,7 @@ func TestI6InvalidIndexesStayInvalid(t *testing.T) {
 		`ALTER TABLE t ALTER a TYPE bigint`, `ALTER TABLE t ALTER b TYPE int USING b::int`, `REINDEX TABLE t`, `REINDEX INDEX odd`,
 		`REINDEX INDEX CONCURRENTLY odd`, `VACUUM FULL t`, `VACUUM (FULL) t`, `VACUUM FULL`, `CREATE INDEX IF NOT EXISTS odd ON t (a)`,
 		`CREATE INDEX CONCURRENTLY IF NOT EXISTS odd ON t (a)`, `CREATE INDEX ON t (b)`, `CREATE INDEX CONCURRENTLY ON t (b)`,
+		`CREATE TABLE copied (LIKE t INCLUDING INDEXES)`, `CREATE TABLE copied (LIKE t INCLUDING ALL, LIKE other INCLUDING ALL)`,
 	} {
 		is(sql, "0A000", "the index public.odd of table t is invalid")
 	}
@@ -52,6 +53,8 @@ func TestI6InvalidIndexesStayInvalid(t *testing.T) {
 		is(sql, "", "")
 	}
 	is(`DROP INDEX over, other_3, other_a_key, other_by_another_name`, "", "")
+	is(`CREATE TABLE copied (LIKE t INCLUDING ALL EXCLUDING INDEXES, LIKE parent)`, "42701", "")
+	is(`CREATE TABLE copied (LIKE t INCLUDING ALL EXCLUDING INDEXES)`, "", "")
 	is(`REINDEX TABLE parent`, "0A000", "the index public.part_odd of table part is invalid")
 	if rows := r.pg.Query(t, r.db, `SELECT FROM pg_index WHERE NOT indisvalid`); len(rows) != 4 {
 		t.Errorf("%d invalid indexes, 4 expected", len(rows))
