@@ -141,6 +141,7 @@ func (s *Session) leave(st *standing) {
 		_ = st.turn.End() // nothing has run
 		return
 	}
+	st.ticket.Unknown() // should a panic have come between: the first end counts
 	ledger := s.ledger
 	go func() {
 		select {
