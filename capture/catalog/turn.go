@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
+	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -29,6 +30,7 @@ const maxIdentifier = 63
 
 // Turn is the right of a session to run a standalone command.
 type Turn struct {
+	mu   sync.Mutex
 	conn *pgconn.PgConn
 	pid  string
 }
@@ -40,6 +42,9 @@ var (
 	// silentSQL keeps servers that end idle sessions (from version 14 on) from ending this one.
 	silentSQL = `select set_config(name, '0', false) from pg_settings where name = 'idle_session_timeout'`
 	heldSQL   = fmt.Sprintf(`select pg_advisory_unlock(%d, $1::int4)`, turnPID)
+
+	// overSQL adds a process that there is none of, and that so is in no transaction.
+	overSQL = fmt.Sprintf(`select pg_advisory_lock_shared(%d, 0)`, turnPID)
 
 	// endedSQL reads all locks once. A command that runs, or waits for a lock, is in a
 	// transaction, whose own lock is read before those of the main table: while that is
@@ -98,11 +103,23 @@ func (t *Turn) take(ctx context.Context, index string) error {
 	}
 }
 
+// Over says that the command has ended, whatever its process does from now on. End tells
+// where that fails, since the turn is lost then.
+func (t *Turn) Over() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	ctx, cancel := context.WithTimeout(context.Background(), queryTimeout)
+	defer cancel()
+	_, _ = query(ctx, t.conn, overSQL, nil)
+}
+
 // errTurnLost says that others may have taken their turns before a command had its place.
 var errTurnLost = errors.New("the turn's connection to the primary was lost while the command ran")
 
 // End gives the turn up. An error says that it may have been lost before.
 func (t *Turn) End() error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	ctx, cancel := context.WithTimeout(context.Background(), queryTimeout)
 	defer cancel()
 	rows, err := query(ctx, t.conn, heldSQL, []string{t.pid})

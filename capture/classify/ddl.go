@@ -225,8 +225,12 @@ func (j *job) createTable(st *pg.CreateStmt) error {
 	for _, r := range st.InhRelations {
 		parents = append(parents, r.GetRangeVar())
 	}
+	var copied []string // tables whose indexes are
 	for _, e := range st.TableElts {
 		if l := e.GetTableLikeClause(); l != nil {
+			if l.Options&likeIndexes != 0 {
+				copied = append(copied, l.Relation.Relname)
+			}
 			if t, err := j.touched(l.Relation); err != nil {
 				return err
 			} else if t != nil && t.Temp {
@@ -238,8 +242,17 @@ func (j *job) createTable(st *pg.CreateStmt) error {
 		return err
 	}
 	j.plan.Tables = []string{qualify(st.Relation, j.path)}
+	switch {
+	case len(copied) == 1:
+		j.plan.Rebuilds = &Rebuilds{Table: copied[0], Copies: true}
+	case len(copied) > 1:
+		j.plan.Rebuilds = &Rebuilds{Copies: true}
+	}
 	return nil
 }
+
+// likeIndexes is the server's bit for LIKE … INCLUDING INDEXES, in ALL too.
+const likeIndexes = 1 << 6
 
 func (j *job) createTableAs(st *pg.CreateTableAsStmt) error {
 	rel := st.Into.Rel

@@ -179,7 +179,12 @@ type Plan struct {
 
 // Rebuilds names the index, or the table whose indexes, or with both empty all
 // indexes.
-type Rebuilds struct{ Index, Table string }
+type Rebuilds struct {
+	Index, Table string
+	// Copies says that the new index is another table's (LIKE … INCLUDING INDEXES), by no
+	// lock that keeps a command outside of transactions from going on beside.
+	Copies bool
+}
 
 // SequenceRef names a sequence that a statement may draw from.
 type SequenceRef struct{ Schema, Name string }

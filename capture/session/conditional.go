@@ -14,12 +14,14 @@ import (
 // that makes or drops them, since it locks nothing that does not exist: a DROP IF
 // EXISTS that found nothing could be recorded behind the CREATE of another session,
 // and would then drop on the backups what the primary keeps.
+// Nor does LIKE … INCLUDING lock out who makes an index, statistics or a comment of the
+// table that it copies.
 func conditional(p *classify.Plan) bool {
 	if p.Kind != classify.DDL {
 		return false
 	}
 	text := strings.ToUpper(p.SQL)
-	return strings.Contains(text, "EXISTS") || strings.Contains(text, "REPLACE")
+	return strings.Contains(text, "EXISTS") || strings.Contains(text, "REPLACE") || strings.Contains(text, "INCLUDING")
 }
 
 // locksBefore tells statements before which locks are taken that order them.

@@ -1,6 +1,7 @@
 package session
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"time"
@@ -40,7 +41,12 @@ type Config struct {
 	RequireTLS bool
 	// AuthTimeout bounds start-up and authentication.
 	AuthTimeout time.Duration
+	// Patience bounds how long a session waits for the place of a command outside of
+	// transactions that has ended; 0: 30 s.
+	Patience time.Duration
 }
+
+func (c *Config) patience() time.Duration { return cmp.Or(c.Patience, 30*time.Second) }
 
 // Deps are the parts that sessions work with.
 type Deps struct {

@@ -24,14 +24,14 @@ func (s *Session) gather(ctx context.Context, tx *txn, extended bool) (held, boo
 		return held{refusal: refusedByGate(late)}, true, nil
 	}
 	r := brokenTx(tx.broken)
-	if r == nil && tx.barrier && tx.writes() {
+	if r == nil && (tx.barrier || tx.locks) && tx.writes() {
 		var err error
-		if r, err = s.halfway(ctx, extended); err != nil {
+		if r, err = s.halfway(ctx, tx, extended); err != nil {
 			r = refusedByGate(err)
 		}
-	}
-	if r == nil && (tx.barrier || tx.locks) && tx.writes() {
-		r = s.awaitPlaces(ctx)
+		if r == nil {
+			r = s.awaitPlaces(ctx)
+		}
 	}
 	return held{refusal: r}, r != nil, nil
 }

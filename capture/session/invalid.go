@@ -36,21 +36,33 @@ func (s *Session) rebuilds(ctx context.Context, p *classify.Plan) (*classify.Pla
 // met what a command of several transactions has done on the primary alone so far. It
 // is asked while the transaction still holds the locks behind which no such command
 // gets on: an index that was invalid and is not any more, or is otherwise changed, or a
-// partition that is half detached, whose rows a TRUNCATE of its parent spares here and not on the backups.
-func (s *Session) halfway(ctx context.Context, extended bool) (*refusal, error) {
+// partition that is half detached, whose rows a TRUNCATE of its parent spares here and not
+// on the backups, as does what travels as text behind a lock of the parent.
+func (s *Session) halfway(ctx context.Context, tx *txn, extended bool) (*refusal, error) {
 	q := querier{s: s, extended: extended}
-	invalid, err := s.deps.Catalog.Touched(ctx, q)
-	if err != nil {
-		return nil, err
-	}
-	if len(invalid) > 0 {
-		return &refusal{code: stateNotSupported, message: "the transaction builds or changes what the backups do not have: " + invalidReason(invalid[0]), hint: invalidHint}, nil
+	if tx.barrier {
+		if r, err := s.builtHere(ctx, tx, q); r != nil || err != nil {
+			return r, err
+		}
 	}
 	half, err := s.deps.Catalog.HalfDetached(ctx, q)
 	if err != nil || half == nil {
 		return nil, err
 	}
 	return &refusal{code: stateNotSupported,
-		message: fmt.Sprintf("the transaction truncates or alters %s, of which %s is half detached, by a DETACH … CONCURRENTLY that was cancelled or is under way, and not on the backups", half.Parent, half.Partition),
+		message: fmt.Sprintf("the transaction truncates, alters or locks %s, of which %s is half detached, by a DETACH … CONCURRENTLY that was cancelled or is under way, and not on the backups", half.Parent, half.Partition),
 		hint:    "Wait for its end. If it was cancelled: DETACH PARTITION … FINALIZE on the primary directly, and DETACH PARTITION … CONCURRENTLY on each backup."}, nil
+}
+
+// builtHere refuses what builds, changes or copies an invalid index. One that was copied
+// in this state is still in it: DDL waits for the transaction.
+func (s *Session) builtHere(ctx context.Context, tx *txn, q querier) (*refusal, error) {
+	invalid, err := s.deps.Catalog.Touched(ctx, q)
+	for i := 0; err == nil && len(invalid) == 0 && i < len(tx.copies); i++ {
+		invalid, err = s.deps.Catalog.InvalidIndexes(ctx, "", tx.copies[i].Table)
+	}
+	if err != nil || len(invalid) == 0 {
+		return nil, err
+	}
+	return &refusal{code: stateNotSupported, message: "the transaction builds or changes what the backups do not have: " + invalidReason(invalid[0]), hint: invalidHint}, nil
 }

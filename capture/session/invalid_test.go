@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/opmux/opmux/capture/classify"
 	"github.com/opmux/opmux/internal/testkit"
 )
 
@@ -36,6 +37,7 @@ func TestI6InvalidIndexesStayInvalid(t *testing.T) {
 		`ALTER TABLE t ALTER a TYPE bigint`, `ALTER TABLE t ALTER b TYPE int USING b::int`, `REINDEX TABLE t`, `REINDEX INDEX odd`,
 		`REINDEX INDEX CONCURRENTLY odd`, `VACUUM FULL t`, `VACUUM (FULL) t`, `VACUUM FULL`, `CREATE INDEX IF NOT EXISTS odd ON t (a)`,
 		`CREATE INDEX CONCURRENTLY IF NOT EXISTS odd ON t (a)`, `CREATE INDEX ON t (b)`, `CREATE INDEX CONCURRENTLY ON t (b)`,
+		`CREATE TABLE copied (LIKE t INCLUDING INDEXES)`, `CREATE TABLE copied (LIKE t INCLUDING ALL, LIKE other INCLUDING ALL)`,
 	} {
 		is(sql, "0A000", "the index public.odd of table t is invalid")
 	}
@@ -52,6 +54,8 @@ func TestI6InvalidIndexesStayInvalid(t *testing.T) {
 		is(sql, "", "")
 	}
 	is(`DROP INDEX over, other_3, other_a_key, other_by_another_name`, "", "")
+	is(`CREATE TABLE copied (LIKE t INCLUDING ALL EXCLUDING INDEXES, LIKE parent)`, "42701", "")
+	is(`CREATE TABLE copied (LIKE t INCLUDING ALL EXCLUDING INDEXES)`, "", "")
 	is(`REINDEX TABLE parent`, "0A000", "the index public.part_odd of table part is invalid")
 	if rows := r.pg.Query(t, r.db, `SELECT FROM pg_index WHERE NOT indisvalid`); len(rows) != 4 {
 		t.Errorf("%d invalid indexes, 4 expected", len(rows))
@@ -67,9 +71,10 @@ func TestI6InvalidIndexesStayInvalid(t *testing.T) {
 // its partition out here and on no backup. What a parent's TRUNCATE or DDL would do
 // to one and not to the other is refused; rows go on.
 func TestI6HalfDetachedPartitions(t *testing.T) {
-	r := newRig(t, nil, `CREATE TABLE top (a int, b int, PRIMARY KEY (a, b)) PARTITION BY LIST (a)`, `CREATE TABLE parent PARTITION OF top FOR VALUES IN (1, 2) PARTITION BY LIST (a)`,
+	locking := []classify.Predicates{{Tables: "public.*", Carry: classify.CarryLock}}
+	r := rigWith(t, setting{predicates: locking}, `CREATE TABLE top (a int, b int, PRIMARY KEY (a, b)) PARTITION BY LIST (a)`, `CREATE TABLE parent PARTITION OF top FOR VALUES IN (1, 2) PARTITION BY LIST (a)`,
 		`CREATE TABLE part1 PARTITION OF parent FOR VALUES IN (1)`, `CREATE TABLE part2 PARTITION OF parent FOR VALUES IN (2)`, `CREATE TABLE other (a int)`,
-		`INSERT INTO top VALUES (1, 1), (2, 2)`)
+		`INSERT INTO top VALUES (1, 1), (2, 2)`, `ALTER TABLE top ADD v int`)
 	reader := testkit.Connect(t, r.pg.DSN(r.db))
 	tx, err := reader.Begin(t.Context())
 	if err != nil {
@@ -86,11 +91,11 @@ func TestI6HalfDetachedPartitions(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.query(`SET lock_timeout = 0`).ready()
-	for _, sql := range []string{`TRUNCATE parent`, `TRUNCATE top`, `TRUNCATE other, top`, `CREATE TABLE part3 PARTITION OF parent DEFAULT`} {
+	for _, sql := range []string{`TRUNCATE parent`, `TRUNCATE top`, `TRUNCATE other, top`, `CREATE TABLE part3 PARTITION OF parent DEFAULT`, `UPDATE top SET v = 1 WHERE b > 0`, `DELETE FROM parent WHERE b > 0`} {
 		c.take()
 		c.query(sql).says(`C=0A000`, `part1 is half detached`)
 	}
-	for _, sql := range []string{`INSERT INTO top VALUES (2, 3)`, `INSERT INTO part1 VALUES (1, 3)`, `UPDATE top SET b = 20 WHERE a = 2 AND b = 2`, `TRUNCATE other`, `TRUNCATE part2`} {
+	for _, sql := range []string{`INSERT INTO top VALUES (2, 3)`, `INSERT INTO part1 VALUES (1, 3)`, `UPDATE top SET b = 20 WHERE a = 2 AND b = 2`, `TRUNCATE other`, `UPDATE part2 SET v = 1 WHERE b > 0`, `TRUNCATE part2`} {
 		c.take()
 		c.query(sql).ready()
 		if got := c.take(); strings.Contains(got, "E S=ERROR") {

@@ -22,8 +22,11 @@ func saysSkipped(fields []pgwire.Field) bool {
 	if pgwire.FieldValue(fields, pgwire.FieldSeverityPlain) != "NOTICE" {
 		return false
 	}
-	return pgwire.FieldValue(fields, pgwire.FieldCode) == "42P07" || // duplicate_table: it is there
-		pgwire.FieldValue(fields, pgwire.FieldRoutine) == "DropErrorMsgNonExistent" // which has no code of its own
+	switch pgwire.FieldValue(fields, pgwire.FieldRoutine) { // they have no code of their own
+	case "DropErrorMsgNonExistent", "ProcessUtilitySlow": // of DROP INDEX, of ALTER TABLE
+		return true
+	}
+	return pgwire.FieldValue(fields, pgwire.FieldCode) == "42P07" // duplicate_table: it is there
 }
 
 // hides tells whether the client of a session with that client_min_messages does not

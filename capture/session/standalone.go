@@ -32,9 +32,6 @@ type standing struct {
 	hidden string
 }
 
-// turnPatience bounds how long others wait for the place of a command that has ended.
-const turnPatience = 30 * time.Second
-
 // standalone runs a standalone command in the simple protocol. With gate recorded its
 // intent comes before it runs and its outcome behind its answer: a crash between the
 // two leaves an open intent, never a silent difference (I6).
@@ -73,6 +70,9 @@ func (s *Session) standaloneExtended(ctx context.Context, m pgwire.Message, plan
 	if s.inBlock() || s.executed {
 		return s.passStanding(m, plan)
 	}
+	if failed, err := s.head(); failed || err != nil {
+		return err
+	}
 	st, r, err := s.stand(ctx, plan)
 	if err != nil {
 		return err
@@ -81,9 +81,6 @@ func (s *Session) standaloneExtended(ctx context.Context, m pgwire.Message, plan
 		return s.refuseExtended(r)
 	}
 	defer s.leave(st)
-	if err := s.head(); err != nil {
-		return s.lost(st.ticket, err)
-	}
 	if err := s.listens(st, plan, true); err != nil {
 		st.ticket.Aborted()
 		return s.planFailed(err, true)
@@ -110,10 +107,18 @@ func (s *Session) passStanding(m pgwire.Message, plan *classify.Plan) error {
 }
 
 // head ends the implicit transaction of what the client sent so far, which has executed
-// nothing. The server takes its portals away; what is to run is told anew.
-func (s *Session) head() error {
+// nothing, but may hold locks (Parse takes them): the command ahead whose turn is waited
+// for may wait for those. The server takes its portals away; what is to run is told anew.
+// True: the pipeline has failed, and the server would skip the command.
+func (s *Session) head() (bool, error) {
+	if err := s.drain(); err != nil {
+		return false, err
+	}
+	if s.skips() {
+		return true, nil
+	}
 	s.locked(func() { clear(s.portals) })
-	return s.drainSynced()
+	return false, s.drainSynced()
 }
 
 // stand takes the turn of a standalone command, and its ticket.
@@ -147,6 +152,7 @@ func (s *Session) leave(st *standing) {
 		_ = st.turn.End() // nothing has run
 		return
 	}
+	st.ticket.Unknown() // should a panic have come between: the first end counts
 	ledger := s.ledger
 	go func() {
 		select {
@@ -180,13 +186,9 @@ func (s *Session) stood(ctx context.Context, st *standing, extended bool) error 
 		return s.lost(st.ticket, err)
 	}
 	s.conclude(ctx, st)
-	timer := time.NewTimer(turnPatience)
-	defer timer.Stop()
-	select {
-	case <-st.ticket.Written():
-	case <-s.ledger.Done():
-	case <-ctx.Done():
-	case <-timer.C:
+	s.awaitPlace(ctx, st)
+	if !st.done {
+		s.dropHeld() // the Sync behind it has failed
 	}
 	if err := s.listensNoMore(st, extended); err != nil {
 		return err
@@ -220,6 +222,20 @@ func (s *Session) conclude(ctx context.Context, st *standing) {
 // constructDropIndex is what classify calls DROP INDEX.
 const constructDropIndex = "DROP INDEX"
 
+// awaitPlace waits until the place of a command that has ended is in the topic, or for as
+// long as others would.
+func (s *Session) awaitPlace(ctx context.Context, st *standing) {
+	timer := time.NewTimer(s.cfg.patience())
+	defer timer.Stop()
+	select {
+	case <-st.ticket.Written():
+	case <-s.ledger.Done():
+	case <-ctx.Done():
+	case <-timer.C:
+		st.turn.Over() // the client goes on, and others must not take that for the command
+	}
+}
+
 // awaitPlaces has a transaction that may have waited for the end of a standalone command,
 // by any agent, wait for its place, too: all its own responses have arrived, and it holds
 // its locks. One that runs on waits for them, or has nothing to do with them.
@@ -232,7 +248,7 @@ func (s *Session) awaitPlaces(ctx context.Context) *refusal {
 			return refusedByGate(err)
 		case !unplaced:
 			return nil
-		case time.Since(began) > turnPatience:
+		case time.Since(began) > s.cfg.patience():
 			return &refusal{code: stateSerialization, message: "a command outside of transactions (CREATE INDEX CONCURRENTLY) has ended, and its end is not recorded yet",
 				hint: "Try again. opmux status tells whether an agent of the source cannot reach Kafka."}
 		}

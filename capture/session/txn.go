@@ -46,6 +46,7 @@ type txn struct {
 	barrier    bool
 	locks      bool // a statement of it travels as text behind a lock of its table
 	ownDDL     bool
+	copies     []*classify.Rebuilds // of its statements, those that copy indexes
 	admitted   bool
 	// opaque: the statement under way is carried by the capture triggers; traced:
 	// one was.
@@ -129,6 +130,9 @@ func (t *txn) note(p *classify.Plan) {
 	t.barrier = t.barrier || p.Barrier || p.Kind == classify.DDL
 	t.locks = t.locks || p.Lock != ""
 	t.ownDDL = t.ownDDL || p.CatalogChanges || p.Kind == classify.DDL
+	if p.Rebuilds != nil && p.Rebuilds.Copies {
+		t.copies = append(t.copies, p.Rebuilds)
+	}
 	if p.ByTriggers {
 		t.untaken++
 	}
