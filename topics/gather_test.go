@@ -3,6 +3,7 @@ package topics_test
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -18,7 +19,7 @@ func TestGatheredRecordsShareALot(t *testing.T) {
 	names := cfg.Names()
 	const atMost = 300 * time.Millisecond
 	p := producer(t, cfg)
-	p.Gather(names.Digests("orders"), atMost)
+	p.Gather(names.Digests("orders"), topics.Gathering{AtMost: atMost})
 	began := time.Now()
 	var digests, ops acks
 	digests.send(p, names.Digests("orders"), 0, 100)
@@ -48,7 +49,7 @@ func TestCloseDoesNotWaitForWhatGathers(t *testing.T) {
 	c := newEmbedded(t)
 	cfg := config(t, c, orders)
 	p := producer(t, cfg)
-	p.Gather(cfg.Names().Ops("orders"), time.Hour)
+	p.Gather(cfg.Names().Ops("orders"), topics.Gathering{AtMost: time.Hour})
 	var a acks
 	a.send(p, cfg.Names().Ops("orders"), 0, 10)
 	if err := p.Close(); err != nil {
@@ -83,4 +84,47 @@ func TestReaderPausesBetweenFetches(t *testing.T) {
 	if m, err := r.Next(ctx); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("the third record came without a pause: %+v, %v", m, err)
 	}
+}
+
+// expected counts who comes, and how often it was asked.
+type expected struct{ coming, asked atomic.Int64 }
+
+func (e *expected) Coming() int {
+	e.asked.Add(1)
+	return int(e.coming.Load())
+}
+
+func (*expected) Came() int64 { return 0 }
+
+// A lot waits while others are coming, and goes with the last of them.
+func TestLotWaitsForThoseThatAreComing(t *testing.T) {
+	c := newEmbedded(t)
+	cfg := config(t, c, orders)
+	ops := cfg.Names().Ops("orders")
+	p := producer(t, cfg)
+	var others expected
+	var lots atomic.Int64
+	others.coming.Store(3)
+	p.Gather(ops, topics.Gathering{AtMost: time.Hour, Several: 2, Expected: &others})
+	p.BeforeSending(ops, func() { lots.Add(1) })
+	var a acks
+	for n := range 3 {
+		others.coming.Add(-1)
+		a.send(p, ops, n, n+1)
+		if n == 0 {
+			testkit.Eventually(t, testkit.Patience, func() error {
+				if others.asked.Load() < 2 {
+					return errors.New("the lot does not wait")
+				}
+				return nil
+			})
+		}
+	}
+	testkit.Eventually(t, testkit.Patience, func() error { return a.ended(3) })
+	if lots.Load() != 1 {
+		t.Errorf("three records that came together made %d lots", lots.Load())
+	}
+	others.coming.Store(1)
+	a.send(p, ops, 3, 4) // not several: it does not wait an hour
+	testkit.Eventually(t, testkit.Patience, func() error { return a.ended(4) })
 }

@@ -16,7 +16,7 @@ func TestI6LineKnowsItsTopicFromTheFirstRecordOn(t *testing.T) {
 		t.Fatal(err)
 	}
 	topic := cfg.Names().Ops("orders")
-	l, err := newLine(cfg, topic, sending{}, true) // without a Producer, whose probes would tell it
+	l, err := newLine(cfg, topic, making{}, true) // without a Producer, whose probes would tell it
 	if err != nil {
 		t.Fatal(err)
 	}

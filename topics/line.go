@@ -16,13 +16,14 @@ import (
 // requests are few. kgo's own pipelining is not used since it does not tell of
 // a failure before it takes further records, which would then land behind a gap.
 type line struct {
-	topic   string
-	sending sending
-	sticky  bool // a failure stays
-	client  *kgo.Client
-	stop    context.CancelFunc
-	ended   chan struct{}
-	wake    chan struct{}
+	topic  string
+	gather gathering
+	before func() // adds what goes with a lot, nil: nothing
+	sticky bool   // a failure stays
+	client *kgo.Client
+	stop   context.CancelFunc
+	ended  chan struct{}
+	wake   chan struct{}
 
 	mu      sync.Mutex
 	waiting []entry
@@ -34,19 +35,13 @@ type line struct {
 	idle    []chan struct{} // closed when nothing waits or flies
 }
 
-// sending is how the lots of a topic are made up.
-type sending struct {
-	gather time.Duration // how long the first record of a lot waits for others
-	before func()        // adds what goes with a lot, nil: nothing
-}
-
 // entry is a record and whom to tell of its end.
 type entry struct {
 	record *kgo.Record
 	done   func(offset int64, err error)
 }
 
-func newLine(cfg Config, topic string, how sending, sticky bool) (*line, error) {
+func newLine(cfg Config, topic string, how making, sticky bool) (*line, error) {
 	client, err := cfg.lastingClient(
 		kgo.RequiredAcks(kgo.AllISRAcks()),
 		// A lot goes out when Flush says so: kgo's linger (10 ms) is not waited for.
@@ -68,7 +63,7 @@ func newLine(cfg Config, topic string, how sending, sticky bool) (*line, error) 
 		return nil, err
 	}
 	ctx, stop := context.WithCancel(context.Background())
-	l := &line{topic: topic, sending: how, sticky: sticky, client: client, stop: stop,
+	l := &line{topic: topic, gather: gathering{how: how.gather}, before: how.before, sticky: sticky, client: client, stop: stop,
 		ended: make(chan struct{}), wake: make(chan struct{}, 1)}
 	go l.run(ctx)
 	return l, nil
@@ -99,13 +94,11 @@ func (l *line) run(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 		case <-l.wake:
-			if l.sending.gather > 0 {
-				_ = sleep(ctx, l.sending.gather) // its end is looked at below
-			}
+			l.gather.lot(ctx, l.wake) // ctx's end is looked at below
 		}
 		ended := ctx.Err() != nil
-		if l.sending.before != nil && !ended && l.waits() {
-			l.sending.before()
+		if l.before != nil && !ended && l.waits() {
+			l.before()
 		}
 		lot := l.take(ended)
 		if !ended {

@@ -7,7 +7,6 @@ import (
 	"maps"
 	"slices"
 	"sync"
-	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 )
@@ -29,9 +28,8 @@ type Producer struct {
 	health *health
 
 	mu     sync.Mutex
-	lines  map[string]*line         // by topic
-	gather map[string]time.Duration // by topic
-	before map[string]func()        // by topic
+	lines  map[string]*line  // by topic
+	making map[string]making // by topic
 	closed bool
 
 	beatsMu sync.Mutex
@@ -49,7 +47,7 @@ func NewProducer(ctx context.Context, cfg Config) (*Producer, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Producer{cfg: cfg, lines: map[string]*line{}, gather: map[string]time.Duration{}, before: map[string]func(){}, beats: map[string]bool{}}
+	p := &Producer{cfg: cfg, lines: map[string]*line{}, making: map[string]making{}, beats: map[string]bool{}}
 	p.health = startHealth(context.WithoutCancel(ctx), p, probes)
 	return p, nil
 }
@@ -63,25 +61,6 @@ func (p *Producer) Produce(topic string, key, value []byte, headers []Header, do
 		r.Headers = append(r.Headers, kgo.RecordHeader{Key: h.Key, Value: h.Value})
 	}
 	p.produce(r, true, done)
-}
-
-// Gather lets a topic's records wait for further ones, that long at most, before
-// they are sent: every request costs this program and the broker more than the
-// records of a moment in it. It is for topics that nobody waits for, and is said
-// before the first record.
-func (p *Producer) Gather(topic string, atMost time.Duration) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.gather[topic] = atMost
-}
-
-// BeforeSending has a function called each time that records of a topic are about to
-// be sent: what it produces goes with them. It must not wait for any record, and is
-// said before the first one.
-func (p *Producer) BeforeSending(topic string, what func()) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.before[topic] = what
 }
 
 func (p *Producer) produce(r *kgo.Record, sticky bool, done func(int64, error)) {
@@ -98,7 +77,7 @@ func (p *Producer) produce(r *kgo.Record, sticky bool, done func(int64, error)) 
 	case p.closed:
 		err = ErrProducerClosed
 	case l == nil:
-		if l, err = newLine(p.cfg, r.Topic, sending{p.gather[r.Topic], p.before[r.Topic]}, sticky); err == nil {
+		if l, err = newLine(p.cfg, r.Topic, p.making[r.Topic], sticky); err == nil {
 			p.lines[r.Topic] = l
 		}
 	}

@@ -73,6 +73,9 @@ func newLedger(cfg Config, deps Deps, produce func([]byte, func(int64, error))) 
 	if l.metrics == nil {
 		l.metrics = NewMetrics(nil)
 	}
+	if l.deps.Expected == nil {
+		l.deps.Expected = &Expected{}
+	}
 	l.instance = uuid.New()
 	l.line.agent, l.line.encode, l.line.produce = cfg.Agent, deps.Codec.EncodeRecord, produce
 	l.line.broken = func(err error) {

@@ -50,9 +50,11 @@ type Deps struct {
 	Normalise func(sql string) string
 	// Status says whether the agent is ready, and its last error, for heartbeats;
 	// nil: ready as long as the ledger is.
-	Status  func() (ready bool, lastError string)
-	Log     *zap.Logger
-	Metrics *Metrics // nil: none
+	Status func() (ready bool, lastError string)
+	// Expected counts the transactions that may come; nil: nobody asks.
+	Expected *Expected
+	Log      *zap.Logger
+	Metrics  *Metrics // nil: none
 }
 
 // withDefaults fills what Open's callers leave to it.

@@ -49,6 +49,7 @@ func (s *Session) hold(ctx context.Context, tx *txn, extended bool) (held, error
 	if err != nil {
 		return held{refusal: refusedByGate(err)}, nil
 	}
+	s.locked(tx.expected.Comes)
 	ticket, err := s.ledger.Ticket(body)
 	if err != nil {
 		return held{refusal: refusedByGate(err)}, nil

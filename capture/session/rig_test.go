@@ -63,9 +63,11 @@ type rig struct {
 	metrics *prometheus.Registry
 	codec   *avro.Codec
 	ledger  *order.Ledger
-	cat     *catalog.Catalog
-	stop    context.CancelFunc // of the listener, as by SIGTERM
-	stopped chan struct{}      // closed when the listener has returned
+	// expected are the transactions that may come for a ticket.
+	expected *order.Expected
+	cat      *catalog.Catalog
+	stop     context.CancelFunc // of the listener, as by SIGTERM
+	stopped  chan struct{}      // closed when the listener has returned
 }
 
 // setting is what a test changes of a rig.
@@ -99,7 +101,7 @@ func newRig(t testing.TB, change func(*session.Config), setup ...string) *rig {
 // rigWith is newRig with more to change.
 func rigWith(t testing.TB, want setting, setup ...string) *rig {
 	t.Helper()
-	r := &rig{t: t, pg: want.pg, codec: avro.New(), metrics: prometheus.NewRegistry(), stopped: make(chan struct{})}
+	r := &rig{expected: &order.Expected{}, t: t, pg: want.pg, codec: avro.New(), metrics: prometheus.NewRegistry(), stopped: make(chan struct{})}
 	ctx, cancel := context.WithCancel(context.Background())
 	switch {
 	case want.beside != nil:
@@ -156,7 +158,7 @@ func (r *rig) serve(ctx context.Context, cancel context.CancelFunc, want setting
 		orderCfg.Gate = order.GateNone
 	}
 	r.ledger, err = order.Open(ctx, orderCfg,
-		order.Deps{Producer: producer, Topics: r.topics, Codec: r.codec, Settler: settler, DSN: r.pg.DSN(r.db), Log: log})
+		order.Deps{Producer: producer, Topics: r.topics, Codec: r.codec, Settler: settler, DSN: r.pg.DSN(r.db), Log: log, Expected: r.expected})
 	if err != nil {
 		t.Fatal(err)
 	}

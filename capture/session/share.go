@@ -120,6 +120,7 @@ func (t *txn) end() {
 		return
 	}
 	t.ended = true
+	t.expected.Over()
 	t.share.held.Add(-int64(t.bytes + t.kept + t.planBytes))
 }
 

@@ -48,6 +48,7 @@ type txn struct {
 	ownDDL     bool
 	copies     []*classify.Rebuilds // of its statements, those that copy indexes
 	admitted   bool
+	expected   order.Expectation
 	// opaque: the statement under way is carried by the capture triggers; traced:
 	// one was.
 	opaque, traced bool

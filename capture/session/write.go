@@ -31,6 +31,7 @@ func (s *Session) begin(ctx context.Context, one part, extended bool) (*txn, *re
 			return nil, refusedByGate(err), nil
 		}
 		tx.admitted = true
+		tx.expected = s.ledger.Expect()
 	}
 	c := s.context
 	if c == nil {

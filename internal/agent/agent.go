@@ -40,6 +40,10 @@ const (
 	recordPause = 5 * time.Millisecond
 )
 
+// severalCommits is how many other transactions must have written and not ended for a
+// commit to wait for theirs: one or two would come later than the request takes.
+const severalCommits = 3
+
 // agent is a running capture agent.
 type agent struct {
 	cfg      *config.Agent
@@ -57,8 +61,9 @@ type agent struct {
 
 	normaliser classify.Normaliser
 
-	ledger atomic.Pointer[order.Ledger]
-	state  atomic.Pointer[string] // why it is not ready, nil when it is
+	expected order.Expected
+	ledger   atomic.Pointer[order.Ledger]
+	state    atomic.Pointer[string] // why it is not ready, nil when it is
 }
 
 // Run runs a capture agent until ctx ends.
@@ -106,11 +111,9 @@ func (a *agent) connect(ctx context.Context) (err error) {
 	if a.producer, err = topics.NewProducer(ctx, a.topics); err != nil {
 		return err
 	}
-	a.producer.Gather(a.topics.Names().Digests(a.cfg.Source), digestPause)
+	a.producer.Gather(a.topics.Names().Digests(a.cfg.Source), topics.Gathering{AtMost: digestPause})
 	ops := a.topics.Names().Ops(a.cfg.Source)
-	if a.cfg.Gate.Mode == order.GateNone {
-		a.producer.Gather(ops, recordPause)
-	}
+	a.producer.Gather(ops, a.gathering())
 	a.producer.BeforeSending(ops, a.accompany)
 	if a.settler, err = settle.Open(a.cfg.Catalog.DSN); err != nil {
 		return err
@@ -129,6 +132,15 @@ func (a *agent) connect(ctx context.Context) (err error) {
 			OnRestart: func(event.Primary) { a.log.Warn("the primary has started anew") }})
 		return err
 	})
+}
+
+// gathering is how records of the ops topic share requests. Under gate none nobody
+// waits for them; else a commit waits a little for those of other transactions.
+func (a *agent) gathering() topics.Gathering {
+	if a.cfg.Gate.Mode == order.GateNone {
+		return topics.Gathering{AtMost: recordPause}
+	}
+	return topics.Gathering{AtMost: a.cfg.Gate.Gather, Several: severalCommits, Expected: &a.expected}
 }
 
 // accompany adds the outcomes that wait to what is about to be sent.
@@ -240,7 +252,7 @@ func (a *agent) openEpoch(ctx context.Context) error {
 		BufferBytes: int64(a.cfg.Capture.Buffer), RecordBytes: a.producer.MaxRecordBytes(), Level: event.Level(a.cfg.Digest.Level),
 	}, order.Deps{
 		Producer: a.producer, Topics: a.topics, Codec: a.codec, Settler: a.settler, DSN: a.cfg.Catalog.DSN,
-		Normalise: a.normaliser.Normalise, Log: a.log, Metrics: a.metrics,
+		Normalise: a.normaliser.Normalise, Log: a.log, Metrics: a.metrics, Expected: &a.expected,
 		Status: func() (bool, string) {
 			if err := a.ready(); err != nil {
 				return false, err.Error()

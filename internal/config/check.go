@@ -46,6 +46,10 @@ func (d *document) checkAgent(a *Agent, in process) error {
 	r.predicates(a.Capture.Predicates)
 	r.planned("gate.mode", a.Gate.Mode, []string{"none", "recorded"}, "applied", "verified")
 	r.duration("gate.timeout", a.Gate.Timeout, 10*time.Millisecond, time.Hour)
+	r.duration("gate.gather", a.Gate.Gather, 0, 100*time.Millisecond)
+	if a.Gate.Gather >= a.Gate.Timeout {
+		r.fail("gate.gather", "must be below gate.timeout (%v), got %v", a.Gate.Timeout, a.Gate.Gather)
+	}
 	r.planned("gate.on_timeout", a.Gate.OnTimeout, []string{"fail"}, "degrade")
 	r.oneOf("digest.level", a.Digest.Level, "code", "count", "full")
 	r.oneOf("on_unsafe", a.OnUnsafe, "reject", "flag")

@@ -85,8 +85,9 @@ func TestLoadDetectsTheProgram(t *testing.T) {
 func TestMistakesNamePlaceValueAndRule(t *testing.T) {
 	for _, c := range []struct{ name, from, to, want string }{
 		{"unknown key", "on_unsafe: reject", "on_unsave: reject", `:11: on_unsave: unknown key; did you mean "on_unsafe"?`},
-		{"unknown nested key", "timeout: 5s", "timout: 5s", `:9: gate.timout: unknown key; did you mean "timeout"? the keys here are mode, on_timeout, timeout`},
+		{"unknown nested key", "timeout: 5s", "timout: 5s", `:9: gate.timout: unknown key; did you mean "timeout"? the keys here are gather, mode, on_timeout, timeout`},
 		{"bad duration", "timeout: 5s", "timeout: five", `:9: gate.timeout: expected a duration such as 500ms, 5s or 2m, got "five"`},
+		{"longer gather", "timeout: 5s", "timeout: 20ms, gather: 30ms", `:9: gate.gather: must be below gate.timeout (20ms), got 30ms`},
 		{"bad choice", "mode: recorded", "mode: sometimes", `:9: gate.mode: expected none or recorded, got "sometimes"`},
 		{"gate to come", "mode: recorded", "mode: applied", `gate.mode: "applied" is not built yet; use none or recorded`},
 		{"degrade to come", "on_timeout: fail", "on_timeout: degrade", `gate.on_timeout: "degrade" is not built yet; use fail`},
@@ -98,7 +99,7 @@ func TestMistakesNamePlaceValueAndRule(t *testing.T) {
 		{"twice", "source: orders", "source: orders\nsource: orders", `:3: source: the key is given twice; keep one`},
 		{"list expected", `brokers: ["127.0.0.1:9092"]`, `brokers: 127.0.0.1`, `:4: kafka.brokers: expected a list`},
 		{"address", `["127.0.0.1:9092"]`, `["127.0.0.1"]`, `:4: kafka.brokers[0]: expected host:port, got "127.0.0.1"`},
-		{"keys expected", "gate: {mode: recorded, timeout: 5s, on_timeout: fail}", "gate: none", `:9: gate: expected keys (mode, timeout, on_timeout), got a single value`},
+		{"keys expected", "gate: {mode: recorded, timeout: 5s, on_timeout: fail}", "gate: none", `:9: gate: expected keys (mode, timeout, gather, on_timeout), got a single value`},
 		{"environment", "source: orders", "source: ${OPMUX_TEST_UNSET}", `:2: source: the environment variable OPMUX_TEST_UNSET is not set`},
 		{"environment syntax", "source: orders", "source: ${a-b}", `:2: source: expected ${NAME}`},
 		{"other database", "5432/app", "5432/other", `:7: catalog.dsn: names the database "other"; expected "app" as in upstream.database`},

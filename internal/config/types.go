@@ -166,6 +166,7 @@ type Predicate struct {
 type Gate struct {
 	Mode      string        `yaml:"mode"` // none, recorded
 	Timeout   time.Duration `yaml:"timeout"`
+	Gather    time.Duration `yaml:"gather"`
 	OnTimeout string        `yaml:"on_timeout"` // fail
 }
 
