@@ -33,7 +33,7 @@ func (j *job) copy(n *pg.Node, st *pg.CopyStmt) error {
 // copyFormat is how the fields of a COPY stream are told apart.
 type copyFormat struct {
 	csv, header, binary  bool
-	encoded              bool // the text says in which encoding the stream is
+	encoding             string // that of the stream, "" where the text does not say
 	delim, quote, escape byte
 	null                 string
 }
@@ -126,7 +126,7 @@ func (j *job) copyDefaults(t *catalog.Table, columns []string) ([]*catalog.Colum
 func (j *job) copyOptions(t *catalog.Table, st *pg.CopyStmt, columns []string) (freeze bool, err error) {
 	p := j.plan
 	format := "text"
-	p.copyFormat = copyFormat{delim: '\t', quote: '"', null: `\N`, encoded: given(st.Options, "encoding")}
+	p.copyFormat = copyFormat{delim: '\t', quote: '"', null: `\N`}
 	null := ""
 	for _, o := range st.Options {
 		d := o.GetDefElem()
@@ -152,7 +152,9 @@ func (j *job) copyOptions(t *catalog.Table, st *pg.CopyStmt, columns []string) (
 			freeze = enabled(st.Options, "freeze")
 		case "null":
 			p.copyFormat.null, null = value, value
-		case "encoding", "force_not_null", "force_null":
+		case "encoding":
+			p.copyFormat.encoding = value
+		case "force_not_null", "force_null":
 		default:
 			return false, j.refuse("COPY option "+d.Defname, d.Location, "opmux does not know it", "Leave the option out.")
 		}
@@ -193,12 +195,25 @@ func given(options []*pg.Node, name string) bool {
 
 // binaryColumns refuses columns whose binary form has numbers of the server's own.
 func (j *job) binaryColumns(t *catalog.Table, columns []string) error {
+	j.plan.CopyTypes = make([]uint32, 0, len(columns))
 	for _, name := range columns {
 		if c := t.Column(name); isOpaque(c) || c.Element >= firstUserOID || slices.Contains(objects, c.BaseOID) {
 			return j.refuse("COPY … BINARY into "+t.Qualified(), -1, "column "+name+" holds numbers of types or objects, which differ between servers", "Use the text format.")
 		}
+		j.plan.CopyTypes = append(j.plan.CopyTypes, binaryType(t.Column(name)))
 	}
 	return nil
+}
+
+const oidText = 25
+
+// binaryType is the type whose binary form a column's is: a domain's is that of the type
+// under it, an enum's its label.
+func binaryType(c *catalog.Column) uint32 {
+	if c.Category == "E" {
+		return oidText
+	}
+	return c.BaseOID
 }
 
 func (j *job) withoutFreeze(n *pg.Node) (string, error) {
@@ -210,16 +225,14 @@ func (j *job) withoutFreeze(n *pg.Node) (string, error) {
 
 // OwnEncoding says that a COPY names the encoding of its stream, so that the client's
 // own does not count.
-func (p *Plan) OwnEncoding() bool { return p.copyFormat.encoded && !p.copyFormat.binary }
+func (p *Plan) OwnEncoding() bool { return p.copyFormat.encoding != "" && !p.copyFormat.binary }
 
 // UTF8Only says why a COPY cannot be followed under another client_encoding than UTF8,
 // "" where it can.
 func (p *Plan) UTF8Only() string {
 	f := p.copyFormat
 	switch {
-	case p.Kind == Copy && f.binary:
-		return "where text is in a binary stream is not known"
-	case p.CopyDraw != nil && (f.encoded || strings.IndexFunc(f.null, func(c rune) bool { return c >= 0x80 }) >= 0):
+	case p.CopyDraw != nil && (f.encoding != "" && !f.binary || strings.IndexFunc(f.null, func(c rune) bool { return c >= 0x80 }) >= 0):
 		return "what is drawn for its rows comes in the client's encoding, and its stream or its NULL is in another"
 	}
 	return ""

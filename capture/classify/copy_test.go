@@ -43,14 +43,14 @@ func TestCopyStreamsAreReadForDateWords(t *testing.T) {
 		}
 	}
 	for _, sql := range []string{`COPY jobs(id, state) FROM STDIN`, `COPY jobs FROM STDIN BINARY`} {
-		if r.plan(sql).NewCopyScanner() != nil {
+		if r.plan(sql).NewCopyScanner("UTF8") != nil {
 			t.Errorf("%s: there is nothing to look for", sql)
 		}
 	}
 }
 
 func scan(p *classify.Plan, data string, n int) error {
-	s := p.NewCopyScanner()
+	s := p.NewCopyScanner("UTF8")
 	for ; len(data) > 0; data = data[min(n, len(data)):] {
 		if err := s.Scan([]byte(data[:min(n, len(data))])); err != nil {
 			return err
@@ -75,7 +75,7 @@ func TestCopyOperations(t *testing.T) {
 // I7: what is kept does not grow with the stream.
 func TestI7CopyScannerIsBounded(t *testing.T) {
 	r := newRig(t, shop...)
-	s := r.plan(`COPY jobs FROM STDIN`).NewCopyScanner()
+	s := r.plan(`COPY jobs FROM STDIN`).NewCopyScanner("UTF8")
 	long := []byte("1\tx\t" + strings.Repeat("nox ", 1<<20))
 	if n := testing.AllocsPerRun(3, func() {
 		if err := s.Scan(long); err != nil {

@@ -72,7 +72,7 @@ const head = "PGCOPY\n\xff\r\n\x00\x00\x00\x00\x00\x00\x00\x00\x00"
 
 // extend gives a stream to CopyRows in messages of cut bytes and takes it in pieces of size.
 func extend(p *classify.Plan, data, drawn string, cut, size int) (streams []string, published string, err error) {
-	rows := p.NewCopyRows()
+	rows := p.NewCopyRows("UTF8")
 	take := func(last bool) error {
 		values := make([][]event.Value, rows.Rows())
 		for i := range values {
