@@ -136,8 +136,15 @@ func (s *Session) readText(raw string, extended bool) (string, *unread, error) {
 		return raw, &unread{refusedStatement(encodingRefusal(c), 0), true}, nil
 	}
 	s.lastRead = clientText{encoding: c.name, raw: raw, text: string(text)}
-	return s.lastRead.text, nil, nil
+	if len(raw) > maxLastRead {
+		s.lastRead = clientText{}
+	}
+	return string(text), nil, nil
 }
+
+// maxLastRead bounds the text that a session keeps at rest (I7). A longer one may go to the
+// server in other bytes than it came in, which it reads as the same.
+const maxLastRead = 64 << 10
 
 // learn asks for characters that are not known yet, so that an error is told apart from
 // what is no character.
