@@ -60,7 +60,7 @@ type Catalog struct {
 		next    *batch
 		running sync.Mutex
 	}
-	wides    map[string]*pgencoding.Wide
+	wides map[string]*pgencoding.Wide
 	// known is the highest counter seen; cached answers of another one are stale.
 	known atomic.Int64
 	// restarts counts starts of the primary that were noticed.

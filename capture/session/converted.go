@@ -31,7 +31,7 @@ func (c charset) cannot(p *classify.Plan, text string) *classify.Refusal {
 		}
 		for _, oid := range one.CopyTypes {
 			if _, known := c.binaryForm(oid); !known {
-				return &classify.Refusal{Construct: "COPY … BINARY in client_encoding " + c.name,
+				return &classify.Refusal{Construct: "binary COPY in client_encoding " + c.name,
 					Reason: fmt.Sprintf("where text is in the binary form of a column's type (OID %d) is not known", oid),
 					Hint:   "Use the text format, or SET client_encoding = 'UTF8'."}
 			}

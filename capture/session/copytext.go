@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"slices"
+	"unicode/utf8"
 
 	"github.com/opmux/opmux/capture/classify"
 )
@@ -23,14 +24,16 @@ type copyText struct {
 	left        int
 }
 
-func newCopyText(p *classify.Plan) *copyText { return &copyText{types: p.CopyTypes, own: p.OwnEncoding()} }
+func newCopyText(p *classify.Plan) *copyText {
+	return &copyText{types: p.CopyTypes, own: p.OwnEncoding()}
+}
 
 // errCopyForm says that a binary stream is not as the server reads it.
 var errCopyForm = errors.New("the COPY stream is not in the binary format")
 
 // read returns what a piece of the stream adds, in UTF-8.
 func (t *copyText) read(c charset, piece []byte) ([]byte, error) {
-	if c.name == utf8Name || t.own {
+	if t.own || c.name == utf8Name && (t.types != nil || !c.unchecked) {
 		return piece, nil
 	}
 	if !c.exact() {
@@ -43,13 +46,30 @@ func (t *copyText) read(c charset, piece []byte) ([]byte, error) {
 	if t.types != nil {
 		return t.readBinary(c, data)
 	}
-	whole := c.enc.Whole(data)
+	whole := c.whole(data)
 	out, ok := c.decode(data[:whole])
+	if c.unchecked && !utf8.Valid(out) {
+		return nil, &classify.Refusal{Construct: "COPY in client_encoding SQL_ASCII", Reason: "its stream is not in UTF8, as the database is",
+			Hint: "SET client_encoding to what the stream is in, or COPY … (ENCODING '…')."}
+	}
 	if !ok {
 		return nil, encodingRefusal(c)
 	}
 	t.rest = slices.Clone(data[whole:])
 	return out, nil
+}
+
+// whole is how many bytes of data are whole characters.
+func (c charset) whole(data []byte) int {
+	if c.enc != nil {
+		return c.enc.Whole(data)
+	}
+	for n := max(0, len(data)-utf8.UTFMax+1); n < len(data); n++ {
+		if utf8.RuneStart(data[n]) && !utf8.FullRune(data[n:]) {
+			return n
+		}
+	}
+	return len(data)
 }
 
 // close takes the end of the stream, which must not be in the middle of a character.

@@ -33,6 +33,9 @@ type charset struct {
 	// guessed says that which characters the bytes are is not known, but that each is
 	// one: enc then is a stand-in, for the parser alone.
 	guessed bool
+	// unchecked: the client's own is SQL_ASCII, in which the server (15 at least) does not
+	// look whether the stream of a COPY is UTF-8.
+	unchecked bool
 }
 
 // charset is what the session's text is in, as far as the server has said. It is known
@@ -40,7 +43,7 @@ type charset struct {
 func (s *Session) charset() charset {
 	c := charset{name: s.clientEncoding}
 	if c.name == utf8Name || c.name == asciiName && s.serverEncoding == utf8Name {
-		return charset{name: utf8Name}
+		return charset{name: utf8Name, unchecked: c.name == asciiName}
 	}
 	if c.enc = s.deps.Catalog.Encoding(c.name); c.enc != nil && (s.serverEncoding == utf8Name || s.serverEncoding == c.name) {
 		return c

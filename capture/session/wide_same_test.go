@@ -7,6 +7,9 @@ import (
 	"github.com/opmux/opmux/wire/pgwire"
 )
 
+// binaryHead begins a COPY stream in binary.
+const binaryHead = "PGCOPY\n\xff\r\n\x00\x00\x00\x00\x00\x00\x00\x00\x00"
+
 // wide is an encoding of several bytes: a character whose last byte is as awkward as its
 // bytes can be (a backslash, a bar, a letter, a digit), another one, and what is none.
 type wide struct{ name, odd, char, bad string }
@@ -93,13 +96,13 @@ func (w wide) extended() []func(*rawClient) {
 func (w wide) copies() []func(*rawClient) {
 	binary := func(text string) string {
 		text = w.said(text)
-		return "PGCOPY\n\xff\r\n\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x01\x00\x00\x00" + string(rune(len(text))) + text + "\x00\x01\xff\xff\xff\xff\xff\xff"
+		return binaryHead + "\x00\x01\x00\x00\x00" + string(rune(len(text))) + text + "\x00\x01\xff\xff\xff\xff\xff\xff"
 	}
 	return []func(*rawClient){
 		q("SET client_encoding = " + w.name), w.copyIn("COPY t FROM STDIN", "500\t1\t☠\n501\t2\t☺☠\\t☠\n"), w.copyBytes("COPY t FROM STDIN", "502\t1\t☠\n503\t2\t☺☠\n"), w.copyIn("COPY t FROM STDIN WITH (FORMAT csv, NULL '☠')", "504,☠,\"☠,\"\"☺\"\n"),
 		copyIn("COPY t FROM STDIN WITH (ENCODING 'UTF8')", "505\t1\té\n"), w.copyIn("COPY t FROM STDIN", "506\tx☠\t☠\n"), w.copyIn("COPY t FROM STDIN", "506\t1\t☠\n507\t1\t✗\n"), w.copyBytes("COPY t FROM STDIN", "508\t1\t☠✗"), w.copyIn("COPY t FROM STDIN", "506\t1\t☠"),
 		w.copyIn("COPY drawn (v) FROM STDIN", "☠\n☠x\n☺\\\\\n"), w.copyBytes("COPY drawn (v) FROM STDIN CSV", "\"☠1\n\"\n\"☺☠\"\"\"\n"), w.copyFails("COPY drawn (v, u) FROM STDIN", "y☠\t1\n☠\t2\n"), w.copyFails("COPY drawn (v, u) FROM STDIN", "z☠\t1\nzz☠\tx☠\n"), w.copyFails("COPY drawn (v) FROM STDIN", "q☠\n✗\n"),
-		copyIn("COPY drawn (v) FROM STDIN BINARY", binary("☠b")), w.copyBytes("COPY drawn (v) FROM STDIN BINARY", binary("b☠")), copyIn("COPY t (id, w) FROM STDIN BINARY", "PGCOPY\n\xff\r\n\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00\x00\x00\x04\x00\x00\x02\xff\x00\x00\x00"+string(rune(len(w.odd)))+w.odd+"\xff\xff"),
+		copyIn("COPY drawn (v) FROM STDIN BINARY", binary("☠b")), w.copyBytes("COPY drawn (v) FROM STDIN BINARY", binary("b☠")), copyIn("COPY t (id, w) FROM STDIN BINARY", binaryHead+"\x00\x02\x00\x00\x00\x04\x00\x00\x02\xff\x00\x00\x00"+string(rune(len(w.odd)))+w.odd+"\xff\xff"),
 		copyIn("COPY s (v) FROM STDIN BINARY", binary("✗")), q("SELECT id, v, n FROM drawn ORDER BY id"), copyOut("COPY (SELECT id, w FROM t WHERE id > 499 ORDER BY id) TO STDOUT"),
 		q("SET client_encoding = UTF8"), w.copyIn("COPY t FROM STDIN WITH (ENCODING '"+w.name+"')", "510\t1\t☠\n511\t1\t☺\n"), q("SELECT id, w FROM t WHERE id > 499 ORDER BY id"), q("SELECT id, v, n FROM drawn ORDER BY id"),
 	}
