@@ -30,6 +30,9 @@ func TestCopyStreamsAreReadForDateWords(t *testing.T) {
 		{`COPY jobs FROM STDIN`, "\\.\n1\tnew\tnow\t1\n", false},
 		{`COPY jobs(at, state) FROM STDIN`, "2026-01-01\tnow\r\nyesterday\tx\r\n", true},
 		{`COPY jobs FROM STDIN (DELIMITER '|')`, "1|new|now|1\n", true},
+		// The last byte of a character is a backslash, which escapes nothing.
+		{`COPY jobs FROM STDIN (ENCODING 'Shift_JIS')`, "1\t\x95\x5c\tnow\t1\n", true},
+		{`COPY jobs FROM STDIN (ENCODING 'UTF8')`, "1\t\xe9\x5c\tnow\t1\n", false},
 		{`COPY jobs FROM STDIN CSV`, "1,\"a,now\n\",2026-01-01,1\n", false},
 		{`COPY jobs FROM STDIN CSV`, "1,new,\"to\"\"day\",1\n", false},
 		{`COPY jobs FROM STDIN CSV`, "1,new,\"today\",1\n", true},

@@ -80,6 +80,13 @@ func TestI6WideTextIsReadAsTheServerReadsIt(t *testing.T) {
 			if !whole || !ok || string(again) != string(want) {
 				t.Errorf("%s: %q is written as %x (%v), and read again as %q", name, want, back, whole, again)
 			}
+			// Of one that has met none of them the server is asked how they are written.
+			fresh := pgencoding.NewWide(name, a.convert)
+			if back, whole := fresh.Encode(string(want)); whole {
+				if again, ok := e.Append(nil, []byte(back)); !ok || string(again) != string(want) {
+					t.Errorf("%s: %q is written as %x, which is read as %q", name, want, back, again)
+				}
+			}
 			if n := e.Whole(text); n != len(text) {
 				t.Errorf("%s: %d bytes of %x are whole", name, n, text)
 			}
@@ -161,6 +168,21 @@ func TestWideAsksOnce(t *testing.T) {
 	for _, name := range []string{"UTF8", "LATIN1", "SQL_ASCII", "MULE_INTERNAL", "sjis"} {
 		if pgencoding.NewWide(name, a.convert) != nil {
 			t.Errorf("%q is known", name)
+		}
+	}
+}
+
+// I6: what the server writes as something else is not written: some encodings have a
+// backslash for a yen.
+func TestI6WideIsWrittenAsItIsRead(t *testing.T) {
+	a := ask(t)
+	for _, name := range pgencoding.Wides() {
+		e := pgencoding.NewWide(name, a.convert)
+		for _, text := range []string{"¥", "‾", "∥", "〜", "－"} {
+			back, whole := e.Encode(text)
+			if again, ok := e.Append(nil, []byte(back)); whole && (!ok || string(again) != text) {
+				t.Errorf("%s: %s is written as %x, which is read as %q", name, text, back, again)
+			}
 		}
 	}
 }
