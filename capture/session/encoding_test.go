@@ -201,6 +201,11 @@ func TestI6DatabasesInOtherEncodings(t *testing.T) {
 		c.query("SET client_encoding = UTF8").ready()
 		last := want[len(want)-1]
 		c.query(last).says(`C "INSERT 0 1`)
+		for _, rec := range r.records() {
+			if tx, ok := rec.Body.(*event.Transaction); ok && tx.Context.Get(event.ServerEncoding) != encoding {
+				t.Errorf("%s: a transaction says that its database is in %q", encoding, tx.Context.Get(event.ServerEncoding))
+			}
+		}
 		var got []string
 		for _, op := range r.committed() {
 			if op.Rows != nil {
