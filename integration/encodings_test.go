@@ -120,7 +120,7 @@ func (s *speaker) simple(sql string) {
 	s.t.Helper()
 	w := ""
 	for strings.Contains(sql, "%w") {
-		id := ""
+		var id string
 		id, w = s.word()
 		sql = strings.Replace(strings.Replace(sql, "%i", id, 1), "%w", quoted(w), 1)
 	}

@@ -31,10 +31,11 @@ func (c *Catalog) Encoding(name string) pgencoding.Text {
 	if e := pgencoding.Named(name); e != nil {
 		return e
 	}
-	if w := c.wides[name]; w != nil {
-		return w
+	w, known := c.wides[name]
+	if !known {
+		return nil
 	}
-	return nil
+	return w
 }
 
 // wideEncodings are those for whose characters the primary is asked.

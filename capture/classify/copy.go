@@ -135,16 +135,8 @@ func (j *job) copyOptions(t *catalog.Table, st *pg.CopyStmt, columns []string) (
 		case "format":
 			format = strings.ToLower(value)
 		case "delimiter", "quote", "escape":
-			if len(value) != 1 {
-				return false, fmt.Errorf("COPY %s of %d bytes: %w", d.Defname, len(value), errMustFail)
-			}
-			switch d.Defname {
-			case "delimiter":
-				p.copyFormat.delim = value[0]
-			case "quote":
-				p.copyFormat.quote = value[0]
-			default:
-				p.copyFormat.escape = value[0]
+			if err := p.copyFormat.mark(d.Defname, value); err != nil {
+				return false, err
 			}
 		case "header":
 			p.copyFormat.header = d.Arg == nil || !slices.Contains([]string{"false", "off", "0"}, strings.ToLower(value))
@@ -186,6 +178,22 @@ func (j *job) copyOptions(t *catalog.Table, st *pg.CopyStmt, columns []string) (
 		p.copyColumns = nil
 	}
 	return freeze, nil
+}
+
+// mark takes an option that is one byte.
+func (f *copyFormat) mark(name, value string) error {
+	if len(value) != 1 {
+		return fmt.Errorf("COPY %s of %d bytes: %w", name, len(value), errMustFail)
+	}
+	switch name {
+	case "delimiter":
+		f.delim = value[0]
+	case "quote":
+		f.quote = value[0]
+	default:
+		f.escape = value[0]
+	}
+	return nil
 }
 
 // given tells whether an option is there.

@@ -41,7 +41,7 @@ func (t *copyText) read(c charset, piece []byte) ([]byte, error) {
 	}
 	data := piece
 	if len(t.rest) > 0 {
-		data = append(t.rest, piece...)
+		data = slices.Concat(t.rest, piece)
 	}
 	if t.types != nil {
 		return t.readBinary(c, data)
