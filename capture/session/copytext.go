@@ -3,6 +3,7 @@ package session
 import (
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"slices"
 	"unicode/utf8"
 
@@ -16,16 +17,18 @@ type copyText struct {
 	types []uint32
 	// own says that the stream is in an encoding that the COPY names: it stays in it.
 	own bool
-	// rest is what came of a character, or of a number or field in binary.
-	rest []byte
+	// rest is what came of a character, or of a number or field in binary, of which limit
+	// bounds the bytes (I7).
+	rest  []byte
+	limit int
 	// begun: the header of the binary format has come; left are the fields of a row that
 	// are still to come; over: what comes concerns the server alone.
 	begun, over bool
 	left        int
 }
 
-func newCopyText(p *classify.Plan) *copyText {
-	return &copyText{types: p.CopyTypes, own: p.OwnEncoding()}
+func newCopyText(p *classify.Plan, limit int) *copyText {
+	return &copyText{types: p.CopyTypes, own: p.OwnEncoding(), limit: limit}
 }
 
 // errCopyForm says that a binary stream is not as the server reads it.
@@ -39,12 +42,12 @@ func (t *copyText) read(c charset, piece []byte) ([]byte, error) {
 	if !c.exact() {
 		return nil, encodingRefusal(c)
 	}
+	if t.types != nil {
+		return t.readBinary(c, piece)
+	}
 	data := piece
 	if len(t.rest) > 0 {
 		data = slices.Concat(t.rest, piece)
-	}
-	if t.types != nil {
-		return t.readBinary(c, data)
 	}
 	whole := c.whole(data)
 	out, ok := c.decode(data[:whole])
@@ -80,12 +83,17 @@ func (t *copyText) close() error {
 	return nil
 }
 
-func (t *copyText) readBinary(c charset, data []byte) ([]byte, error) {
-	out := make([]byte, 0, len(data)+len(data)/4)
+func (t *copyText) readBinary(c charset, piece []byte) ([]byte, error) {
+	t.rest = append(t.rest, piece...)
+	data := t.rest
+	out := make([]byte, 0, len(piece)+len(piece)/4)
 	for {
 		n := t.next(data)
+		if n > t.limit && !t.over {
+			return nil, fmt.Errorf("a field of a binary COPY has %d bytes, of which %d are read at once (capture.max_message)", n, t.limit)
+		}
 		if n > len(data) || len(data) == 0 {
-			t.rest = slices.Clone(data)
+			t.rest = append(t.rest[:0], data...)
 			return out, nil
 		}
 		var err error

@@ -32,6 +32,9 @@ func notConverted(t *testing.T, db, encoding, text string) {
 	c.parse("", "UPDATE t SET v = $1 WHERE id = 1").bind("", "", nil, text).execute("", 0).sync().says("opmux: statement in client_encoding "+encoding, `Z "I"`)
 	c.query("SELECT \""+text+"\"()").says(refusal, `Z "I"`)
 	c.query("COPY t FROM STDIN").says(refusal, `Z "I"`)
+	if encoding == "SJIS" { // whose second byte is no backslash
+		c.query("SELECT E'\x95\x5c'; DELETE FROM t -- '").says(refusal, `Z "I"`)
+	}
 	if encoding == "SQL_ASCII" { // the others have characters of several bytes
 		c.query("SELECT 1 AS n, '" + text + "' AS x WHERE false").says(`C "SELECT 0`)
 	}

@@ -99,8 +99,12 @@ func TestI6PublishedWideTextIsUTF8(t *testing.T) {
 	copyIn("COPY drawn (v) FROM STDIN", "\x95\x5c\n")(c)
 	copyIn("COPY drawn (v) FROM STDIN BINARY", binaryHead+"\x00\x01"+field+"\xff\xff")(c)
 	c.take()
+	c.query("SELECT E'\x95\x5c'; DELETE FROM t WHERE id = 1 -- '").says(`C "DELETE 1`)
 	var got strings.Builder
 	for _, op := range r.committed() {
+		if strings.HasPrefix(op.Text, "DELETE") {
+			got.WriteString(op.Text)
+		}
 		for _, p := range op.Params {
 			got.WriteString("<" + string(p.Value) + ">")
 		}
@@ -110,8 +114,31 @@ func TestI6PublishedWideTextIsUTF8(t *testing.T) {
 	want := "<1><表><\x00\x00\x00\x02><表><\x00\x00\x00\x01\x00\x00\x00\x00\x00\x00\x00\x19\x00\x00\x00\x01\x00\x00\x00\x01" + field + ">4\t表\n" +
 		binaryHead + strings.ReplaceAll(strings.ReplaceAll(row, "\x00\x00\x00\x02\x95\x5c", field), "\x00\x00\x00\x1a", "\x00\x00\x00\x1b") +
 		"\x00\x04\x00\x00\x00\x04\x00\x00\x00\x06\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff" +
-		"1\t表\n" + binaryHead + "\x00\x02\x00\x00\x00\x04\x00\x00\x00\x02" + field + "\xff\xff"
+		"1\t表\n" + binaryHead + "\x00\x02\x00\x00\x00\x04\x00\x00\x00\x02" + field + "\xff\xff" + "DELETE FROM t WHERE id = 1"
 	if got.String() != want {
 		t.Errorf("published\n%q\nwant\n%q", got.String(), want)
+	}
+}
+
+// I7: of a field of a binary COPY no more is held than a message may have.
+func TestI7FieldsOfBinaryCopyAreBounded(t *testing.T) {
+	r := newRig(t, func(c *session.Config) { c.MaxMessage = 4096 }, `CREATE TABLE t (v text)`)
+	c := r.client()
+	c.query("SET client_encoding = SJIS").ready()
+	send := func(size int) {
+		c.query("COPY t FROM STDIN BINARY").until(pgwire.CopyInResponse)
+		field := []byte{0, 1, 0, 0, byte(size >> 8), byte(size)}
+		field = append(field, bytes.Repeat([]byte("\x95\x5c"), size/2)...)
+		for piece := range slices.Chunk(append([]byte(binaryHead), append(field, 0xff, 0xff)...), 1000) {
+			c.send(pgwire.CopyData, piece)
+		}
+		c.send(pgwire.CopyDone, nil)
+	}
+	send(4000)
+	c.says(`C "COPY 1`, `Z "I"`)
+	send(5000)
+	c.says("a field of a binary COPY has 5004 bytes, of which 4096 are read at once", `Z "I"`)
+	if ops := r.committed(); len(ops) != 1 || string(ops[0].Data) != binaryHead+"\x00\x01\x00\x00\x17\x70"+strings.Repeat("表", 2000)+"\xff\xff" {
+		t.Errorf("published %d operations, %q", len(ops), ops[0].Data)
 	}
 }

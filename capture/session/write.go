@@ -47,7 +47,7 @@ func (s *Session) newExecution(tx *txn, p *classify.Plan, params []event.Param) 
 	if p.CopyDraw != nil {
 		encoding = s.charsetNow().name
 	}
-	return &execution{tx: tx, plan: p, params: params, scan: p.NewCopyScanner(encoding), copy: newCopyText(p)}
+	return &execution{tx: tx, plan: p, params: params, scan: p.NewCopyScanner(encoding), copy: newCopyText(p, s.cfg.MaxMessage)}
 }
 
 // probing tells whether the transaction's identity is still to be learnt.
