@@ -142,3 +142,23 @@ func TestI7FieldsOfBinaryCopyAreBounded(t *testing.T) {
 		t.Errorf("published %d operations, %q", len(ops), ops[0].Data)
 	}
 }
+
+// I6: a date word behind a character that ends in a backslash is seen, also where the
+// stream goes on as it came.
+func TestI6DateWordsBehindWideText(t *testing.T) {
+	r := newRig(t, nil, `CREATE TABLE t (v text, at date)`, `CREATE TABLE drawn (id serial PRIMARY KEY, v text, at date)`)
+	c := r.client()
+	for encoding, copies := range map[string][]string{"SJIS": {"COPY t FROM STDIN", "COPY drawn (v, at) FROM STDIN"}, "UTF8": {"COPY t FROM STDIN (ENCODING 'SJIS')"}} {
+		c.query("SET client_encoding = " + encoding).ready()
+		for _, sql := range copies {
+			copyIn(sql, "\x95\x5c\ttoday\n")(c)
+			if got := c.take(); !strings.Contains(got, "opmux: COPY of a special date word") {
+				t.Errorf("%s, %s: %s", encoding, sql, got)
+			}
+			copyIn(sql, "\x95\x5c\t2026-01-01\n")(c)
+			if got := c.take(); !strings.Contains(got, `C "COPY 1`) {
+				t.Errorf("%s, %s: %s", encoding, sql, got)
+			}
+		}
+	}
+}
