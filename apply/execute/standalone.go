@@ -147,9 +147,6 @@ func (s *standalone) command(ctx context.Context, op *event.Operation, index int
 		}
 	}
 	tx := s.job.Transactions[0]
-	if err := s.sameEncoding(tx); err != nil {
-		return err
-	}
 	s.settings.reset()
 	if list := s.settings.changes(&tx.Transaction.Context); len(list) > 0 {
 		sql, params := setSQL(list, false)
