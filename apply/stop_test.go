@@ -62,6 +62,27 @@ func TestI6ErrorStopsAtTheCulprit(t *testing.T) {
 	r.want("SELECT count(*) FROM t", "10")
 }
 
+// I6: md5 of a text is another one where the text has other bytes, so a target in another
+// encoding than the primary's stops.
+func TestI6TargetsInAnotherEncodingStop(t *testing.T) {
+	r := newRig(t)
+	r.pg.Exec(t, r.db, "CREATE TABLE t (id int PRIMARY KEY, v text)")
+	a := r.agent("a1")
+	in := func(encoding string, op event.Operation) {
+		tx := a.tx(op)
+		tx.Context.Settings = []event.Setting{{Name: event.ServerEncoding, Value: encoding}}
+		a.add(tx)
+	}
+	in("UTF8", text("INSERT INTO t VALUES (1, md5('é'))"))
+	w := r.start()
+	r.caughtUp()
+	in("LATIN1", text("INSERT INTO t VALUES (2, md5('é'))"))
+	if err := w.stopped(); !strings.Contains(err.Error(), "the primary's database is in LATIN1 and the target's in UTF8") {
+		t.Errorf("stopped on %v", err)
+	}
+	r.want("SELECT id FROM t", "1")
+}
+
 // TestStoppedStreamGoesOnFromANewPosition: an operator fills the target again
 // while the worker stands still.
 func TestStoppedStreamGoesOnFromANewPosition(t *testing.T) {

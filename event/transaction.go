@@ -51,6 +51,11 @@ type PostgresTx struct {
 	ProbeLSN     uint64 // pg_current_wal_insert_lsn at the probe
 }
 
+// ServerEncoding is among a context's settings where the primary's database is not in
+// UTF8: what functions make of a text's bytes (md5, octet_length) is the same in databases
+// of one encoding alone.
+const ServerEncoding = "server_encoding"
+
 // Context is the session context of a transaction: whose it is and every
 // setting that changes what its statements mean.
 type Context struct {

@@ -1,10 +1,12 @@
 package execute
 
 import (
+	"fmt"
 	"hash/maphash"
 	"strconv"
 	"strings"
 
+	"github.com/opmux/opmux/apply/schedule"
 	"github.com/opmux/opmux/event"
 )
 
@@ -22,6 +24,7 @@ var notApplied = map[string]bool{
 	"lock_timeout":                        true,
 	"row_security":                        true,
 	"session_authorization":               true,
+	event.ServerEncoding:                  true,
 	"session_replication_role":            true,
 	"statement_timeout":                   true,
 	"synchronous_commit":                  true,
@@ -102,6 +105,17 @@ func (s *settings) changes(c *event.Context) []event.Setting {
 		s.identify()
 	}
 	return list
+}
+
+// sameEncoding stops where the primary's database is in another encoding than the
+// target's, though the texts would fit: what functions make of their bytes would differ.
+func (a *attempt) sameEncoding(tx *schedule.Tx) error {
+	want, own := tx.Transaction.Context.Get(event.ServerEncoding), a.conn.ParameterStatus(event.ServerEncoding)
+	if want == "" || own == "" || want == own {
+		return nil
+	}
+	return fmt.Errorf("transaction at offset %d of source %s: the primary's database is in %s and the target's in %s, where functions of a text's bytes (md5, octet_length) give other values; "+
+		"CREATE DATABASE the target with ENCODING '%s' and fill it again by opmux snapshot", tx.Offset, a.cfg.Source, want, own, want)
 }
 
 // sameContext says whether two contexts are one: decoded records share their settings,

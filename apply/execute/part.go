@@ -73,6 +73,9 @@ func (r *replay) enter() error {
 		return nil
 	}
 	r.inside = true
+	if err := r.sameEncoding(r.tx); err != nil {
+		return err
+	}
 	return r.set(r.settings.changes(&r.tx.Transaction.Context), r.failed())
 }
 

@@ -17,6 +17,7 @@ import (
 
 	"github.com/opmux/opmux/capture/prepared"
 	"github.com/opmux/opmux/event"
+	"github.com/opmux/opmux/wire/pgencoding"
 )
 
 // pollInterval is how often Run looks for DDL and restarts.
@@ -59,6 +60,7 @@ type Catalog struct {
 		next    *batch
 		running sync.Mutex
 	}
+	wides map[string]*pgencoding.Wide
 	// known is the highest counter seen; cached answers of another one are stale.
 	known atomic.Int64
 	// restarts counts starts of the primary that were noticed.
@@ -104,6 +106,7 @@ func Open(ctx context.Context, cfg Config) (*Catalog, error) {
 	}
 	c := &Catalog{cfg: cfg}
 	c.reset()
+	c.wides = c.wideEncodings()
 	c.lookups = &link{cfg: pc, connected: c.connected}
 	c.versions = &link{cfg: pc, connected: c.connected}
 	c.prepared = &link{cfg: writing(pc), connected: c.connected}

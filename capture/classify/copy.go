@@ -33,7 +33,7 @@ func (j *job) copy(n *pg.Node, st *pg.CopyStmt) error {
 // copyFormat is how the fields of a COPY stream are told apart.
 type copyFormat struct {
 	csv, header, binary  bool
-	encoded              bool // the text says in which encoding the stream is
+	encoding             string // that of the stream, "" where the text does not say
 	delim, quote, escape byte
 	null                 string
 }
@@ -126,7 +126,7 @@ func (j *job) copyDefaults(t *catalog.Table, columns []string) ([]*catalog.Colum
 func (j *job) copyOptions(t *catalog.Table, st *pg.CopyStmt, columns []string) (freeze bool, err error) {
 	p := j.plan
 	format := "text"
-	p.copyFormat = copyFormat{delim: '\t', quote: '"', null: `\N`, encoded: given(st.Options, "encoding")}
+	p.copyFormat = copyFormat{delim: '\t', quote: '"', null: `\N`}
 	null := ""
 	for _, o := range st.Options {
 		d := o.GetDefElem()
@@ -135,16 +135,8 @@ func (j *job) copyOptions(t *catalog.Table, st *pg.CopyStmt, columns []string) (
 		case "format":
 			format = strings.ToLower(value)
 		case "delimiter", "quote", "escape":
-			if len(value) != 1 {
-				return false, fmt.Errorf("COPY %s of %d bytes: %w", d.Defname, len(value), errMustFail)
-			}
-			switch d.Defname {
-			case "delimiter":
-				p.copyFormat.delim = value[0]
-			case "quote":
-				p.copyFormat.quote = value[0]
-			default:
-				p.copyFormat.escape = value[0]
+			if err := p.copyFormat.mark(d.Defname, value); err != nil {
+				return false, err
 			}
 		case "header":
 			p.copyFormat.header = d.Arg == nil || !slices.Contains([]string{"false", "off", "0"}, strings.ToLower(value))
@@ -152,7 +144,9 @@ func (j *job) copyOptions(t *catalog.Table, st *pg.CopyStmt, columns []string) (
 			freeze = enabled(st.Options, "freeze")
 		case "null":
 			p.copyFormat.null, null = value, value
-		case "encoding", "force_not_null", "force_null":
+		case "encoding":
+			p.copyFormat.encoding = value
+		case "force_not_null", "force_null":
 		default:
 			return false, j.refuse("COPY option "+d.Defname, d.Location, "opmux does not know it", "Leave the option out.")
 		}
@@ -186,6 +180,22 @@ func (j *job) copyOptions(t *catalog.Table, st *pg.CopyStmt, columns []string) (
 	return freeze, nil
 }
 
+// mark takes an option that is one byte.
+func (f *copyFormat) mark(name, value string) error {
+	if len(value) != 1 {
+		return fmt.Errorf("COPY %s of %d bytes: %w", name, len(value), errMustFail)
+	}
+	switch name {
+	case "delimiter":
+		f.delim = value[0]
+	case "quote":
+		f.quote = value[0]
+	default:
+		f.escape = value[0]
+	}
+	return nil
+}
+
 // given tells whether an option is there.
 func given(options []*pg.Node, name string) bool {
 	return slices.ContainsFunc(options, func(o *pg.Node) bool { return o.GetDefElem().GetDefname() == name })
@@ -193,12 +203,25 @@ func given(options []*pg.Node, name string) bool {
 
 // binaryColumns refuses columns whose binary form has numbers of the server's own.
 func (j *job) binaryColumns(t *catalog.Table, columns []string) error {
+	j.plan.CopyTypes = make([]uint32, 0, len(columns))
 	for _, name := range columns {
 		if c := t.Column(name); isOpaque(c) || c.Element >= firstUserOID || slices.Contains(objects, c.BaseOID) {
 			return j.refuse("COPY … BINARY into "+t.Qualified(), -1, "column "+name+" holds numbers of types or objects, which differ between servers", "Use the text format.")
 		}
+		j.plan.CopyTypes = append(j.plan.CopyTypes, binaryType(t.Column(name)))
 	}
 	return nil
+}
+
+const oidText = 25
+
+// binaryType is the type whose binary form a column's is: a domain's is that of the type
+// under it, an enum's its label.
+func binaryType(c *catalog.Column) uint32 {
+	if c.Category == "E" {
+		return oidText
+	}
+	return c.BaseOID
 }
 
 func (j *job) withoutFreeze(n *pg.Node) (string, error) {
@@ -210,16 +233,14 @@ func (j *job) withoutFreeze(n *pg.Node) (string, error) {
 
 // OwnEncoding says that a COPY names the encoding of its stream, so that the client's
 // own does not count.
-func (p *Plan) OwnEncoding() bool { return p.copyFormat.encoded && !p.copyFormat.binary }
+func (p *Plan) OwnEncoding() bool { return p.copyFormat.encoding != "" && !p.copyFormat.binary }
 
 // UTF8Only says why a COPY cannot be followed under another client_encoding than UTF8,
 // "" where it can.
 func (p *Plan) UTF8Only() string {
 	f := p.copyFormat
 	switch {
-	case p.Kind == Copy && f.binary:
-		return "where text is in a binary stream is not known"
-	case p.CopyDraw != nil && (f.encoded || strings.IndexFunc(f.null, func(c rune) bool { return c >= 0x80 }) >= 0):
+	case p.CopyDraw != nil && (f.encoding != "" && !f.binary || strings.IndexFunc(f.null, func(c rune) bool { return c >= 0x80 }) >= 0):
 		return "what is drawn for its rows comes in the client's encoding, and its stream or its NULL is in another"
 	}
 	return ""

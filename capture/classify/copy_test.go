@@ -30,6 +30,9 @@ func TestCopyStreamsAreReadForDateWords(t *testing.T) {
 		{`COPY jobs FROM STDIN`, "\\.\n1\tnew\tnow\t1\n", false},
 		{`COPY jobs(at, state) FROM STDIN`, "2026-01-01\tnow\r\nyesterday\tx\r\n", true},
 		{`COPY jobs FROM STDIN (DELIMITER '|')`, "1|new|now|1\n", true},
+		// The last byte of a character is a backslash, which escapes nothing.
+		{`COPY jobs FROM STDIN (ENCODING 'Shift_JIS')`, "1\t\x95\x5c\tnow\t1\n", true},
+		{`COPY jobs FROM STDIN (ENCODING 'UTF8')`, "1\t\xe9\x5c\tnow\t1\n", false},
 		{`COPY jobs FROM STDIN CSV`, "1,\"a,now\n\",2026-01-01,1\n", false},
 		{`COPY jobs FROM STDIN CSV`, "1,new,\"to\"\"day\",1\n", false},
 		{`COPY jobs FROM STDIN CSV`, "1,new,\"today\",1\n", true},
@@ -43,14 +46,14 @@ func TestCopyStreamsAreReadForDateWords(t *testing.T) {
 		}
 	}
 	for _, sql := range []string{`COPY jobs(id, state) FROM STDIN`, `COPY jobs FROM STDIN BINARY`} {
-		if r.plan(sql).NewCopyScanner() != nil {
+		if r.plan(sql).NewCopyScanner("UTF8") != nil {
 			t.Errorf("%s: there is nothing to look for", sql)
 		}
 	}
 }
 
 func scan(p *classify.Plan, data string, n int) error {
-	s := p.NewCopyScanner()
+	s := p.NewCopyScanner("UTF8")
 	for ; len(data) > 0; data = data[min(n, len(data)):] {
 		if err := s.Scan([]byte(data[:min(n, len(data))])); err != nil {
 			return err
@@ -75,7 +78,7 @@ func TestCopyOperations(t *testing.T) {
 // I7: what is kept does not grow with the stream.
 func TestI7CopyScannerIsBounded(t *testing.T) {
 	r := newRig(t, shop...)
-	s := r.plan(`COPY jobs FROM STDIN`).NewCopyScanner()
+	s := r.plan(`COPY jobs FROM STDIN`).NewCopyScanner("UTF8")
 	long := []byte("1\tx\t" + strings.Repeat("nox ", 1<<20))
 	if n := testing.AllocsPerRun(3, func() {
 		if err := s.Scan(long); err != nil {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/opmux/opmux/capture/catalog"
 	"github.com/opmux/opmux/event"
+	"github.com/opmux/opmux/wire/pgencoding"
 )
 
 // CopyDraw is how a COPY goes that leaves out columns whose defaults are drawn
@@ -79,6 +80,13 @@ func (j *job) drawCopy(n *pg.Node, t *catalog.Table, given []string, drawn []*ca
 		return j.refuse(construct, -1, err.Error(), give)
 	}
 	d.Text = text
+	if d.format.binary {
+		first := make([]uint32, len(drawn))
+		for i, c := range drawn {
+			first[i] = binaryType(c)
+		}
+		j.plan.CopyTypes = slices.Concat(first, j.plan.CopyTypes)
+	}
 	j.plan.CopyDraw = d
 	return nil
 }
@@ -141,7 +149,7 @@ var binarySend = map[uint32]string{
 }
 
 // prefix appends the drawn values of one row as the fields that begin it.
-func (d *CopyDraw) prefix(b []byte, values []event.Value) ([]byte, error) {
+func (d *CopyDraw) prefix(b []byte, values []event.Value, encoding string) ([]byte, error) {
 	if len(values) != d.width {
 		return nil, fmt.Errorf("%d values were drawn for a row of COPY, expected %d", len(values), d.width)
 	}
@@ -153,9 +161,9 @@ func (d *CopyDraw) prefix(b []byte, values []event.Value) ([]byte, error) {
 		case v.Null:
 			b = append(append(b, f.null...), f.delim)
 		case f.csv:
-			b = append(appendQuoted(b, v.Text, f), f.delim)
+			b = append(appendQuoted(b, v.Text, f, pgencoding.Masked(encoding)), f.delim)
 		default:
-			if b, err = appendEscaped(b, v.Text, f); err == nil {
+			if b, err = appendEscaped(b, v.Text, f, pgencoding.Masked(encoding)); err == nil {
 				b = append(b, f.delim)
 			}
 		}
@@ -175,10 +183,10 @@ func appendBinary(b []byte, v event.Value) ([]byte, error) {
 }
 
 // appendQuoted writes a field of CSV; what is quoted is never NULL.
-func appendQuoted(b, text []byte, f copyFormat) []byte {
+func appendQuoted(b, text []byte, f copyFormat, mask *pgencoding.Mask) []byte {
 	b = append(b, f.quote)
 	for _, c := range text {
-		if c == f.quote || c == f.escape {
+		if bare := mask.Next(c); bare == f.quote || bare == f.escape {
 			b = append(b, f.escape)
 		}
 		b = append(b, c)
@@ -187,10 +195,10 @@ func appendQuoted(b, text []byte, f copyFormat) []byte {
 }
 
 // appendEscaped writes a field of the text format.
-func appendEscaped(b, text []byte, f copyFormat) ([]byte, error) {
+func appendEscaped(b, text []byte, f copyFormat, mask *pgencoding.Mask) ([]byte, error) {
 	start := len(b)
 	for _, c := range text {
-		switch c {
+		switch mask.Next(c) {
 		case '\n':
 			b = append(b, '\\', 'n')
 		case '\r':

@@ -3,6 +3,8 @@ package classify
 import (
 	"bytes"
 	"fmt"
+
+	"github.com/opmux/opmux/wire/pgencoding"
 )
 
 // newline is how the lines of a stream end: the first one settles it.
@@ -31,6 +33,7 @@ type lineSplitter struct {
 	escaped, marked bool
 	inQuote, wasEsc bool
 	ended           bool
+	mask            *pgencoding.Mask
 }
 
 func (l *lineSplitter) whole() bool { return l.first && !l.afterCR }
@@ -52,6 +55,8 @@ func (l *lineSplitter) next(r *CopyRows, b byte) error {
 	if l.ended {
 		return nil // the server ignores it as well
 	}
+	own := b
+	b = l.mask.Next(b)
 	if l.afterCR {
 		l.afterCR = false
 		switch {
@@ -78,7 +83,7 @@ func (l *lineSplitter) next(r *CopyRows, b byte) error {
 			r.begin()
 		}
 	}
-	r.buf = append(r.buf, b)
+	r.buf = append(r.buf, own)
 	l.length++
 	return l.meaning(r, b)
 }

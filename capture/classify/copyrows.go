@@ -7,13 +7,15 @@ import (
 	"slices"
 
 	"github.com/opmux/opmux/event"
+	"github.com/opmux/opmux/wire/pgencoding"
 )
 
 // CopyRows collects a piece of a COPY's stream and finds where its rows begin, as
 // the server does. What it holds is for its caller to bound (I7): Take it away.
 type CopyRows struct {
-	draw *CopyDraw
-	buf  []byte
+	draw     *CopyDraw
+	encoding string
+	buf      []byte
 	// starts are the places in buf where the drawn fields of a row go.
 	starts []int
 	// header precedes the rows of each piece, mark ends those of the last one; begun
@@ -39,16 +41,17 @@ type splitter interface {
 // ErrCopyStream says that a stream cannot be followed: the COPY must be failed.
 var ErrCopyStream = errors.New("the COPY stream cannot be followed")
 
-// NewCopyRows returns what takes the stream of a COPY that draws, nil for others.
-func (p *Plan) NewCopyRows() *CopyRows {
+// NewCopyRows returns what takes the stream of a COPY that draws, nil for others. Stream
+// and drawn values are in that encoding.
+func (p *Plan) NewCopyRows(encoding string) *CopyRows {
 	if p.CopyDraw == nil {
 		return nil
 	}
-	r := &CopyRows{draw: p.CopyDraw}
+	r := &CopyRows{draw: p.CopyDraw, encoding: encoding}
 	if p.CopyDraw.format.binary {
 		r.split = &binarySplitter{}
 	} else {
-		r.split = &lineSplitter{format: p.CopyDraw.format, first: true, heading: p.CopyDraw.format.header}
+		r.split = &lineSplitter{format: p.CopyDraw.format, first: true, heading: p.CopyDraw.format.header, mask: pgencoding.Masked(encoding)}
 	}
 	return r
 }
@@ -106,7 +109,7 @@ func (r *CopyRows) Take(drawn [][]event.Value, last bool) (stream, part []byte, 
 			n := binary.BigEndian.Uint16(stream[begin-2:])
 			binary.BigEndian.PutUint16(stream[begin-2:], n+uint16(r.draw.width))
 		}
-		if stream, err = r.draw.prefix(stream, drawn[i]); err != nil {
+		if stream, err = r.draw.prefix(stream, drawn[i], r.encoding); err != nil {
 			return nil, nil, err
 		}
 		r.prefixes = append(r.prefixes, stream[begin:len(stream):len(stream)])

@@ -18,6 +18,7 @@ func TestCopyRowsGetDrawnValuesInFront(t *testing.T) {
 		part       string // what is published, where that is something else
 		drawn      string // the value, in place of 7
 		outOfOrder bool   // it cannot be followed in several pieces
+		encoding   string
 	}{
 		{sql: `COPY d (v) FROM STDIN`, data: "a\nb\n", stream: "7\ta\n7\tb\n"},
 		{sql: `COPY d (v) FROM STDIN`, data: "a\n\nb", stream: "7\ta\n7\t\n7\tb"},
@@ -38,6 +39,8 @@ func TestCopyRowsGetDrawnValuesInFront(t *testing.T) {
 		{sql: `COPY d (v) FROM STDIN CSV QUOTE ''''`, data: "a\n", stream: "'it''s',a\n", drawn: "it's"},
 		{sql: `COPY d (v) FROM STDIN BINARY`, data: head + "\x00\x01\x00\x00\x00\x02ab\x00\x01\xff\xff\xff\xff\xff\xff",
 			stream: head + "\x00\x02\x00\x00\x00\x01\x07\x00\x00\x00\x02ab\x00\x02\x00\x00\x00\x01\x07\xff\xff\xff\xff\xff\xff", drawn: "07"},
+		{sql: `COPY d (v) FROM STDIN`, data: "\x95\x5c\n\x83\x5c\\\n\n", stream: "\x95\x5c\t\x95\x5c\n\x95\x5c\t\x83\x5c\\\n\n", drawn: "\x95\x5c", encoding: "SJIS"},
+		{sql: `COPY d (v) FROM STDIN WITH (FORMAT csv, ESCAPE '\')`, data: "\"\x95\x5c\"\n\"a\"\n", stream: "\"\x95\x5c\",\"\x95\x5c\"\n\"\x95\x5c\",\"a\"\n", drawn: "\x95\x5c", encoding: "SJIS"},
 		{sql: `COPY d (v) FROM STDIN BINARY`, data: head, stream: head + "\xff\xff"},
 	} {
 		p := r.plan(c.sql)
@@ -48,12 +51,12 @@ func TestCopyRowsGetDrawnValuesInFront(t *testing.T) {
 			c.part = c.stream
 		}
 		for _, cut := range []int{len(c.data), 1, 3} {
-			streams, part, err := extend(p, c.data, c.drawn, cut, 1<<20)
+			streams, part, err := extend(p, c.encoding, c.data, c.drawn, cut, 1<<20)
 			if err != nil || len(streams) != 1 || streams[0] != c.stream || part != c.part {
 				t.Errorf("%s %q by %d: %q, %q, %v, want %q, %q", c.sql, c.data, cut, streams, part, err, c.stream, c.part)
 			}
 		}
-		_, part, err := extend(p, c.data, c.drawn, 2, 1)
+		_, part, err := extend(p, c.encoding, c.data, c.drawn, 2, 1)
 		if c.outOfOrder && errors.Is(err, classify.ErrCopyStream) {
 			continue
 		}
@@ -62,7 +65,7 @@ func TestCopyRowsGetDrawnValuesInFront(t *testing.T) {
 		}
 	}
 	for _, bad := range []string{"PGCOPX\n\xff\r\n\x00\x00\x00\x00\x00\x00\x00\x00\x00", head[:11] + "\x00\x01\x00\x00\x00\x00\x00\x00", head + "\xff\xff\x00"} {
-		if _, _, err := extend(r.plan(`COPY d (v) FROM STDIN BINARY`), bad, "07", 1, 1<<20); !errors.Is(err, classify.ErrCopyStream) {
+		if _, _, err := extend(r.plan(`COPY d (v) FROM STDIN BINARY`), "UTF8", bad, "07", 1, 1<<20); !errors.Is(err, classify.ErrCopyStream) {
 			t.Errorf("%q: %v", bad, err)
 		}
 	}
@@ -71,8 +74,8 @@ func TestCopyRowsGetDrawnValuesInFront(t *testing.T) {
 const head = "PGCOPY\n\xff\r\n\x00\x00\x00\x00\x00\x00\x00\x00\x00"
 
 // extend gives a stream to CopyRows in messages of cut bytes and takes it in pieces of size.
-func extend(p *classify.Plan, data, drawn string, cut, size int) (streams []string, published string, err error) {
-	rows := p.NewCopyRows()
+func extend(p *classify.Plan, encoding, data, drawn string, cut, size int) (streams []string, published string, err error) {
+	rows := p.NewCopyRows(encoding)
 	take := func(last bool) error {
 		values := make([][]event.Value, rows.Rows())
 		for i := range values {

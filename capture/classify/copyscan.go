@@ -1,5 +1,7 @@
 package classify
 
+import "github.com/opmux/opmux/wire/pgencoding"
+
 // CopyScanner looks for special date words in the fields of a COPY stream. It
 // keeps a bounded piece of one field, whatever the size of the stream (I7).
 type CopyScanner struct {
@@ -17,6 +19,7 @@ type CopyScanner struct {
 	// digits are what is left of an octal (3) or hexadecimal (2) escape.
 	digits, code, base int
 	ended              bool
+	mask               *pgencoding.Mask
 }
 
 type copyPending uint8
@@ -37,12 +40,16 @@ const (
 )
 
 // NewCopyScanner returns a scanner for the stream of a Copy plan, nil where no
-// field of it can hold a special date word.
-func (p *Plan) NewCopyScanner() *CopyScanner {
+// field of it can hold a special date word. The stream will be given to it in that
+// encoding, or in the one that the COPY names.
+func (p *Plan) NewCopyScanner(encoding string) *CopyScanner {
 	if p.copyColumns == nil {
 		return nil
 	}
-	return &CopyScanner{columns: p.copyColumns, format: p.copyFormat, row: 1}
+	if p.OwnEncoding() {
+		encoding = p.copyFormat.encoding
+	}
+	return &CopyScanner{columns: p.copyColumns, format: p.copyFormat, row: 1, mask: pgencoding.Masked(encoding)}
 }
 
 // Scan reads the next piece of the stream. A *Refusal says that a field would be
@@ -52,7 +59,7 @@ func (s *CopyScanner) Scan(data []byte) error {
 		if s.ended {
 			return nil
 		}
-		if err := s.next(b); err != nil {
+		if err := s.next(s.mask.Next(b)); err != nil {
 			return err
 		}
 	}

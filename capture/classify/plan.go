@@ -100,6 +100,8 @@ type Plan struct {
 	Deferrable bool
 	// Barrier asks for event.Transaction.Barrier.
 	Barrier bool
+	// CopyTypes are the types of the fields of a COPY's binary stream, nil for other formats.
+	CopyTypes []uint32
 	// CopyIn says that the server will ask for a COPY stream, whatever the kind.
 	CopyIn bool
 	// CopyDraw says how a COPY goes that leaves out columns whose defaults are drawn,

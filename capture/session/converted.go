@@ -2,6 +2,7 @@ package session
 
 import (
 	"context"
+	"fmt"
 	"slices"
 
 	"github.com/opmux/opmux/capture/catalog"
@@ -27,6 +28,13 @@ func (c charset) cannot(p *classify.Plan, text string) *classify.Refusal {
 		}
 		if one.Kind == classify.Copy && !one.OwnEncoding() && !c.exact() {
 			return encodingRefusal(c)
+		}
+		for _, oid := range one.CopyTypes {
+			if _, known := c.binaryForm(oid); !known {
+				return &classify.Refusal{Construct: "binary COPY in client_encoding " + c.name,
+					Reason: fmt.Sprintf("where text is in the binary form of a column's type (OID %d) is not known", oid),
+					Hint:   "Use the text format, or SET client_encoding = 'UTF8'."}
+			}
 		}
 	}
 	if !c.writes(p, text) {

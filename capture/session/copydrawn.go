@@ -52,7 +52,7 @@ func (s *Session) copyRows(ctx context.Context, x *execution, opened *entry, hol
 // opened is the entry of its Query. The tag is "" where it failed, of which the
 // client has heard.
 func (s *Session) copyDrawn(ctx context.Context, x *execution, opened *entry) (tag string, err error) {
-	c := &copying{s: s, x: x, rows: x.plan.NewCopyRows(), opened: opened}
+	c := &copying{s: s, x: x, rows: x.plan.NewCopyRows(s.charsetNow().name), opened: opened}
 	before := opened.onFail
 	opened.onFail = func() { c.failed = true; before() }
 	if err := s.awaitCopyIn(); err != nil {
@@ -184,9 +184,9 @@ func (c *copying) flush(ctx context.Context, last bool) error {
 	if c.x.lost() {
 		return nil
 	}
-	text, ok := s.charset().decode(part)
-	if !ok {
-		c.x.tx.fail(encodingRefusal(s.charset()))
+	text, err := c.x.copy.read(s.charset(), part)
+	if err != nil {
+		c.x.tx.fail(err)
 		return nil
 	}
 	if c.x.data = append(c.x.data, text...); len(c.x.data) >= s.cfg.ChunkBytes {

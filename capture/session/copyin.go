@@ -54,8 +54,8 @@ func (s *Session) copyMessage(ctx context.Context, x *execution, typ byte) (bool
 	case pgwire.CopyDone, pgwire.CopyFail:
 		s.mu.Lock()
 		s.copyIn = false
-		if x != nil && x.scan != nil && !x.lost() {
-			if err := x.scan.Close(); err != nil {
+		if x != nil && !x.lost() {
+			if err := x.closeCopy(); err != nil {
 				x.tx.fail(err)
 			}
 		}
@@ -88,6 +88,14 @@ func (s *Session) copyMessage(ctx context.Context, x *execution, typ byte) (bool
 	return false, nil
 }
 
+// closeCopy takes the end of the stream.
+func (x *execution) closeCopy() error {
+	if err := x.copy.close(); err != nil || x.scan == nil {
+		return err
+	}
+	return x.scan.Close()
+}
+
 // keepCopyData captures one piece of the stream.
 func (s *Session) keepCopyData(ctx context.Context, x *execution, data []byte) {
 	s.mu.Lock()
@@ -95,12 +103,10 @@ func (s *Session) keepCopyData(ctx context.Context, x *execution, data []byte) {
 	if x.lost() {
 		return
 	}
-	if !x.plan.OwnEncoding() {
-		var ok bool
-		if data, ok = s.charset().decode(data); !ok {
-			x.tx.fail(encodingRefusal(s.charset()))
-			return
-		}
+	data, err := x.copy.read(s.charset(), data)
+	if err != nil {
+		x.tx.fail(err)
+		return
 	}
 	if x.scan != nil {
 		if err := x.scan.Scan(data); err != nil {

@@ -4,6 +4,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/opmux/opmux/capture/classify"
 	"github.com/opmux/opmux/event"
@@ -17,29 +18,40 @@ import (
 // So what the classifier caches, what is published and what is compared does not depend
 // on the encoding, and transactions say that they are in UTF8.
 
-// utf8Name is UTF-8 as client_encoding has it.
-const utf8Name = "UTF8"
+// utf8Name is UTF-8 as client_encoding has it. Under asciiName the server takes and gives
+// the bytes of its own encoding, once it has seen that they are text in it.
+const (
+	utf8Name  = "UTF8"
+	asciiName = "SQL_ASCII"
+)
 
 // charset is how the text of a session is read and written.
 type charset struct {
 	name string
 	// enc is nil where the text is UTF-8, or in an encoding that is not converted.
-	enc *pgencoding.Encoding
+	enc pgencoding.Text
 	// guessed says that which characters the bytes are is not known, but that each is
 	// one: enc then is a stand-in, for the parser alone.
 	guessed bool
+	// unchecked: the client's own is SQL_ASCII, in which the server (15 at least) does not
+	// look whether the stream of a COPY is UTF-8.
+	unchecked bool
 }
 
-// charset is what the session's text is in, as far as the server has said. The server
-// converts it only where its database has another encoding. Callers hold s.mu.
+// charset is what the session's text is in, as far as the server has said. It is known
+// what the server reads where that is UTF-8, or what the client has sent. Callers hold s.mu.
 func (s *Session) charset() charset {
 	c := charset{name: s.clientEncoding}
-	if c.name == utf8Name {
+	if c.name == utf8Name || c.name == asciiName && s.serverEncoding == utf8Name {
+		return charset{name: utf8Name, unchecked: c.name == asciiName}
+	}
+	if c.enc = s.deps.Catalog.Encoding(c.name); c.enc != nil && (s.serverEncoding == utf8Name || s.serverEncoding == c.name) {
 		return c
 	}
-	c.enc = pgencoding.Named(c.name)
-	if c.name == "SQL_ASCII" || c.enc != nil && s.serverEncoding != utf8Name {
+	if _, single := c.enc.(*pgencoding.Encoding); single || c.name == asciiName {
 		c.enc, c.guessed = pgencoding.Named("LATIN1"), true
+	} else {
+		c.enc = nil
 	}
 	return c
 }
@@ -87,7 +99,7 @@ func (c charset) encode(text string) (string, bool) {
 	case c.name == utf8Name || pgencoding.ASCII(text):
 		return text, true
 	case c.enc == nil:
-		return (&pgencoding.Encoding{}).Encode(text)
+		return (&pgencoding.Encoding{}).Encode(text) // question marks
 	}
 	return c.enc.Encode(text)
 }
@@ -119,18 +131,52 @@ func (s *Session) readText(raw string, extended bool) (string, *unread, error) {
 	case c.enc == nil:
 		return raw, &unread{refusedStatement(encodingRefusal(c), 0), failed}, nil
 	}
+	if err := c.learn([]byte(raw)); err != nil {
+		return raw, nil, err
+	}
 	text, ok := c.enc.Append(make([]byte, 0, len(raw)+len(raw)/4), []byte(raw))
 	if !ok {
 		return raw, &unread{refusedStatement(encodingRefusal(c), 0), true}, nil
 	}
+	s.lastRead = clientText{encoding: c.name, raw: raw, text: string(text)}
+	if len(raw) > maxLastRead {
+		s.lastRead = clientText{}
+	}
 	return string(text), nil, nil
+}
+
+// maxLastRead bounds the text that a session keeps at rest (I7). A longer one may go to the
+// server in other bytes than it came in, which it reads as the same.
+const maxLastRead = 64 << 10
+
+// learn asks for characters that are not known yet, so that an error is told apart from
+// what is no character.
+func (c charset) learn(text []byte) error {
+	if wide, ok := c.enc.(*pgencoding.Wide); ok {
+		return wide.Learn(text)
+	}
+	return nil
+}
+
+// clientText is a text as the client sent it, and in UTF-8.
+type clientText struct{ encoding, raw, text string }
+
+// in returns a text that ends in it as the client wrote it: an encoding may have two forms
+// of one character. Not ok: it does not, or is in another encoding by now.
+func (t clientText) in(c charset, text string) (string, bool) {
+	before, ends := strings.CutSuffix(text, t.text)
+	return before + t.raw, ends && t.text != "" && t.encoding == c.name && pgencoding.ASCII(before)
 }
 
 // written is a text in UTF-8 as it goes to the server.
 func (s *Session) written(text string) (string, error) {
-	out, whole := s.charsetNow().encode(text)
+	c := s.charsetNow()
+	if raw, ok := s.lastRead.in(c, text); ok {
+		return raw, nil
+	}
+	out, whole := c.encode(text)
 	if !whole {
-		return "", fmt.Errorf("a text of the agent's has characters that client_encoding %s has not", s.charsetNow().name)
+		return "", fmt.Errorf("a text of the agent's has characters that client_encoding %s has not", c.name)
 	}
 	return out, nil
 }

@@ -51,9 +51,11 @@ var encoded = map[string][]func(*rawClient){
 		q("BEGIN"), q("SET LOCAL client_encoding = WIN1251"), q("INSERT INTO t VALUES (102, 1, '\xe9') RETURNING w"), q("COMMIT"), q("INSERT INTO t VALUES (103, 1, 'é') RETURNING w"),
 		q("BEGIN"), q("INSERT INTO t VALUES (104, 1, 'é')"), q("SET client_encoding = LATIN1"), q("INSERT INTO t VALUES (105, 1, '\xe9') RETURNING w"), q("ROLLBACK"), q("INSERT INTO t VALUES (106, 1, 'é') RETURNING w"),
 		q("BEGIN"), q("SAVEPOINT \"é\""), q("SET client_encoding = LATIN1"), q("UPDATE t SET w = '\xe9' WHERE v = 1"), q("ROLLBACK TO \"\xe9\""), q("INSERT INTO t VALUES (107, 1, 'é') RETURNING w"), q("RELEASE \"é\""), q("COMMIT"),
-		q("BEGIN"), q("SET client_encoding = LATIN1"), q("SELECT 1/0"), q("COMMIT -- \xe9"), q("INSERT INTO t VALUES (108, 1, 'é') RETURNING w"),
+		q("BEGIN"), q("SET client_encoding = LATIN1"), q("SELECT 1/0"), q("COMMIT -- \xe9"), q("COMMIT"), q("INSERT INTO t VALUES (108, 1, 'é') RETURNING w"),
 		q("SELECT set_config('client_encoding', 'LATIN2', false)"), q("INSERT INTO t VALUES (109, 1, '\xb1') RETURNING w"), q("PREPARE ins AS INSERT INTO t VALUES ($1, 1, $2 || '\xb3') RETURNING w"), q("EXECUTE ins (110, '\xe6')"), q("DEALLOCATE ins"),
 		q("RESET client_encoding"), q("SELECT id, w FROM t WHERE id > 99 ORDER BY id"),
+		// One text, whose bytes are others in each of them.
+		q("SET client_encoding = LATIN1"), q("DELETE FROM t WHERE id = 109 /* \xe9 */"), q("SET client_encoding = UTF8"), q("DELETE FROM t WHERE id = 109 /* é */"), q("SET client_encoding = WIN866"), q("DELETE FROM t WHERE id = 110 -- \x82"),
 	},
 	"prepared in one encoding, executed in another": {
 		q("SET client_encoding = LATIN1"), q("PREPARE ins AS INSERT INTO t VALUES ($1, 1, $2 || '\xe9') RETURNING w"), q("PREPARE many AS UPDATE t SET w = w || '\xe9' WHERE v = 1 RETURNING id"),

@@ -11,32 +11,41 @@ import (
 	"github.com/opmux/opmux/wire/pgwire"
 )
 
-// I6: what would have to be converted to be recorded, and cannot be, is refused by name;
-// reads and what is ASCII are not.
+// I6: what would have to be converted to be recorded, and cannot be, since the database
+// is neither in UTF8 nor in the client's encoding, is refused by name; reads and what is
+// ASCII are not.
 func TestI6EncodingsThatAreNotConverted(t *testing.T) {
-	r := newRig(t, nil, `CREATE TABLE t (id int PRIMARY KEY, v text)`, `INSERT INTO t VALUES (9, 'é¥')`)
+	for _, c := range []struct{ db, encoding, text string }{{"EUC_JP", "SJIS", "\x93\xfa"}, {"EUC_JP", "SQL_ASCII", "\xc6\xfc"}, {"SQL_ASCII", "EUC_JP", "\xc6\xfc"}, {"SQL_ASCII", "SQL_ASCII", "é"}} {
+		t.Run(c.encoding+" in "+c.db, func(t *testing.T) { notConverted(t, c.db, c.encoding, c.text) })
+	}
+}
+
+func notConverted(t *testing.T, db, encoding, text string) {
+	t.Helper()
+	r := rigWith(t, setting{encoding: db}, `SET client_encoding = UTF8`, `CREATE TABLE t (id int PRIMARY KEY, v text)`, `INSERT INTO t VALUES (9, '日')`)
 	c := r.client()
-	for encoding, text := range map[string]string{"SJIS": "\x93\xfa", "EUC_JP": "\xc6\xfc", "SQL_ASCII": "é"} {
-		c.query("SET client_encoding = " + encoding).ready()
-		refusal := "C=0A000 M=opmux: statement in client_encoding " + encoding
-		c.query("INSERT INTO t VALUES (1, '"+text+"')").says(refusal, `Z "I"`)
-		c.query("SELECT 1; DELETE FROM t WHERE v <> '"+text+"'").says(refusal, `Z "I"`)
-		c.parse("", "UPDATE t SET v = '"+text+"' WHERE id = 1").sync().says(refusal, `Z "I"`)
-		c.parse("", "UPDATE t SET v = $1 WHERE id = 1").bind("", "", nil, text).execute("", 0).sync().says("opmux: statement in client_encoding "+encoding, `Z "I"`)
-		c.query("SELECT \""+text+"\"()").says(refusal, `Z "I"`)
-		c.query("COPY t FROM STDIN").says(refusal, `Z "I"`)
-		if encoding == "SQL_ASCII" { // the others have characters of several bytes
-			c.query("SELECT 1 AS n, '" + text + "' AS x WHERE false").says(`C "SELECT 0`)
-		}
-		c.query("INSERT INTO t VALUES (1, 'ascii'); DELETE FROM t WHERE id = 1").says(`C "DELETE 1`)
-		c.query("UPDATE t SET v = v || 'x' WHERE id > 8").says(`C "UPDATE 1`)
-		bin("UPDATE t SET v = 'n' WHERE id = $1", "\x00\x00\x00\xff")(c)
-		if got := c.take(); !strings.Contains(got, `C "UPDATE 0`) {
-			t.Errorf("%s: a number in binary format: %s", encoding, got)
-		}
+	c.query("SET client_encoding = " + encoding).ready()
+	refusal := "C=0A000 M=opmux: statement in client_encoding " + encoding
+	c.query("INSERT INTO t VALUES (1, '"+text+"')").says(refusal, `Z "I"`)
+	c.query("SELECT 1; DELETE FROM t WHERE v <> '"+text+"'").says(refusal, `Z "I"`)
+	c.parse("", "UPDATE t SET v = '"+text+"' WHERE id = 1").sync().says(refusal, `Z "I"`)
+	c.parse("", "UPDATE t SET v = $1 WHERE id = 1").bind("", "", nil, text).execute("", 0).sync().says("opmux: statement in client_encoding "+encoding, `Z "I"`)
+	c.query("SELECT \""+text+"\"()").says(refusal, `Z "I"`)
+	c.query("COPY t FROM STDIN").says(refusal, `Z "I"`)
+	if encoding == "SJIS" { // whose second byte is no backslash
+		c.query("SELECT E'\x95\x5c'; DELETE FROM t -- '").says(refusal, `Z "I"`)
+	}
+	if encoding == "SQL_ASCII" { // the others have characters of several bytes
+		c.query("SELECT 1 AS n, '" + text + "' AS x WHERE false").says(`C "SELECT 0`)
+	}
+	c.query("INSERT INTO t VALUES (1, 'ascii'); DELETE FROM t WHERE id = 1").says(`C "DELETE 1`)
+	c.query("UPDATE t SET v = v || 'x' WHERE id > 8").says(`C "UPDATE 1`)
+	bin("UPDATE t SET v = 'n' WHERE id = $1", "\x00\x00\x00\xff")(c)
+	if got := c.take(); !strings.Contains(got, `C "UPDATE 0`) {
+		t.Errorf("a number in binary format: %s", got)
 	}
 	for _, op := range r.committed() {
-		if op.Rows != nil && !strings.HasPrefix(string(op.Rows.Rows[0].Values[0].Text), "é¥x") {
+		if op.Rows != nil && string(op.Rows.Rows[0].Values[0].Text) != "日x" {
 			t.Errorf("published %q", op.Rows.Rows[0].Values[0].Text)
 		}
 	}
@@ -45,7 +54,7 @@ func TestI6EncodingsThatAreNotConverted(t *testing.T) {
 // I6: a byte whose character servers and standards disagree about is taken for none, and
 // forms whose text cannot be found, names that bytes tell, and conversions of others are refused.
 func TestI6WhatOfAnEncodingIsNotConverted(t *testing.T) {
-	r := newRig(t, nil, `CREATE TYPE mood AS ENUM ('ébahi')`, `CREATE TABLE t (id int PRIMARY KEY, v text, m mood)`)
+	r := newRig(t, nil, `CREATE TYPE mood AS ENUM ('ébahi')`, `CREATE TABLE t (id int PRIMARY KEY, v text, m mood)`, `CREATE TABLE x (id int PRIMARY KEY, v xml)`)
 	c := r.client()
 	c.query("SET client_encoding = KOI8U").ready()
 	c.query("INSERT INTO t VALUES (1, '\xae')").says("opmux: statement in client_encoding KOI8U: it has a character that opmux does not know", `Z "I"`)
@@ -54,7 +63,13 @@ func TestI6WhatOfAnEncodingIsNotConverted(t *testing.T) {
 	if got := c.take(); !strings.Contains(got, "opmux: parameter $2 in binary format in client_encoding LATIN1: where text is in the binary form of its type") {
 		t.Errorf("an enum in binary format: %s", got)
 	}
-	c.query("COPY t FROM STDIN BINARY").says("C=0A000 M=opmux: COPY in client_encoding LATIN1: where text is in a binary stream", `Z "I"`)
+	c.query("COPY x FROM STDIN BINARY").says("C=0A000 M=opmux: binary COPY in client_encoding LATIN1: where text is in the binary form of a column's type (OID 142) is not known", `Z "I"`)
+	for _, stream := range []string{"not binary", binaryHead + "\x00\x02", binaryHead + "\x00\x03\x00\x00\x00\x04\x00"} { // the server says what is wrong with it
+		copyIn("COPY t FROM STDIN BINARY", stream)(c)
+		if got := c.take(); !strings.Contains(got, "C=22P0") {
+			t.Errorf("a stream that is not in binary: %s", got)
+		}
+	}
 	c.query("COPY t (id) FROM STDIN (ENCODING 'UTF8')").until(pgwire.CopyInResponse)
 	c.send(pgwire.CopyDone, nil).says(`C "COPY 0`)
 	c.parse("\xe9", "SELECT 1").sync().says("opmux: a prepared statement or portal whose name is not ASCII", `Z "I"`)
@@ -157,40 +172,95 @@ func TestI6PublishedTextIsUTF8(t *testing.T) {
 	}
 }
 
-// I6: the server converts nothing where its database has no encoding, or the client's
-// own; what of that is not ASCII is refused.
+// I6: the server converts nothing where its database has no encoding, of which what is not
+// ASCII is refused, or the client's own, which is read as UTF-8 as the server does it.
 func TestI6DatabasesInOtherEncodings(t *testing.T) {
-	for _, encoding := range []string{"LATIN1", "SQL_ASCII"} {
+	for encoding, text := range map[string]string{"LATIN1": "\xe9", "EUC_KR": "\xc7\xd1", "SQL_ASCII": "\xe9"} {
 		r := rigWith(t, setting{encoding: encoding}, `CREATE TABLE t (id int PRIMARY KEY, v text)`)
 		c := r.client()
-		c.query("SET client_encoding = LATIN1").ready()
-		c.query("INSERT INTO t VALUES (1, '\xe9')").says("opmux: statement in client_encoding LATIN1", `Z "I"`)
-		c.query("INSERT INTO t VALUES (1, 'ascii')").says(`C "INSERT 0 1`)
-		c.query("UPDATE t SET v = v || 'x' WHERE id > 0").says(`C "UPDATE 1`)
-		c.query("SELECT '\xe9', v FROM t WHERE v <> '\xe9'").says(`C "SELECT 1`)
-		c.query("SET client_encoding = UTF8").ready()
-		c.query("INSERT INTO t VALUES (2, 'é')").says(`C "INSERT 0 1`)
-		ops := r.committed()
-		if last := ops[len(ops)-1]; len(ops) != 3 || last.Text != "INSERT INTO t VALUES (2, 'é')" {
-			t.Errorf("%s: published %+v", encoding, ops)
+		client, want := encoding, []string{"INSERT INTO t VALUES (1, 'é')", "INSERT INTO t VALUES (2, 'é')", "INSERT INTO t VALUES (5, 'ascii')", "", "INSERT INTO t VALUES (6, 'é')"}
+		switch encoding {
+		case "SQL_ASCII":
+			client, want = "LATIN1", want[2:]
+		case "EUC_KR":
+			for i := range want {
+				want[i] = strings.ReplaceAll(want[i], "é", "한")
+			}
 		}
+		c.query("SET client_encoding = " + client).ready()
+		write := func(id, text string) {
+			c.query("INSERT INTO t VALUES (" + id + ", '" + text + "')")
+			if encoding == "SQL_ASCII" && text != "ascii" {
+				c.says("opmux: statement in client_encoding LATIN1", `Z "I"`)
+				return
+			}
+			c.says(`C "INSERT 0 1`)
+		}
+		write("1", text)
+		write("2", text)
+		write("5", "ascii")
+		c.query("UPDATE t SET v = v || 'x' WHERE id > 4").says(`C "UPDATE 1`)
+		c.query("SELECT '" + text + "', v FROM t WHERE v <> '" + text + "'").says(`C "SELECT 1`)
+		c.query("SET client_encoding = UTF8").ready()
+		last := want[len(want)-1]
+		c.query(last).says(`C "INSERT 0 1`)
+		for _, rec := range r.records() {
+			if tx, ok := rec.Body.(*event.Transaction); ok && tx.Context.Get(event.ServerEncoding) != encoding {
+				t.Errorf("%s: a transaction says that its database is in %q", encoding, tx.Context.Get(event.ServerEncoding))
+			}
+		}
+		var got []string
+		for _, op := range r.committed() {
+			if op.Rows != nil {
+				op.Text = ""
+			}
+			got = append(got, op.Text)
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%s: published %q, want %q", encoding, got, want)
+		}
+	}
+}
+
+// I6: in SQL_ASCII the server takes the bytes of its own encoding, so what it has taken
+// is UTF-8, where the database is.
+func TestI6ASCIIIsTheDatabasesOwn(t *testing.T) {
+	r := newRig(t, nil, `CREATE TABLE t (id int PRIMARY KEY, v text)`)
+	c := r.client()
+	c.query("SET client_encoding = SQL_ASCII").ready()
+	c.query("INSERT INTO t VALUES (1, '日') RETURNING v").says(`日`, `C "INSERT 0 1`)
+	c.query("INSERT INTO t VALUES (2, '\xe9')").says("C=22021", `Z "I"`)
+	ext("INSERT INTO t VALUES (3, $1)", nil, 0, "日")(c)
+	ext("INSERT INTO t VALUES (4, $1)", nil, 0, "\xe9")(c)
+	copyIn("COPY t FROM STDIN", "5\t日\n")(c)
+	copyIn("COPY t FROM STDIN", "6\t\xe9\n")(c) // the server would take it
+	if got := c.take(); !strings.Contains(got, "M=opmux: COPY in client_encoding SQL_ASCII: its stream is not in UTF8") {
+		t.Errorf("a stream that is not in UTF8: %s", got)
+	}
+	c.query("COPY t FROM STDIN").until(pgwire.CopyInResponse)
+	c.send(pgwire.CopyData, []byte("7\t\xe6\x97")).send(pgwire.CopyData, []byte("\xa5\n")).send(pgwire.CopyDone, nil).says(`C "COPY 1`)
+	c.query("UPDATE t SET v = v || '日' WHERE id > 2").says(`C "UPDATE 3`)
+	ops := r.committed()
+	if len(ops) != 5 || ops[0].Text != "INSERT INTO t VALUES (1, '日')" || string(ops[1].Params[0].Value) != "日" || string(ops[2].Data) != "5\t日\n" || string(ops[3].Data) != "7\t日\n" || string(ops[4].Rows.Rows[1].Values[0].Text) != "日日" {
+		t.Errorf("published %+v", ops)
 	}
 }
 
 // Names in an encoding that is not converted would be others on the backups.
 func TestI6NamesInAnEncodingThatIsNotConverted(t *testing.T) {
-	r := newRig(t, nil, `CREATE SCHEMA "日"`, `CREATE TABLE "日".t (id int PRIMARY KEY)`)
+	r := rigWith(t, setting{encoding: "EUC_JP"}, `SET client_encoding = UTF8`, `CREATE SCHEMA "日"`, `CREATE TABLE "日".t (id int PRIMARY KEY)`)
 	c := r.client()
-	c.query(`SET search_path = "日", public`).ready()
-	c.query("SET client_encoding = EUC_JP").ready()
-	c.query("INSERT INTO t VALUES (1)").says("opmux: statement in client_encoding EUC_JP", `Z "I"`)
 	c.query("SET client_encoding = UTF8").ready()
+	c.query(`SET search_path = "日", public`).ready()
+	c.query("SET client_encoding = SJIS").ready()
+	c.query("INSERT INTO t VALUES (1)").says("opmux: statement in client_encoding SJIS", `Z "I"`)
+	c.query("SET client_encoding = EUC_JP").ready()
 	c.query("INSERT INTO t VALUES (1)").says(`C "INSERT 0 1`)
 }
 
 // Under policy flag they run, and a COPY keeps its stream.
 func TestFlaggedEncodings(t *testing.T) {
-	r := newRig(t, func(c *session.Config) { c.Flag = true }, `CREATE TABLE t (id int PRIMARY KEY, v text)`)
+	r := rigWith(t, setting{encoding: "SQL_ASCII", session: func(c *session.Config) { c.Flag = true }}, `CREATE TABLE t (id int PRIMARY KEY, v text)`)
 	c := r.client()
 	for i, sql := range []string{"COPY t FROM STDIN", "COPY t FROM STDIN /* é */", "INSERT INTO t VALUES (9, 'é')"} {
 		c.query("SET client_encoding = SQL_ASCII").ready()
@@ -216,12 +286,16 @@ func TestObservedEncodings(t *testing.T) {
 	w.take()
 	c.query("INSERT INTO t VALUES (1, '\xe9')").ready()
 	ext("INSERT INTO t VALUES (2, '\xe9')", nil, 0)(c)
-	c.query("SET client_encoding = EUC_JP").ready()
-	c.query("INSERT INTO t VALUES (3, '\xc6\xfc')").ready()
-	ext("INSERT INTO t VALUES (4, '\xc6\xfc')", nil, 0)(c)
+	c.query("SET client_encoding = KOI8U").ready()
+	c.query("INSERT INTO t VALUES (3, '\xae')").ready() // a character that servers disagree about
+	ext("INSERT INTO t VALUES (4, '\xae')", nil, 0)(c)
+	c.query("SET client_encoding = SJIS").ready()
+	c.query("INSERT INTO t VALUES (5, '\x95\x5c'); COPY t FROM STDIN").until(pgwire.CopyInResponse)
+	c.send(pgwire.CopyData, []byte("6\t\x95")).send(pgwire.CopyData, []byte("\x5c\n")).send(pgwire.CopyDone, nil).ready()
 	got := strings.Join(w.take(), "\n")
 	want := "1 write text: INSERT INTO t VALUES (1, 'é')\n0 write text: INSERT INTO t VALUES (2, 'é')\n1 write text: INSERT INTO t VALUES (2, 'é')\n" +
-		"1 pass none: SET client_encoding = EUC_JP\n1 unknown: \n0 unknown: INSERT INTO t VALUES (4, '\xc6\xfc')\n1 unknown: INSERT INTO t VALUES (4, '\xc6\xfc')"
+		"1 pass none: SET client_encoding = KOI8U\n1 unknown: \n0 unknown: INSERT INTO t VALUES (4, '\xae')\n1 unknown: INSERT INTO t VALUES (4, '\xae')\n" +
+		"1 pass none: SET client_encoding = SJIS\n1 write text: INSERT INTO t VALUES (5, '表')\n1 copy text: COPY t FROM STDIN"
 	if got != want {
 		t.Errorf("seen\n%s\nwant\n%s", got, want)
 	}

@@ -42,6 +42,7 @@ type execution struct {
 	// values in it that mean another moment on each server.
 	data []byte
 	scan *classify.CopyScanner
+	copy *copyText
 }
 
 // lost tells whether nothing of the execution will be recorded.

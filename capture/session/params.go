@@ -51,15 +51,16 @@ func (s *Session) readParams(st *statement, given []pgwire.Param) ([]event.Param
 
 // readParam reads one parameter that is not ASCII.
 func (c charset) readParam(i int, p *event.Param) *unread {
-	read := c.decode
+	read, known := c.decode, true
+	if p.Binary {
+		read, known = c.binaryForm(p.OID)
+	}
 	switch {
 	case p.Binary && slices.Contains(noText, p.OID):
 		return nil
 	case !c.exact():
 		return &unread{refusedStatement(encodingRefusal(c), 0), false}
-	case p.Binary && slices.Contains(textArrays, p.OID):
-		read = c.decodeArray
-	case p.Binary && !slices.Contains(textForms, p.OID):
+	case !known:
 		return &unread{refusedStatement(&classify.Refusal{Construct: fmt.Sprintf("parameter $%d in binary format in client_encoding %s", i+1, c.name),
 			Reason: fmt.Sprintf("where text is in the binary form of its type (OID %d) is not known", p.OID),
 			Hint:   "Send it in text format, or SET client_encoding = 'UTF8'."}, 0), false}
@@ -70,6 +71,20 @@ func (c charset) readParam(i int, p *event.Param) *unread {
 	}
 	p.Value = value
 	return nil
+}
+
+// binaryForm returns what reads the binary form of a type. False: where text is in it is
+// not known.
+func (c charset) binaryForm(oid uint32) (read func([]byte) ([]byte, bool), known bool) {
+	switch {
+	case slices.Contains(noText, oid):
+		return func(form []byte) ([]byte, bool) { return form, true }, true
+	case slices.Contains(textForms, oid):
+		return c.decode, true
+	case slices.Contains(textArrays, oid):
+		return c.decodeArray, true
+	}
+	return nil, false
 }
 
 // decodeArray is decode for the binary form of an array of texts: the number of its

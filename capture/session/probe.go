@@ -129,7 +129,7 @@ func (s *Session) parseProbe(row []pgwire.DataRowValue, known *sessionContext) (
 		p.context = known
 		return p, nil
 	}
-	if p.context, err = newContext(row, raw); err != nil {
+	if p.context, err = newContext(row, raw, s.serverEncoding); err != nil {
 		return nil, err
 	}
 	p.context.async, p.context.garbled = async, !readable
@@ -146,7 +146,7 @@ func rawContext(row []pgwire.DataRowValue) string {
 	return raw.String()
 }
 
-func newContext(row []pgwire.DataRowValue, raw string) (*sessionContext, error) {
+func newContext(row []pgwire.DataRowValue, raw, database string) (*sessionContext, error) {
 	c := &sessionContext{raw: raw, user: string(row[6].Value)}
 	var err error
 	if c.schemas, err = jsonStrings(row[7].Value); err != nil {
@@ -167,6 +167,9 @@ func newContext(row []pgwire.DataRowValue, raw string) (*sessionContext, error) 
 			c.encoding, value = value, utf8Name
 		}
 		c.settings = append(c.settings, event.Setting{Name: name, Value: value})
+	}
+	if database != utf8Name && database != "" {
+		c.settings = append(c.settings, event.Setting{Name: event.ServerEncoding, Value: database})
 	}
 	sort.Slice(c.settings, func(i, j int) bool { return c.settings[i].Name < c.settings[j].Name })
 	return c, nil

@@ -101,6 +101,8 @@ type Session struct {
 	piped bool
 	// executed is true from an Execute to the Sync behind it.
 	executed bool
+	// lastRead is the last text of the client's that was not ASCII.
+	lastRead clientText
 	// hidden is a client_min_messages that the session is to get back at its next Sync.
 	hidden string
 

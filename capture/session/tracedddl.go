@@ -164,7 +164,7 @@ func sameCommand(dropped, end *taken, ran *catalog.Ran) bool {
 
 // classified plans DDL as it would be on its own.
 func (d *ranDDL) classified(ctx context.Context, ran *catalog.Ran, text string) (*definition, *classify.Refusal, error) {
-	c, err := contextOf(ran.Context)
+	c, err := contextOf(ran.Context, d.s.serverEncoding)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -199,12 +199,12 @@ func (d *ranDDL) classified(ctx context.Context, ran *catalog.Ran, text string) 
 }
 
 // contextOf reads a context as an event trigger noted it.
-func contextOf(noted []string) (*sessionContext, error) {
+func contextOf(noted []string, database string) (*sessionContext, error) {
 	row := make([]pgwire.DataRowValue, contextColumn, probeColumns+len(catalog.ContextSettings))
 	for _, v := range noted {
 		row = append(row, pgwire.DataRowValue{Value: []byte(v)})
 	}
-	return newContext(row, rawContext(row))
+	return newContext(row, rawContext(row), database)
 }
 
 // define puts DDL on the log, between changes of the settings where it ran under

@@ -44,7 +44,16 @@ func (s *Session) begin(ctx context.Context, one part, extended bool) (*txn, *re
 
 // newExecution makes what captures one run of a plan.
 func (s *Session) newExecution(tx *txn, p *classify.Plan, params []event.Param) *execution {
-	return &execution{tx: tx, plan: p, params: params, scan: p.NewCopyScanner()}
+	x := &execution{tx: tx, plan: p, params: params}
+	if p.Kind != classify.Copy {
+		return x
+	}
+	encoding := utf8Name // what is kept is read first
+	if p.CopyDraw != nil {
+		encoding = s.charsetNow().name
+	}
+	x.scan, x.copy = p.NewCopyScanner(encoding), newCopyText(p, s.cfg.MaxMessage)
+	return x
 }
 
 // probing tells whether the transaction's identity is still to be learnt.

@@ -125,8 +125,9 @@ func (c *primaryCheck) server(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if encoding == "SQL_ASCII" {
-		c.warn("primary", "use a database with encoding UTF8", "the database has encoding SQL_ASCII: text that is not UTF-8 cannot be classified and follows on_unsafe")
+	if encoding != "UTF8" {
+		c.warn("primary", "use a database with encoding UTF8", "the database has encoding %s: beyond ASCII, what clients in encodings other than UTF8 and that one (and SQL_ASCII) send cannot be read and follows on_unsafe; "+
+			"targets must have the same", encoding)
 	}
 	database, err := one[string](ctx, c.conn, "SELECT current_database()")
 	if err != nil {

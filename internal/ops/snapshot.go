@@ -117,15 +117,38 @@ func (s *snapshot) prepareTarget(ctx context.Context, target *pgx.Conn) error {
 			return fmt.Errorf("target: %w", err)
 		}
 	}
-	encoding, err := one[string](ctx, target, "SHOW server_encoding")
-	if err != nil {
-		return fmt.Errorf("target: %w", err)
-	}
-	if encoding != "UTF8" {
-		s.say("warning: the target's database has encoding %s; with UTF8 it could hold any text of the primary", encoding)
+	if err := s.fits(ctx, target); err != nil {
+		return err
 	}
 	if err := apply.EnsureSchema(ctx, target); err != nil {
 		return fmt.Errorf("target: %w", err)
+	}
+	return nil
+}
+
+// fits compares the encodings of both databases: a worker would stop where the primary's
+// is not UTF8 and the target has another one.
+func (s *snapshot) fits(ctx context.Context, target *pgx.Conn) error {
+	primary, err := connect(ctx, s.agent.Catalog.DSN, "primary (catalog.dsn)")
+	if err != nil {
+		return err
+	}
+	defer disconnect(ctx, primary)
+	want, err := one[string](ctx, primary, "SHOW server_encoding")
+	if err != nil {
+		return fmt.Errorf("primary: %w", err)
+	}
+	have, err := one[string](ctx, target, "SHOW server_encoding")
+	if err != nil {
+		return fmt.Errorf("target: %w", err)
+	}
+	switch {
+	case have == want:
+	case want != "UTF8":
+		return fmt.Errorf("target: its database has encoding %s and the primary's has %s, where functions of a text's bytes (md5, octet_length) give other values; CREATE DATABASE it with ENCODING '%s'",
+			have, want, want)
+	default:
+		s.say("warning: the target's database has encoding %s; with UTF8 it could hold any text of the primary", have)
 	}
 	return nil
 }

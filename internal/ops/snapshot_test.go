@@ -64,6 +64,12 @@ func TestSnapshotThatFailsLeavesTheTargetAlone(t *testing.T) {
 	}
 }
 
+func TestSnapshotWantsTheSameEncoding(t *testing.T) {
+	b := newBench(t).withTopics()
+	b.pg.Exec(t, "postgres", "DROP DATABASE "+b.primary, "CREATE DATABASE "+b.primary+" TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C' ENCODING 'LATIN1'")
+	b.fails(exit.Runtime, "its database has encoding UTF8 and the primary's has LATIN1", "snapshot", "--config", b.agent, "--to", b.worker)
+}
+
 func TestSnapshotWantsTheSameSource(t *testing.T) {
 	b := newBench(t)
 	other := b.write(t.TempDir(), "other.yaml", strings.Replace(read(t, b.worker), "name: orders", "name: stock", 1))

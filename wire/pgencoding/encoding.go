@@ -1,12 +1,13 @@
 // Package pgencoding turns text of a client's encoding into UTF-8 and back, as a
 // PostgreSQL server whose database is in UTF8 does.
 //
-// It knows the encodings of single bytes, in which every byte below 0x80 is ASCII and
-// every other one a character of its own: where the words and strings of a text end is
-// the same before and behind the conversion, and so are pieces of a stream. What it
-// says of each byte is compared with a server's own answer by a test. A byte that the
-// server has no character for, or that servers and standards disagree about, has none
-// here either.
+// Encoding is one of single bytes, in which every byte below 0x80 is ASCII and every
+// other one a character of its own: where the words and strings of a text end is the
+// same before and behind the conversion, and so are pieces of a stream. What it says of
+// each byte is compared with a server's own answer by a test. A byte that the server has
+// no character for, or that servers and standards disagree about, has none here either.
+// Wide is one of several bytes, some of which may be a quote or a backslash: its text has
+// to be read before it is understood. A server is asked for its characters.
 package pgencoding
 
 import (
@@ -80,7 +81,10 @@ func newEncoding(name string, from source) *Encoding {
 // where it is not one of those that are known here.
 func Named(name string) *Encoding { return encodings[name] }
 
-// Append appends text as UTF-8. False: a byte of it is no character.
+// Whole implements Text.
+func (e *Encoding) Whole(text []byte) int { return len(text) }
+
+// Append implements Text.
 func (e *Encoding) Append(to, text []byte) ([]byte, bool) {
 	for _, b := range text {
 		if b < utf8.RuneSelf {
@@ -96,8 +100,7 @@ func (e *Encoding) Append(to, text []byte) ([]byte, bool) {
 	return to, true
 }
 
-// Encode returns text in UTF-8 in the encoding. False: it has characters that the
-// encoding has not, in whose place there is a question mark.
+// Encode implements Text.
 func (e *Encoding) Encode(text string) (string, bool) {
 	whole := true
 	var b strings.Builder
