@@ -156,6 +156,9 @@ type Plan struct {
 	// Whole says that Operations needs all rows of an execution in one call; their
 	// number is bounded by the statement's own text.
 	Whole bool
+	// Unnamed says that it takes away rows that no key names: its transaction is to
+	// follow all before it (event.BehindAll), and a target has no rows to hash.
+	Unnamed bool
 	// Inner is the plan of the statement that PREPARE names, or that Runs does.
 	Inner *Plan
 	// Args are the arguments of EXECUTE as constants, ArgsConstant whether all of

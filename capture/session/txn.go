@@ -140,6 +140,7 @@ func (t *txn) effective() *sessionContext {
 func (t *txn) note(p *classify.Plan) {
 	t.deferrable = t.deferrable || p.Deferrable
 	t.barrier = t.barrier || p.Barrier || p.Kind == classify.DDL
+	t.unnamed = t.unnamed || p.Unnamed
 	t.locks = t.locks || p.Lock != ""
 	t.ownDDL = t.ownDDL || p.CatalogChanges || p.Kind == classify.DDL
 	if p.Rebuilds != nil && p.Rebuilds.Copies {
