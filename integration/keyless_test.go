@@ -43,6 +43,7 @@ var keylessWork = []string{
 	`DELETE FROM odd WHERE ctid IN (SELECT ctid FROM odd WHERE f::text = '-0' LIMIT 3)`,
 	`DELETE FROM odd WHERE ctid IN (SELECT ctid FROM odd WHERE n::text = '1.00' LIMIT 5)`, `DELETE FROM odd WHERE m IS NULL`,
 	`DELETE FROM odd WHERE ctid IN (SELECT ctid FROM odd LIMIT 9)`,
+	`ALTER DOMAIN short ADD CONSTRAINT later CHECK (value <> 'a') NOT VALID`, `DELETE FROM odd WHERE ctid IN (SELECT ctid FROM odd LIMIT 5)`, `ALTER DOMAIN short DROP CONSTRAINT later`,
 	`RESET ALL`,
 	`INSERT INTO parts SELECT i % 9, 'v' FROM generate_series(1, 90) i`,
 	`DELETE FROM parts WHERE (tableoid, ctid) IN (SELECT tableoid, ctid FROM parts WHERE k IN (3, 7) ORDER BY k LIMIT 13)`, `DELETE FROM parts_low WHERE k < 2`,
