@@ -1,5 +1,11 @@
 package event
 
+import "math"
+
+// BehindAll is the DependsOn of a transaction that has no number yet and may run
+// beside none that gets its number before it.
+const BehindAll = math.MaxInt64
+
 // Transaction is the unit of capture, of records and of apply: the operations
 // of one commit, in the order in which they ran.
 type Transaction struct {

@@ -20,6 +20,7 @@ var definingSchema = []string{
 	`CREATE TABLE registry (n serial PRIMARY KEY, name text)`,
 	`CREATE TABLE users (id int PRIMARY KEY, name text, "odd ""name" int)`,
 	`INSERT INTO users SELECT i, 'u' || i FROM generate_series(1, 9) i`,
+	`CREATE UNLOGGED TABLE emptied (id int)`, `INSERT INTO emptied VALUES (1)`,
 	`CREATE TABLE old_a (id int)`, `CREATE TABLE old_b (id int)`,
 	`CREATE SCHEMA app`, `CREATE SCHEMA other`, `CREATE TABLE other.users (id int PRIMARY KEY)`,
 	`CREATE FUNCTION partitions(first int, last int) RETURNS int LANGUAGE plpgsql AS $$ DECLARE name text; BEGIN
@@ -73,6 +74,10 @@ var definingStatements = []string{
 	`BEGIN; UPDATE users SET name = 'text before' WHERE id = 1; DO $$ BEGIN ALTER TABLE users ADD COLUMN third text;END $$; UPDATE users SET third = 'text behind' WHERE id = 1; COMMIT`,
 	`BEGIN; SAVEPOINT s; DO $$ BEGIN CREATE TABLE saved (id int PRIMARY KEY);END $$; ROLLBACK TO s; DO $$ BEGIN CREATE TABLE saved (id int PRIMARY KEY, v text);END $$; INSERT INTO saved VALUES (1, 'x'); COMMIT`,
 	`BEGIN; DO $$ BEGIN CREATE TABLE never (id int);END $$; ROLLBACK`,
+	`DO $$ BEGIN INSERT INTO registry (name) VALUES ('queue'); CREATE TABLE event_q (LIKE event INCLUDING DEFAULTS); ALTER TABLE event_q ADD PRIMARY KEY (id, at), ADD CHECK (at >= '2031-01-01');
+		ALTER TABLE event_q ADD CONSTRAINT of_registry FOREIGN KEY (id) REFERENCES registry DEFERRABLE INITIALLY DEFERRED; CREATE INDEX ON event_q (v);
+		ALTER TABLE event ATTACH PARTITION event_q FOR VALUES FROM ('2031-01-01') TO ('2032-01-01'); INSERT INTO event SELECT n, '2031-05-05', 'in the partition' FROM registry WHERE name = 'queue'; END $$`,
+	`BEGIN; DO $$ BEGIN UPDATE users SET name = 'beside' WHERE id = 2;END $$; CREATE UNLOGGED TABLE scratch (id int PRIMARY KEY, v text); DO $$ BEGIN CREATE UNLOGGED TABLE scratch2 (id int);END $$; COMMIT`,
 	`DO $$ BEGIN CREATE ROLE passes; CREATE TABLE beside_role (id int PRIMARY KEY); INSERT INTO beside_role VALUES (1); DROP ROLE passes; END $$`,
 	`DO $$ BEGIN CREATE SEQUENCE counter START 5; PERFORM nextval('counter'); ALTER SEQUENCE counter RESTART WITH 50; PERFORM nextval('counter'); END $$`,
 	`DO $$ BEGIN GRANT SELECT ON users TO PUBLIC; CREATE TABLE filled (id int PRIMARY KEY, v text); FOR i IN 1..2000 LOOP INSERT INTO filled VALUES (i, repeat('v', 100)); END LOOP; END $$`,
@@ -198,9 +203,15 @@ func TestI6DDLInsideOfStatementsThatIsRefused(t *testing.T) {
 	conn := testkit.Connect(t, b.agent("a1").DSN())
 	for sql, want := range map[string]string{
 		`SELECT in_sql()`: "CREATE TABLE of public.by_sql inside of a statement",
-		`DO $$ BEGIN CREATE UNLOGGED TABLE u (id int); END $$`: "public.u",
-		`SELECT as_owner()`:            "other_owner_of_ddl",
-		`INSERT INTO lates VALUES (1)`: "deferred trigger",
+		`DO $$ BEGIN CREATE UNLOGGED TABLE u (id int); INSERT INTO u VALUES (1); END $$`:                                                                                                                        "public.u",
+		`DO $$ BEGIN CREATE UNLOGGED TABLE u (id int); INSERT INTO u VALUES (1); DELETE FROM u; END $$`:                                                                                                         "public.u",
+		`DO $$ BEGIN CREATE TABLE event_w (LIKE event); INSERT INTO event_w VALUES (1, '2041-01-01', 'w'); ALTER TABLE event ATTACH PARTITION event_w FOR VALUES FROM ('2041-01-01') TO ('2042-01-01'); END $$`: "wrote rows before it",
+		`DO $$ BEGIN INSERT INTO old_a VALUES (1); ALTER TABLE old_b ADD COLUMN more int; END $$`:                                                                                                               "wrote rows before it",
+		`DO $$ BEGIN INSERT INTO old_a VALUES (1); ALTER TABLE old_b ADD UNIQUE (id), ADD COLUMN more int; END $$`:                                                                                              "wrote rows before it",
+		`DO $$ BEGIN INSERT INTO old_a VALUES (1); ALTER TABLE old_a ADD UNIQUE (id); END $$`:                                                                                                                   "wrote rows before it",
+		`DO $$ BEGIN TRUNCATE emptied; END $$`: "public.emptied",
+		`SELECT as_owner()`:                    "other_owner_of_ddl",
+		`INSERT INTO lates VALUES (1)`:         "deferred trigger",
 		`DO $$ BEGIN SET LOCAL ROLE other_owner_of_ddl; CREATE TABLE x (id int); END $$`:                                                                     "other_owner_of_ddl",
 		`DO $$ BEGIN EXECUTE 'SET LOCAL ROLE ' || quote_ident(session_user); CREATE TABLE x (id int); END $$`:                                                "not as the session's role",
 		`DO $$ BEGIN SET LOCAL session_replication_role = replica; CREATE TABLE x (id int); END $$`:                                                          "under another session_replication_role",

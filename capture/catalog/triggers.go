@@ -63,7 +63,9 @@ const (
 // back what has its own name.
 //
 // opmux.take_3 also looks at the transaction's locks, which no statement can write
-// without: a table that no capture trigger watches is told, and so is every sequence
+// without: a table that no capture trigger watches is told, but for an unlogged one
+// that never had a row, since to make it locks it as well (its file is the first one that
+// it had, so no TRUNCATE emptied it, and empty), and so is every sequence
 // that was drawn from. Large objects show in the transaction's statistics.
 var triggersSQL = `
 create schema if not exists opmux;
@@ -176,7 +178,7 @@ begin
       and l.database in (0, (select d.oid from pg_database d where d.datname = current_database()))
       and l.mode in ('RowExclusiveLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock')
       and (c.relkind = 'S' or c.oid in ('pg_authid'::regclass, 'pg_auth_members'::regclass, 'pg_db_role_setting'::regclass)
-        or c.relkind in ('r', 'f') and n.nspname not in ('pg_catalog', 'information_schema', 'pg_toast')
+        or c.relkind in ('r', 'f') and not (c.relpersistence = 'u' and c.relfilenode = c.oid and pg_relation_size(c.oid) = 0) and n.nspname not in ('pg_catalog', 'information_schema', 'pg_toast')
           and not exists (select from pg_trigger t where t.tgrelid = c.oid and t.tgname = '!opmux' and t.tgenabled = 'A' and t.tgfoid = 'opmux.capture_row'::regproc))
     group by 1, 2, 3, 6;
   return query select 'H', 'pg_catalog', 'pg_cursors', 'pg_catalog', 'pg_cursors', c.statement, null, '' from pg_cursors c where c.is_holdable and c.creation_time >= now();

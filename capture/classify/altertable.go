@@ -55,6 +55,9 @@ func (j *job) alterTable(n *pg.Node, st *pg.AlterTableStmt) error {
 			j.plan.Kind, j.plan.Reason = Standalone, "DDL outside of transactions"
 		}
 	}
+	if err := j.adds(t, st.Cmds); err != nil {
+		return err
+	}
 	j.plan.Sequences = sequences(j.eff.draws)
 	if timed {
 		return j.pinAddedColumns(n, t)

@@ -282,6 +282,9 @@ func (j *job) createIndex(st *pg.IndexStmt) error {
 			return err
 		}
 	}
+	if len(j.plan.TableRefs) > 0 {
+		j.plan.Adds = []string{j.plan.TableRefs[0].Qualified()}
+	}
 	switch {
 	case st.IfNotExists:
 		j.plan.Rebuilds = &Rebuilds{Index: st.Idxname}

@@ -75,6 +75,11 @@ func faithful(r *replica) {
 		{`ALTER TABLE made ADD COLUMN at timestamptz NOT NULL DEFAULT now(), ADD COLUMN d date DEFAULT current_date + 1, ALTER c SET DEFAULT 'q'`, nil},
 		{`ALTER TABLE made ALTER at SET DEFAULT '2020-01-01'`, nil}, {`ALTER TABLE made ADD COLUMN IF NOT EXISTS at timestamptz DEFAULT now(), ADD COLUMN IF NOT EXISTS e timestamptz DEFAULT now()`, nil},
 		{`INSERT INTO made DEFAULT VALUES`, nil}, {`SELECT nextval('made_id_seq')`, nil},
+		{`INSERT INTO history SELECT g % 3, g % 2, 0, NULL, NULL FROM generate_series(1, 20) g`, nil},
+		{`INSERT INTO history SELECT g % 3, g % 2, 0, NULL, e'a "quoted\\ {one}, ' FROM generate_series(1, 9) g`, nil},
+		{`DELETE FROM history WHERE ctid IN (SELECT ctid FROM history WHERE tid = 1 LIMIT 3) RETURNING tid`, nil},
+		{`DELETE FROM history AS h USING customer c WHERE c.id = h.bid AND h.filler > $1`, []any{"a"}},
+		{`DELETE FROM history WHERE tid = 77`, nil}, {`DELETE FROM history WHERE tid = 2 AND filler IS NULL`, nil}, {`DELETE FROM deferred WHERE x = 2`, nil},
 		{`TRUNCATE history, made RESTART IDENTITY`, nil},
 	}
 	for _, s := range statements {

@@ -21,6 +21,7 @@ const (
 	freezeSetval             // setvals with the sequences' values
 	freezeDraw               // sequence marks alone
 	freezeCopy               // text and the stream's bytes
+	freezeUnnamed            // rows that are named by all of their columns
 	freezeMade               // nothing: what it made is looked at behind it
 )
 

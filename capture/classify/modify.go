@@ -163,7 +163,7 @@ func (j *job) delete(n *pg.Node, st *pg.DeleteStmt) error {
 func (j *job) deleteRows(t *catalog.Table, st *pg.DeleteStmt, why string) error {
 	key := t.Identity(nil)
 	if key == nil {
-		return j.noKey("DELETE", t)
+		return j.deleteUnnamed(t, st, why)
 	}
 	return j.rows(t, st.Relation, event.ActionDelete, key.Columns, nil, st.ReturningList, why)
 }

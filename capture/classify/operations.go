@@ -39,6 +39,14 @@ func (p *Plan) Operations(e Execution) ([]event.Operation, error) {
 			return p.marks(op), nil
 		}
 		err = p.rows(&op, e)
+	case freezeUnnamed:
+		if len(e.Rows) == 0 {
+			if e.First && e.Affected != 0 {
+				return nil, fmt.Errorf("%d rows were hit and none came back by RETURNING", e.Affected)
+			}
+			return p.marks(op), nil
+		}
+		err = p.unnamed(&op, e)
 	case freezeDDL:
 		return p.ddl(op, e), nil
 	case freezeMade:

@@ -128,6 +128,9 @@ type Plan struct {
 	// Recomputes says of DDL that it has generated columns of its table computed for the rows
 	// that are there: see ReadsElsewhere.
 	Recomputes bool
+	// Adds are the tables that DDL adds indexes, constraints and partitions to, and these
+	// partitions; nil: it may change what is there in other ways.
+	Adds []string
 	// Evaluates says of DDL that values come of expressions in it, here and on each server.
 	Evaluates bool
 	// Computes is set where each server computes a materialized view by itself.
@@ -158,6 +161,9 @@ type Plan struct {
 	// Whole says that Operations needs all rows of an execution in one call; their
 	// number is bounded by the statement's own text.
 	Whole bool
+	// Unnamed says that it takes away rows that no key names: its transaction is to
+	// follow all before it (event.BehindAll), and a target has no rows to hash.
+	Unnamed bool
 	// Inner is the plan of the statement that PREPARE names, or that Runs does.
 	Inner *Plan
 	// Args are the arguments of EXECUTE as constants, ArgsConstant whether all of

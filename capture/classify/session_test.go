@@ -132,7 +132,7 @@ func TestFlaggedStatementsMarkTheirTables(t *testing.T) {
 	r := newRig(t, shop...)
 	for sql, diverged := range map[string]string{
 		`UPDATE audited SET x = 1`: "*", `DO $$ begin end $$`: "*", `SELECT writer(1)`: "*", `GRANT SELECT ON jobs TO public`: "",
-		`DELETE FROM history`: "public.history", `UPDATE customer SET id = id + 1`: "public.customer public.orders",
+		`UPDATE history SET tid = 1`: "public.history", `UPDATE customer SET id = id + 1`: "public.customer public.orders",
 		`MERGE INTO jobs USING customer c ON c.id = jobs.id WHEN MATCHED THEN DELETE`:            "public.jobs",
 		`WITH x AS (DELETE FROM customer RETURNING *) INSERT INTO history(tid) SELECT id FROM x`: "public.history public.customer public.orders public.item",
 		`CREATE UNLOGGED TABLE fresh AS SELECT 1`:                                                "public.fresh", `CREATE MATERIALIZED VIEW m AS TABLE summary`: "public.m", `ALTER TABLE jobs ADD n int GENERATED ALWAYS AS IDENTITY`: "public.jobs",

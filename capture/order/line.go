@@ -67,6 +67,7 @@ func (l *line) put(body event.Body, limit int, done acknowledge) (int64, error) 
 		return 0, err
 	}
 	n := l.high.Load() + 1
+	follow(body, n)
 	if len(l.queue) > 0 { // gate none: its hash is not known before its turn
 		size, err := l.measure(n, body, limit)
 		if err != nil {
@@ -86,6 +87,14 @@ func (l *line) put(body event.Body, limit int, done acknowledge) (int64, error) 
 	return n, nil
 }
 
+// follow has number n depend on those before it at most: which these are is known
+// only here, where numbers are given one at a time (event.BehindAll).
+func follow(body event.Body, n int64) {
+	if tx, ok := body.(*event.Transaction); ok {
+		tx.DependsOn = min(tx.DependsOn, n-1)
+	}
+}
+
 func fits(value []byte, err error, limit int) error {
 	if err == nil && limit > 0 && len(value) > limit {
 		return &tooLargeError{size: len(value), limit: limit}
@@ -102,6 +111,7 @@ func (l *line) reserve(body event.Body, limit int) (int64, error) {
 		return 0, err
 	}
 	n := l.high.Load() + 1
+	follow(body, n)
 	size, err := l.measure(n, body, limit)
 	if err != nil {
 		return 0, err

@@ -369,3 +369,33 @@ func TestRefusedTransactionOfAFailedProducer(t *testing.T) {
 	}
 	ticket.Aborted()
 }
+
+// I3: a transaction that may run beside none before it depends on all of them, those
+// that got their numbers after it looked too.
+func TestI3_BehindAllIsBehindTheLastNumber(t *testing.T) {
+	for _, gate := range []string{GateRecorded, GateNone} {
+		synctest.Test(t, func(t *testing.T) {
+			m := newMemlog()
+			l := testLedger(t, gate, m)
+			for n := range 3 {
+				tx := write(byte(n))
+				tx.DependsOn = event.BehindAll
+				ticket, err := l.Ticket(tx)
+				if err != nil {
+					t.Fatal(err)
+				}
+				m.release()
+				if err := ticket.Recorded(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				ticket.Committed()
+				if tx.DependsOn != ticket.N-1 {
+					t.Errorf("gate %s: %d depends on %d", gate, ticket.N, tx.DependsOn)
+				}
+			}
+			time.Sleep(l.cfg.OutcomeDelay)
+			synctest.Wait()
+			m.mustBeChained(t)
+		})
+	}
+}

@@ -123,7 +123,7 @@ func (s *Session) transaction(ctx context.Context, tx *txn, extended bool) (*eve
 			Sequences: marks, Digest: event.Digest{SQLState: "00000", Affected: -1}})
 	}
 	t := &event.Transaction{
-		ID: tx.id, Intent: !s.cfg.None, DependsOn: tx.depends, Barrier: tx.barrier,
+		ID: tx.id, Intent: !s.cfg.None, DependsOn: tx.dependsOn(), Barrier: tx.barrier,
 		Begin: p.now, Commit: time.Now().UnixMicro(),
 		Context:    event.Context{User: s.who.user, Application: s.who.application, Settings: tx.first.withIsolation(p.isolation)},
 		Postgres:   event.PostgresTx{XID: p.xid, BackendPID: p.pid, BackendStart: s.who.backendStart, ProbeLSN: p.lsn},

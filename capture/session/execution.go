@@ -59,7 +59,7 @@ func (s *Session) addRow(ctx context.Context, x *execution, values []pgwire.Data
 		x.tx.fail(err)
 		return
 	}
-	if s.cfg.Level == event.LevelFull {
+	if s.cfg.Level == event.LevelFull && !x.plan.Unnamed {
 		x.hash.Add(row)
 		x.hashed = true
 	}

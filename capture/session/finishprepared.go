@@ -155,7 +155,7 @@ func (f *finish) record(ctx context.Context, claim prepared.Claim) *refusal {
 	if err := s.drawnSince(ctx, tx.Operations); err != nil {
 		return stillPrepared(err)
 	}
-	tx.ID, tx.DependsOn, tx.Commit, tx.Intent = f.attempt, s.ledger.High(), time.Now().UnixMicro(), !s.cfg.None
+	tx.ID, tx.DependsOn, tx.Commit, tx.Intent = f.attempt, event.BehindAll, time.Now().UnixMicro(), !s.cfg.None
 	// The session that may commit it is this one. Its id is older than the position,
 	// which a primary must have that can say how it ended.
 	tx.Postgres = event.PostgresTx{XID: claim.XID, BackendPID: s.who.pid, BackendStart: s.who.backendStart, ProbeLSN: claim.LSN}

@@ -147,11 +147,11 @@ func TestObservedStatements(t *testing.T) {
 		steps []func(*rawClient)
 		want  []string
 	}{
-		{"simple", []func(*rawClient){q(`UPDATE t SET v = 1 WHERE id = 1`), q(`DELETE FROM keyless`), q(`SELECT 1`), q(``), q(`INSERT INTO nowhere VALUES (1)`), q(`SELEC 1`), q(`SELECT writes()`)},
-			[]string{"1 write text: UPDATE t SET v = 1 WHERE id = 1", "1 refused refused: DELETE FROM keyless", "1 pass none: SELECT 1", "1 must fail none: INSERT INTO nowhere VALUES (1)",
+		{"simple", []func(*rawClient){q(`UPDATE t SET v = 1 WHERE id = 1`), q(`UPDATE keyless SET n = 1`), q(`SELECT 1`), q(``), q(`INSERT INTO nowhere VALUES (1)`), q(`SELEC 1`), q(`SELECT writes()`)},
+			[]string{"1 write text: UPDATE t SET v = 1 WHERE id = 1", "1 refused refused: UPDATE keyless SET n = 1", "1 pass none: SELECT 1", "1 must fail none: INSERT INTO nowhere VALUES (1)",
 				"1 must fail none: ", "1 refused refused: SELECT writes()"}},
-		{"a failed block", []func(*rawClient){q(`BEGIN`), q(`SELECT nothere`), q(`DELETE FROM keyless`), q(`ROLLBACK`)},
-			[]string{"1 begin none: BEGIN", "1 pass none: SELECT nothere", "1 must fail none: DELETE FROM keyless", "1 rollback none: ROLLBACK"}},
+		{"a failed block", []func(*rawClient){q(`BEGIN`), q(`SELECT nothere`), q(`UPDATE keyless SET n = 1`), q(`ROLLBACK`)},
+			[]string{"1 begin none: BEGIN", "1 pass none: SELECT nothere", "1 must fail none: UPDATE keyless SET n = 1", "1 rollback none: ROLLBACK"}},
 		{"prepared by the protocol", []func(*rawClient){
 			func(c *rawClient) { c.parse("u", `UPDATE t SET v = $1 WHERE id = $2`).sync().ready() },
 			func(c *rawClient) {
@@ -162,11 +162,11 @@ func TestObservedStatements(t *testing.T) {
 			},
 		}, []string{"0 write text: UPDATE t SET v = $1 WHERE id = $2", "1 write text: UPDATE t SET v = $1 WHERE id = $2", "1 write text: UPDATE t SET v = $1 WHERE id = $2",
 			"0 pass none: SELECT id FROM t", "1 pass none: SELECT id FROM t"}},
-		{"PREPARE and EXECUTE", []func(*rawClient){q(`PREPARE u (int) AS UPDATE t SET v = 5 WHERE id = $1`), q(`EXECUTE u (1)`), q(`EXECUTE u (1 + random()::int)`), q(`PREPARE k AS DELETE FROM keyless`), q(`EXECUTE k`),
+		{"PREPARE and EXECUTE", []func(*rawClient){q(`PREPARE u (int) AS UPDATE t SET v = 5 WHERE id = $1`), q(`EXECUTE u (1)`), q(`EXECUTE u (1 + random()::int)`), q(`PREPARE k AS UPDATE keyless SET n = 1`), q(`EXECUTE k`),
 			q(`DEALLOCATE u; EXECUTE u (1)`)},
 			[]string{"1 prepare none: PREPARE u (int) AS UPDATE t SET v = 5 WHERE id = $1", "1 write text: EXECUTE u (1) <- PREPARE u (int) AS UPDATE t SET v = 5 WHERE id = $1",
-				"1 refused refused: EXECUTE u (1 + random()::int) <- PREPARE u (int) AS UPDATE t SET v = 5 WHERE id = $1", "1 prepare none: PREPARE k AS DELETE FROM keyless",
-				"1 refused refused: EXECUTE k <- PREPARE k AS DELETE FROM keyless", "1 deallocate none: DEALLOCATE u", "1 write text: EXECUTE u (1) <- PREPARE u (int) AS UPDATE t SET v = 5 WHERE id = $1"}},
+				"1 refused refused: EXECUTE u (1 + random()::int) <- PREPARE u (int) AS UPDATE t SET v = 5 WHERE id = $1", "1 prepare none: PREPARE k AS UPDATE keyless SET n = 1",
+				"1 refused refused: EXECUTE k <- PREPARE k AS UPDATE keyless SET n = 1", "1 deallocate none: DEALLOCATE u", "1 write text: EXECUTE u (1) <- PREPARE u (int) AS UPDATE t SET v = 5 WHERE id = $1"}},
 		{"COPY", []func(*rawClient){copyIn(`COPY keyless FROM STDIN`, "1\n2\n"), copyIn(`COPY dated FROM STDIN`, "1\t2026-01-01\n"), copyIn(`COPY dated FROM STDIN`, "2\ttoday\n"), q(`COPY t TO STDOUT`),
 			func(c *rawClient) {
 				c.query(`COPY keyless FROM STDIN; COPY dated FROM STDIN; SELECT 1`).until(pgwire.CopyInResponse)
@@ -181,9 +181,9 @@ func TestObservedStatements(t *testing.T) {
 			[]string{"1 copy text: COPY keyless FROM STDIN", "1 copy text: COPY dated FROM STDIN", "1 refused refused: COPY dated FROM STDIN", "1 pass none: COPY t TO STDOUT",
 				"1 copy text: COPY keyless FROM STDIN", "1 refused refused: COPY dated FROM STDIN", "1 pass none: SELECT 1",
 				"0 copy text: COPY dated FROM STDIN", "1 refused refused: COPY dated FROM STDIN", "1 copy pinned: COPY s (v) FROM STDIN"}},
-		{"several in one Query", []func(*rawClient){q(`UPDATE t SET v = 2 WHERE id = 1; DELETE FROM keyless; SELECT 1`), q(`CREATE TABLE made (id int PRIMARY KEY, n int); INSERT INTO made VALUES (1); UPDATE made SET n = 1 WHERE id = 1`),
+		{"several in one Query", []func(*rawClient){q(`UPDATE t SET v = 2 WHERE id = 1; UPDATE keyless SET n = 1; SELECT 1`), q(`CREATE TABLE made (id int PRIMARY KEY, n int); INSERT INTO made VALUES (1); UPDATE made SET n = 1 WHERE id = 1`),
 			q(`BEGIN; CREATE TABLE made2 (id int PRIMARY KEY); INSERT INTO made2 VALUES (1); CREATE INDEX ON made2 (id); COMMIT`), q(`CREATE TABLE gone (id int PRIMARY KEY); INSERT INTO gone VALUES (1); DROP TABLE gone`)},
-			[]string{"1 write text: UPDATE t SET v = 2 WHERE id = 1", "1 refused refused: DELETE FROM keyless", "1 pass none: SELECT 1",
+			[]string{"1 write text: UPDATE t SET v = 2 WHERE id = 1", "1 refused refused: UPDATE keyless SET n = 1", "1 pass none: SELECT 1",
 				"1 ddl text: CREATE TABLE made (id int PRIMARY KEY, n int)", "1 write text: INSERT INTO made VALUES (1)", "1 write text: UPDATE made SET n = 1 WHERE id = 1",
 				"1 begin none: BEGIN", "1 ddl text: CREATE TABLE made2 (id int PRIMARY KEY)", "1 unknown: INSERT INTO made2 VALUES (1)", "1 ddl text: CREATE INDEX ON made2 (id)", "1 commit none: COMMIT",
 				"1 ddl text: CREATE TABLE gone (id int PRIMARY KEY)", "1 unknown: INSERT INTO gone VALUES (1)", "1 ddl text: DROP TABLE gone"}},

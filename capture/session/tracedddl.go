@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/opmux/opmux/capture/catalog"
@@ -33,9 +34,11 @@ type ranDDL struct {
 	// altered is a command that dropped objects on its way (DROP COLUMN), whose own row
 	// is to follow.
 	altered *taken
-	// rows: images came before; temporary: a temporary object was dropped or altered;
+	// rows: images came before, of the tables wrote and what these are partitions of,
+	// and of others where early is set; temporary: a temporary object was dropped or altered;
 	// evaluates: DDL that computes values came before.
 	rows, temporary, evaluates bool
+	wrote                      map[string]bool
 	// others: there are event triggers of others.
 	others bool
 }
@@ -43,13 +46,14 @@ type ranDDL struct {
 // defines looks up what the DDL among the rows is. It is an error of the session's,
 // where there is one; what cannot be carried is left with its row.
 func (t *take) defines(ctx context.Context, q catalog.Querier) error {
-	d := &ranDDL{take: t, q: q, rows: t.early}
+	d := &ranDDL{take: t, q: q, rows: t.early, wrote: map[string]bool{}}
 	t.s.locked(func() { d.before = t.tx.effective() })
 	for i := range t.rows {
 		row := &t.rows[i]
 		switch row.what {
 		case catalog.TakenInsert, catalog.TakenUpdate, catalog.TakenDelete, catalog.TakenTruncate:
 			d.rows = true
+			d.wrote[row.schema+"."+row.table], d.wrote[row.rootSchema+"."+row.root] = true, true
 		case catalog.TakenTemporary:
 			d.temporary = d.temporary || !strings.HasPrefix(row.note, "CREATE ")
 		case catalog.TakenDDL:
@@ -127,9 +131,18 @@ func (d *ranDDL) one(ctx context.Context, row *taken) error {
 	if r == nil && d.evaluates && classify.Redefines(ran.Tag) {
 		r = unknownDDL("what it redefines may be what DDL before it computed values by")
 	}
+	if r == nil && d.rows && !classify.Creates(ran.Tag) && !d.apart(def.plan) {
+		r = unknownDDL("the statement wrote rows before it, of what may have been another shape")
+	}
 	row.definition, row.refusal = def, r
 	d.evaluates = d.evaluates || def != nil && def.plan.Evaluates
 	return nil
+}
+
+// apart tells whether DDL leaves the shapes of the tables that have images as they are:
+// it adds to others alone.
+func (d *ranDDL) apart(p *classify.Plan) bool {
+	return p.Adds != nil && !d.early && !slices.ContainsFunc(p.Adds, func(table string) bool { return d.wrote[table] })
 }
 
 // known finds the text of DDL, or says what is not known well enough of what ran it and when.
@@ -147,8 +160,6 @@ func (d *ranDDL) known(row *taken, ran *catalog.Ran) (text, unknown string) {
 		return "", "an event trigger ran it, as one may on the backups"
 	case ran.Temporary:
 		return "", "it is about temporary and other objects"
-	case d.rows && !classify.Creates(ran.Tag):
-		return "", "the statement wrote rows before it, of what may have been another shape"
 	}
 	text, told := classify.Told(string(row.after), ran.Tag)
 	if !told {

@@ -165,6 +165,7 @@ func (t *take) remove(table *tracedTable, row []event.Value) {
 	if t.err != nil || t.tx.broken != nil {
 		return
 	}
+	t.tx.unnamed = true
 	op := event.Operation{Kind: event.OpStatement, Class: event.ClassRows, Reason: t.reason, Text: table.removal(),
 		Tables: []string{table.root.Qualified()}, Digest: event.Digest{SQLState: "00000", Affected: 1}}
 	for _, v := range at(row, table.stored) {

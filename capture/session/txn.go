@@ -26,6 +26,10 @@ type txn struct {
 	probe          *probe
 	// depends is the ledger's highest ticket when the last response arrived.
 	depends int64
+	// unnamed: it takes away rows that no key names, and each target chooses among
+	// those that are the same. Two such that ran beside one another there would choose
+	// the same one.
+	unnamed bool
 	// plans are those that must still hold when the transaction commits; manyPlans
 	// says that there were more than are kept.
 	plans     map[*classify.Plan]struct{}
@@ -97,6 +101,14 @@ func newTxn(of *share) (*txn, error) {
 	return &txn{id: event.TxID(id), share: of, plans: map[*classify.Plan]struct{}{}, sequences: map[classify.SequenceRef]struct{}{}, holds: map[string]bool{}}, nil
 }
 
+// dependsOn is the highest ticket that it may have to follow.
+func (t *txn) dependsOn() int64 {
+	if t.unnamed {
+		return event.BehindAll
+	}
+	return t.depends
+}
+
 // writes tells whether anything of the transaction is to be published.
 func (t *txn) writes() bool {
 	if t.spilled {
@@ -129,6 +141,7 @@ func (t *txn) effective() *sessionContext {
 func (t *txn) note(p *classify.Plan) {
 	t.deferrable = t.deferrable || p.Deferrable
 	t.barrier = t.barrier || p.Barrier || p.Kind == classify.DDL
+	t.unnamed = t.unnamed || p.Unnamed
 	t.locks = t.locks || p.Lock != ""
 	t.ownDDL = t.ownDDL || p.CatalogChanges || p.Kind == classify.DDL
 	if p.Rebuilds != nil && p.Rebuilds.Copies {
