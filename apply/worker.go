@@ -59,7 +59,9 @@ type Deps struct {
 	// of messages.
 	Normalise func(sql string) string
 	// Shape says what a statement does to one row; nil: operations run one by one.
-	Shape    execute.ShapeFunc
+	Shape execute.ShapeFunc
+	// Definition says which relations a definition has to do with.
+	Definition execute.DefinitionFunc
 	Rewriter Rewriter // nil: operations are executed as they are
 }
 

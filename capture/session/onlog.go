@@ -36,12 +36,17 @@ func (l *onLog) spill(ctx context.Context) {
 // giveUp gives up what cannot be carried: by policy reject the transaction, by flag
 // the table.
 func (l *onLog) giveUp(table string, r *classify.Refusal) error {
+	return l.giveUpAll([]string{table}, r)
+}
+
+// giveUpAll is giveUp of several tables, or of indexes.
+func (l *onLog) giveUpAll(tables []string, r *classify.Refusal) error {
 	if !l.s.cfg.Flag {
 		return r
 	}
 	op := event.Operation{Kind: event.OpFlagged, Class: event.ClassRefused, Reason: r.Construct + ": " + r.Reason,
-		Diverged: []string{table}, Digest: event.Digest{SQLState: "00000", Affected: -1}}
-	if table != "*" {
+		Diverged: tables, Digest: event.Digest{SQLState: "00000", Affected: -1}}
+	if tables[0] != "*" {
 		op.Tables = op.Diverged
 	}
 	l.put(op)
