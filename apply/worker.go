@@ -62,7 +62,7 @@ type Deps struct {
 	Shape execute.ShapeFunc
 	// Definition says which relations a definition has to do with.
 	Definition execute.DefinitionFunc
-	Rewriter Rewriter // nil: operations are executed as they are
+	Rewriter   Rewriter // nil: operations are executed as they are
 }
 
 // Worker applies the sources that its consumer group gives it to one target.

@@ -26,7 +26,7 @@ func TestI6WhatBuildsUponFlaggedTables(t *testing.T) {
 		"CREATE TABLE p2 (a int)", "ALTER TABLE p ATTACH PARTITION p2 FOR VALUES IN (2)", "INSERT INTO p VALUES (1), (2)",
 		"CREATE TABLE q (a int) PARTITION BY LIST (a)", "CREATE TABLE q1 PARTITION OF q FOR VALUES IN (1)", "CREATE TABLE q2 (a int)", flags("q2"),
 		"ALTER TABLE q ATTACH PARTITION q2 FOR VALUES IN (2)", "INSERT INTO q VALUES (1), (2)",
-				// Rows that refer to those that are missing, at once and at the COMMIT.
+		// Rows that refer to those that are missing, at once and at the COMMIT.
 		"CREATE TABLE k (a int, b int UNIQUE)", "CREATE TABLE r (b int REFERENCES k (b))", "CREATE TABLE later (b int REFERENCES k (b) DEFERRABLE INITIALLY DEFERRED)",
 		flags("k"), "INSERT INTO k VALUES (1, 1)", "INSERT INTO r VALUES (1)", "INSERT INTO later VALUES (1)",
 		"CREATE TABLE master (b int PRIMARY KEY)", "CREATE TABLE detail (b int REFERENCES master)", "INSERT INTO master VALUES (1), (2)",

@@ -30,7 +30,7 @@ type Job struct {
 	diverge []position.Diverged
 	// unfit are operations that are skipped, and why.
 	unfit map[spot]string
-	apart   apart
+	apart apart
 	// single says that operations run one by one, since sets of them have failed.
 	single bool
 }

@@ -10,6 +10,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/opmux/opmux/apply/position"
+	"github.com/opmux/opmux/apply/schedule"
 )
 
 // unfit says whether a refusal is to be expected, since what the operation builds upon has
@@ -24,7 +25,7 @@ func (l *Lane) unfit(ctx context.Context, job *Job, err error) bool {
 	if job.unfit[at] != "" {
 		return false
 	}
-	why, tables := l.explain(ctx, op)
+	why, tables := l.explain(ctx, job.Transactions[0], op)
 	if why == "" {
 		return false
 	}
@@ -47,7 +48,7 @@ func (l *Lane) unfit(ctx context.Context, job *Job, err error) bool {
 
 // explain says by which divergence an operation was refused, and which tables diverge with
 // it; nothing where it is not one's doing.
-func (l *Lane) explain(ctx context.Context, op *OperationError) (why string, tables []string) {
+func (l *Lane) explain(ctx context.Context, tx *schedule.Tx, op *OperationError) (why string, tables []string) {
 	if l.last.diverged(anyTable) && (len(op.Tables) > 0 || op.defines && !isContext(op)) {
 		return "does not fit since unknown tables diverged", op.Tables
 	}
@@ -64,6 +65,9 @@ func (l *Lane) explain(ctx context.Context, op *OperationError) (why string, tab
 		table = l.named(op)
 	case pg.Code == foreignKeyViolation && (op.Index < 0 || len(tables) > 0):
 		table, tables = l.otherSide(ctx, op, pg)
+	}
+	if table == "" && op.defines {
+		table = l.beside(ctx, tx, op)
 	}
 	if table == "" {
 		return "", nil
@@ -103,6 +107,29 @@ func (l *Lane) named(op *OperationError) string {
 	for _, table := range l.last.allDiverged() {
 		if slices.ContainsFunc(d.Names, mayBe(table)) {
 			return table
+		}
+	}
+	return ""
+}
+
+// wholesSQL lists what a table is a partition of.
+const wholesSQL = `SELECT n.nspname || '.' || c.relname FROM pg_catalog.pg_class t JOIN pg_catalog.pg_namespace s ON s.oid = t.relnamespace,
+LATERAL (SELECT t.oid UNION SELECT a.relid FROM pg_catalog.pg_partition_ancestors(t.oid) a) f(oid)
+JOIN pg_catalog.pg_class c ON c.oid = f.oid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+WHERE s.nspname || '.' || t.relname = $1`
+
+// beside is an index that the definition's own transaction gives up, of a table that the
+// definition is about: on the primary it took the index for its own, which the target lacks.
+func (l *Lane) beside(ctx context.Context, tx *schedule.Tx, op *OperationError) string {
+	for _, flagged := range tx.Transaction.Operations {
+		for _, table := range flagged.Tables {
+			if len(flagged.Diverged) == 0 || slices.Contains(flagged.Diverged, table) {
+				continue
+			}
+			rows, err := l.rows(ctx, wholesSQL, table)
+			if err == nil && slices.ContainsFunc(rows, func(row [][]byte) bool { return slices.Contains(op.Tables, string(row[0])) }) {
+				return flagged.Diverged[0]
+			}
 		}
 	}
 	return ""

@@ -26,6 +26,15 @@ func qualified(list []catalog.InvalidIndex) []string {
 	return names
 }
 
+// tablesOf are the tables of indexes: DDL of these may not fit where the indexes are missing.
+func tablesOf(list []catalog.InvalidIndex) []string {
+	names := make([]string, len(list))
+	for i, x := range list {
+		names[i] = x.Schema + "." + x.Table
+	}
+	return names
+}
+
 // rebuilds refuses what would build, or take for there, an index that is invalid.
 func (s *Session) rebuilds(ctx context.Context, p *classify.Plan) (*classify.Plan, error) {
 	if p.Rebuilds == nil {
@@ -81,7 +90,7 @@ func (s *Session) builtHere(ctx context.Context, tx *txn, q querier) (*refusal, 
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		l := onLog{s: s, tx: tx}
-		return nil, l.giveUpAll(qualified(invalid), &classify.Refusal{Construct: "DDL beside an invalid index", Reason: invalidReason(invalid[0])})
+		return nil, l.giveUpAll(tablesOf(invalid), qualified(invalid), &classify.Refusal{Construct: "DDL beside an invalid index", Reason: invalidReason(invalid[0])})
 	}
 	return &refusal{code: stateNotSupported, message: "the transaction builds or changes what the backups do not have: " + invalidReason(invalid[0]), hint: invalidHint}, nil
 }
