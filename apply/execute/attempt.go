@@ -233,7 +233,8 @@ type operation struct {
 	index    int32
 	kind     event.OpKind
 	text     string
-	instead  string // what is sent in the place of the text
+	instead  string   // what is sent in the place of the text
+	leaves   []string // tables that have diverged and that are gone behind it
 	tables   []string
 	affected int64
 	rows     *digest.Rows // nil: no hash is wanted

@@ -19,7 +19,7 @@ func (r *replay) defines(op *event.Operation) bool {
 }
 
 // checkDefinition looks what DDL has to do with tables that have diverged, where there are
-// any. What is dropped on the primary goes here, too. What takes over from a table that has
+// any. What is dropped on the primary goes here, too, and what has another name there gets it. What takes over from a table that has
 // diverged is left out, since it would be made otherwise, or get rows that others miss; so
 // is DDL of such a table, and what would follow it by itself has diverged with it.
 func (r *replay) checkDefinition(o *operation) error {
@@ -33,8 +33,11 @@ func (r *replay) checkDefinition(o *operation) error {
 	}
 	if r.job.unfit[spot{r.tx.Offset, int(o.index)}] == "" && o.skip != "" {
 		if sql, ok := d.DropIfThere(o.tables); ok {
-			o.skip, o.instead = "", sql
+			o.skip, o.instead, o.leaves = "", sql, o.tables
 			return nil
+		}
+		if done, err := r.renames(o, d); done || err != nil {
+			return err
 		}
 	}
 	if o.skip == "" {
@@ -46,6 +49,23 @@ func (r *replay) checkDefinition(o *operation) error {
 		return r.moves(o, d, all)
 	}
 	return r.leaveOut(o, d)
+}
+
+// renames lets a table that has diverged have its new name, where it is here: the old one
+// may be another table's next.
+func (r *replay) renames(o *operation, d *ddl.Definition) (bool, error) {
+	if d.Renamed == nil || len(o.tables) != 1 {
+		return false, nil
+	}
+	here, err := r.onTarget([]ddl.Relation{d.Subject})
+	if err != nil || len(here) != 1 || here[0] != o.tables[0] {
+		return false, err
+	}
+	if err := r.note(r.along(o, d.Becomes(o.tables[0]))); err != nil {
+		return false, err
+	}
+	o.skip, o.leaves = "", o.tables
+	return true, nil
 }
 
 // leaveOut declares what a definition that is left out would have changed.

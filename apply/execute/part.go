@@ -204,8 +204,8 @@ func (r *replay) statement(op *event.Operation) error {
 	if err == nil {
 		err = r.sendIn(r.settings.id, cmp.Or(r.current.instead, op.Text), params, oids, formats, r.counted())
 	}
-	if err == nil && r.current.instead != "" {
-		err = r.gone(r.current.tables)
+	if err == nil {
+		err = r.gone(r.current.leaves)
 	}
 	if err == nil {
 		err = r.deferred(r.failed())

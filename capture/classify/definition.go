@@ -40,6 +40,7 @@ func Definition(sql string) (*ddl.Definition, error) {
 		defineRename(d, s.RenameStmt)
 	case *pg.Node_AlterObjectSchemaStmt:
 		if s.AlterObjectSchemaStmt.Relation != nil {
+			d.Subject = relation(s.AlterObjectSchemaStmt.Relation)
 			d.Renamed = &ddl.Relation{Schema: s.AlterObjectSchemaStmt.Newschema}
 		}
 	}
@@ -119,6 +120,6 @@ func defineRename(d *ddl.Definition, st *pg.RenameStmt) {
 	case st.RenameType == pg.ObjectType_OBJECT_SCHEMA:
 		d.Moved = [2]string{st.Subname, st.Newname}
 	case slices.Contains(relations, st.RenameType), st.RenameType == pg.ObjectType_OBJECT_FOREIGN_TABLE:
-		d.Renamed = &ddl.Relation{Name: st.Newname}
+		d.Subject, d.Renamed = relation(st.Relation), &ddl.Relation{Name: st.Newname}
 	}
 }

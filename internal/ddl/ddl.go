@@ -38,7 +38,9 @@ type Definition struct {
 	From []Relation
 	// Joined are those of From that have other rows by it: a partition that is attached.
 	Joined []Relation
-	// Renamed is the table's new name (in the table's own schema where it names none).
+	// Subject is what it gives another name or schema, and Renamed the new name (in the
+	// table's own schema where it names none).
+	Subject Relation
 	Renamed *Relation
 	// Moved are a schema's old name and its new one.
 	Moved [2]string
