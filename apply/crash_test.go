@@ -1,6 +1,7 @@
 package apply
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -116,7 +117,8 @@ type proxy struct {
 	to       string
 	mu       sync.Mutex
 	conns    map[net.Conn]bool
-	mute     bool // answers are dropped
+	mute     bool   // answers are dropped
+	last     string // in the last answer that is not
 }
 
 func newProxy(t *testing.T, to string) *proxy {
@@ -155,6 +157,7 @@ func (p *proxy) answers(client, server net.Conn) {
 		n, err := server.Read(buf)
 		p.mu.Lock()
 		mute := p.mute
+		p.mute = mute || p.last != "" && bytes.Contains(buf[:n], []byte(p.last))
 		p.mu.Unlock()
 		if err == nil && !mute {
 			_, err = client.Write(buf[:n])
@@ -177,7 +180,7 @@ func (p *proxy) cut() {
 		_ = c.Close()
 		delete(p.conns, c)
 	}
-	p.mute = false
+	p.mute, p.last = false, ""
 }
 
 func (r *rig) throughProxy(t *testing.T) (*proxy, func(*Config)) {

@@ -209,7 +209,7 @@ func (r *rig) worker(change ...func(*Config)) *Worker {
 	for _, c := range change {
 		c(&cfg)
 	}
-	w, err := New(cfg, Deps{Topics: r.kafka, Codec: r.codec, Log: r.log, Normalise: func(s string) string { return s }, Shape: classify.Shape})
+	w, err := New(cfg, Deps{Topics: r.kafka, Codec: r.codec, Log: r.log, Normalise: func(s string) string { return s }, Shape: classify.Shape, Definition: classify.Definition})
 	if err != nil {
 		r.t.Fatal(err)
 	}

@@ -118,7 +118,7 @@ func (st *stream) lane(ctx context.Context, number int) error {
 	lane := execute.NewLane(execute.Config{
 		Source: st.source, DSN: st.cfg.DSN, Lane: number, Fence: st.held.Fence,
 		Open: st.operations, Shared: st.shared, Normalise: st.deps.Normalise, Log: st.log,
-		Trouble: st.trouble, Shape: st.shape(),
+		Trouble: st.trouble, Shape: st.shape(), Definition: st.deps.Definition,
 	})
 	defer func() { _ = lane.Close() }() // it never fails
 	for {

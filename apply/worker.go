@@ -59,8 +59,10 @@ type Deps struct {
 	// of messages.
 	Normalise func(sql string) string
 	// Shape says what a statement does to one row; nil: operations run one by one.
-	Shape    execute.ShapeFunc
-	Rewriter Rewriter // nil: operations are executed as they are
+	Shape execute.ShapeFunc
+	// Definition says which relations a definition has to do with.
+	Definition execute.DefinitionFunc
+	Rewriter   Rewriter // nil: operations are executed as they are
 }
 
 // Worker applies the sources that its consumer group gives it to one target.

@@ -23,7 +23,7 @@ type Operation struct {
 	More bool
 	// Sequences are high-water marks that this operation moved on the primary.
 	Sequences []SequenceMark
-	// Diverged lists tables that no target can follow from here on (Class
+	// Diverged lists tables, or indexes, that no target can follow from here on (Class
 	// refused, policy flag); "*" where the tables cannot be told.
 	Diverged []string
 	// Settings is set for Kind set: the session context changed in mid-transaction.

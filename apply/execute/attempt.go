@@ -42,8 +42,10 @@ type attempt struct {
 	pipe    *pipe
 	results []Result
 	once    bool // nothing is prepared: the schema may change under way
-	// declared are the tables that this attempt declares diverged.
+	// declared are the tables that this attempt declares diverged, and states what it
+	// makes of any: false where one is the primary's again.
 	declared []position.Diverged
+	states   map[string]bool
 	// misfitting are tables whose operations did something else than on the primary.
 	misfitting []position.Diverged
 	sets       *sets       // nil: operations run one by one
@@ -51,14 +53,14 @@ type attempt struct {
 }
 
 func (l *Lane) attempt(ctx context.Context, job *Job) ([]Result, error) {
-	l.diverging = nil
 	if err := l.connect(ctx); err != nil {
 		return nil, err
 	}
 	if err := l.refresh(ctx); err != nil {
 		return nil, err
 	}
-	a := &attempt{Lane: l, ctx: ctx, job: job, results: make([]Result, 0, len(job.Transactions))}
+	a := &attempt{Lane: l, ctx: ctx, job: job, results: make([]Result, 0, len(job.Transactions)), states: map[string]bool{}}
+	l.last = a
 	for _, tx := range job.Transactions {
 		a.once = a.once || tx.Transaction.Barrier
 	}
@@ -68,7 +70,6 @@ func (l *Lane) attempt(ctx context.Context, job *Job) ([]Result, error) {
 	err := a.run()
 	l.inSets = a.sets != nil && a.sets.used
 	if err == nil {
-		l.diverging = a.declared
 		if a.once {
 			l.cfg.Shared.schema.Add(1)
 		}
@@ -232,10 +233,13 @@ type operation struct {
 	index    int32
 	kind     event.OpKind
 	text     string
+	instead  string   // what is sent in the place of the text
+	leaves   []string // tables that have diverged and that are gone behind it
 	tables   []string
 	affected int64
 	rows     *digest.Rows // nil: no hash is wanted
 	skip     string       // why it is not executed
+	defines  bool         // it is DDL
 	gathered bool         // into a set: its answer is known, or the set fails
 }
 
@@ -288,7 +292,7 @@ func (r *replay) next() (op *event.Operation, last bool, err error) {
 	index, last := r.number.Next(op)
 	if r.current == nil {
 		r.current = r.newOperation()
-		*r.current = operation{index: index, kind: op.Kind, text: op.Text, tables: tablesOf(op), affected: -1}
+		*r.current = operation{index: index, kind: op.Kind, text: op.Text, tables: tablesOf(op), affected: -1, defines: r.defines(op)}
 		if err := r.checkDiverged(r.current); err != nil {
 			return nil, false, err
 		}

@@ -1,6 +1,7 @@
 package execute
 
 import (
+	"context"
 	"fmt"
 	"strconv"
 	"strings"
@@ -14,35 +15,132 @@ const declareSQL = `INSERT INTO opmux.diverged (stream, tbl, reason, statement, 
 
 var declareTypes = []uint32{oidText, oidText, oidText, oidText, oidInt8}
 
-// declare notes in the target transaction that a table has diverged: it is
-// skipped from here on until a snapshot or a repair clears it (I6).
-func (a *attempt) declare(d position.Diverged) error {
+// familySQL lists what is below a table: its partitions, and with $2 the tables that
+// inherit from it as well.
+const familySQL = `WITH RECURSIVE below(oid) AS (
+	SELECT c.oid FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname || '.' || c.relname = $1
+	UNION SELECT c.oid FROM below b JOIN pg_catalog.pg_inherits h ON h.inhparent = b.oid JOIN pg_catalog.pg_class c ON c.oid = h.inhrelid
+		WHERE $2 = 'all' OR c.relispartition)
+SELECT n.nspname || '.' || c.relname FROM below b JOIN pg_catalog.pg_class c ON c.oid = b.oid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+WHERE n.nspname || '.' || c.relname <> $1 ORDER BY 1`
+
+// declare notes in the target transaction that a table has diverged, and with it its
+// partitions, whose rows come by its name: they are skipped from here on until a
+// snapshot, a DROP or a repair clears them (I6).
+func (a *attempt) declare(d position.Diverged) error { return a.declareWith(d, "partitions") }
+
+// declareWith is declare with what is below the table: partitions, or all.
+func (a *attempt) declareWith(d position.Diverged, below string) error {
+	if a.diverged(d.Table) && below != "all" {
+		return nil
+	}
+	return a.asWorker(func() error {
+		family := []string{d.Table}
+		err := a.pipe.query(familySQL, [][]byte{[]byte(d.Table), []byte(below)}, []uint32{oidText, oidText}, nil,
+			request{row: func(v []event.Value) { family = append(family, string(v[0].Text)) }})
+		if err == nil {
+			err = a.pipe.drain()
+		}
+		for i := 0; err == nil && i < len(family); i++ {
+			d.Table = family[i]
+			err = a.note(d)
+		}
+		return err
+	})
+}
+
+// note writes down one table that has diverged.
+func (a *attempt) note(d position.Diverged) error {
 	if a.diverged(d.Table) {
 		return nil
 	}
 	a.declared = append(a.declared, d)
-	// The tables of opmux are the worker's, whatever role the application took.
+	a.states[d.Table] = true
+	params := [][]byte{[]byte(d.Source), []byte(d.Table), []byte(d.Reason), []byte(d.Statement),
+		strconv.AppendInt(nil, d.Offset, 10)}
+	return a.pipe.query(declareSQL, params, declareTypes, nil, request{})
+}
+
+// asWorker runs what is about the tables of opmux, which are the worker's, whatever role
+// the application took.
+func (a *attempt) asWorker(do func() error) error {
 	before := a.settings.current[role]
 	same := func(err error) error { return err }
 	if err := a.set(a.settings.apply([]event.Setting{{Name: role, Value: noRole}}, ""), same); err != nil {
 		return err
 	}
-	params := [][]byte{[]byte(d.Source), []byte(d.Table), []byte(d.Reason), []byte(d.Statement),
-		strconv.AppendInt(nil, d.Offset, 10)}
-	if err := a.pipe.query(declareSQL, params, declareTypes, nil, request{}); err != nil || before == "" {
+	if err := do(); err != nil || before == "" {
 		return err
 	}
 	return a.set(a.settings.apply([]event.Setting{{Name: role, Value: before}}, ""), same)
 }
 
-// diverged says whether a table has diverged, as of this attempt.
-func (a *attempt) diverged(table string) bool {
-	for _, d := range a.declared {
-		if d.Table == table {
-			return true
+// gone notes that tables are on neither side any more: what comes under their names is
+// the primary's again. Those that the transaction itself gives up stay so.
+func (r *replay) gone(tables []string) error {
+	for _, table := range tables {
+		if !r.diverged(table) || r.givesUp(table) {
+			continue
+		}
+		r.states[table] = false
+		err := r.asWorker(func() error {
+			return r.pipe.query(`DELETE FROM opmux.diverged WHERE stream = $1 AND tbl = $2`,
+				[][]byte{[]byte(r.cfg.Source), []byte(table)}, []uint32{oidText, oidText}, nil, request{})
+		})
+		if err != nil {
+			return err
 		}
 	}
+	return nil
+}
+
+func (r *replay) givesUp(table string) bool {
+	for i := range r.tx.Transaction.Operations {
+		for _, diverged := range r.tx.Transaction.Operations[i].Diverged {
+			if diverged == table {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// diverged says whether a table has diverged, as of this attempt.
+func (a *attempt) diverged(table string) bool {
+	if state, ok := a.states[table]; ok {
+		return state
+	}
 	return a.cfg.Shared.has(table)
+}
+
+// allDiverged are the tables that have diverged, as of this attempt.
+func (a *attempt) allDiverged() []string {
+	var list []string
+	for _, d := range append(a.cfg.Shared.Diverged(), a.declared...) {
+		if a.diverged(d.Table) {
+			list = append(list, d.Table)
+		}
+	}
+	return list
+}
+
+// readDiverged reads them from the target, where what an attempt declared is not known.
+func (l *Lane) readDiverged(ctx context.Context) error {
+	rows, err := l.rows(ctx, `SELECT tbl, reason, statement, tx FROM opmux.diverged WHERE stream = $1`, l.cfg.Source)
+	if err != nil {
+		l.disconnect()
+		return err
+	}
+	list := make([]position.Diverged, len(rows))
+	for i, row := range rows {
+		offset, err := strconv.ParseInt(string(row[3]), 10, 64)
+		if err != nil {
+			return fmt.Errorf("opmux.diverged on the target: tx: %w", err)
+		}
+		list[i] = position.Diverged{Source: l.cfg.Source, Table: string(row[0]), Reason: string(row[1]), Statement: string(row[2]), Offset: offset}
+	}
+	l.cfg.Shared.replace(list)
+	return nil
 }
 
 // flag declares the tables that an operation says no target can follow.
@@ -62,21 +160,6 @@ func (l *Lane) flagged(op *event.Operation, table string, offset int64) position
 	}
 }
 
-// declares are the tables that a group of one flagged transaction declares.
-func (j *Job) declares(cfg Config) []position.Diverged {
-	list := j.diverge
-	lane := Lane{cfg: cfg}
-	for _, tx := range j.Transactions {
-		for i := range tx.Transaction.Operations {
-			op := &tx.Transaction.Operations[i]
-			for _, table := range op.Diverged {
-				list = append(list, lane.flagged(op, table, tx.Offset))
-			}
-		}
-	}
-	return list
-}
-
 // checkDiverged decides whether an operation is skipped since it writes a table
 // that has diverged. Its other tables diverge by that.
 func (r *replay) checkDiverged(o *operation) error {
@@ -84,25 +167,33 @@ func (r *replay) checkDiverged(o *operation) error {
 		o.skip = "diverged: " + strings.Join(o.tables, ", ")
 		return nil
 	}
+	o.skip = r.job.unfit[spot{r.tx.Offset, int(o.index)}]
 	for _, table := range o.tables {
-		if r.diverged(table) {
+		if o.skip == "" && r.diverged(table) {
 			o.skip = "diverged: " + table
-			break
 		}
+	}
+	if o.defines {
+		return r.checkDefinition(o)
 	}
 	if o.skip == "" {
 		return nil
 	}
 	for _, table := range o.tables {
-		err := r.declare(position.Diverged{
-			Source: r.cfg.Source, Table: table, Offset: r.tx.Offset, Statement: r.normalise(o.text),
-			Reason: "written together with a table that has " + o.skip,
-		})
-		if err != nil {
+		if err := r.declare(r.along(o, table)); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// along is a table that diverges since an operation on it is skipped.
+func (r *replay) along(o *operation, table string) position.Diverged {
+	reason := o.skip
+	if strings.HasPrefix(reason, "diverged: ") {
+		reason = "written together with a table that has " + reason
+	}
+	return position.Diverged{Source: r.cfg.Source, Table: table, Offset: r.tx.Offset, Statement: r.normalise(o.text), Reason: reason}
 }
 
 // misfits notes an operation that did not do here what it did on the primary,

@@ -1,6 +1,7 @@
 package execute
 
 import (
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -47,6 +48,26 @@ func (s *Shared) Diverged() []position.Diverged {
 		list = append(list, d)
 	}
 	return list
+}
+
+// follow takes over what an attempt that is committed has made of tables.
+func (s *Shared) follow(a *attempt) {
+	s.mu.Lock()
+	for table, diverged := range a.states {
+		if !diverged {
+			delete(s.tables, table)
+		}
+	}
+	s.mu.Unlock()
+	s.diverge(slices.DeleteFunc(a.declared, func(d position.Diverged) bool { return !a.states[d.Table] }))
+}
+
+// replace takes the tables that have diverged as the target has them.
+func (s *Shared) replace(list []position.Diverged) {
+	s.mu.Lock()
+	clear(s.tables)
+	s.mu.Unlock()
+	s.diverge(list)
 }
 
 func (s *Shared) has(table string) bool {

@@ -20,6 +20,9 @@ type OperationError struct {
 	Statement string // normalised
 	Tables    []string
 	Err       error
+
+	text    string // as it came
+	defines bool   // it is DDL
 }
 
 func (e *OperationError) Error() string {

@@ -28,9 +28,17 @@ type Job struct {
 	Base position.Position
 	// diverge are tables to be declared diverged before anything is executed.
 	diverge []position.Diverged
-	apart   apart
+	// unfit are operations that are skipped, and why.
+	unfit map[spot]string
+	apart apart
 	// single says that operations run one by one, since sets of them have failed.
 	single bool
+}
+
+// spot is an operation's in the stream.
+type spot struct {
+	offset int64
+	index  int
 }
 
 // position returns what is stored once the first n transactions are committed.

@@ -9,8 +9,6 @@ import (
 
 	"github.com/jackc/pgx/v5/pgconn"
 	"go.uber.org/zap"
-
-	"github.com/opmux/opmux/apply/position"
 )
 
 // Config is what a lane needs to know.
@@ -25,6 +23,9 @@ type Config struct {
 	Normalise func(sql string) string
 	// Shape says what a statement does to one row; nil: operations run one by one.
 	Shape ShapeFunc
+	// Definition says which relations a definition has to do with; nil: definitions of
+	// what has diverged are told by the operation's tables alone.
+	Definition DefinitionFunc
 	// Trouble is told of every transient error, and of nil once it is over.
 	Trouble func(reason Reason, err error)
 	Log     *zap.Logger
@@ -56,8 +57,8 @@ type Lane struct {
 
 	troubled bool // Trouble was told of an error that is not over
 
-	// diverging are the tables that the last attempt declared diverged.
-	diverging []position.Diverged
+	// last is the last attempt, with what it declared diverged.
+	last *attempt
 }
 
 // NewLane returns a lane; it connects when it has something to do.
@@ -116,21 +117,23 @@ func (l *Lane) persist(ctx context.Context, job *Job) ([]Result, error) {
 			return nil, ctx.Err()
 		}
 		if errors.Is(err, errCommitted) {
-			results, err = unknown(job), nil
-			l.diverging = job.declares(l.cfg)
-			l.cfg.Shared.schema.Add(1) // whatever it was
+			if err = l.readDiverged(ctx); err == nil {
+				results = unknown(job)
+				l.cfg.Shared.schema.Add(1) // whatever it was
+			}
+		} else if err == nil {
+			l.cfg.Shared.follow(l.last)
 		}
 		if err == nil {
 			l.seq++
 			l.unsure = false
-			l.cfg.Shared.diverge(l.diverging)
 			l.over()
 			l.rested(job)
 			return results, nil
 		}
 		reason, again := Transient(err)
 		if !again {
-			if l.oneByOne(job, err) || l.takeApart(job, err) || l.misfit(job, err) {
+			if l.oneByOne(job, err) || l.takeApart(job, err) || l.unfit(ctx, job, err) {
 				continue
 			}
 			return nil, err
@@ -173,20 +176,4 @@ func unknown(job *Job) []Result {
 		results[i] = Result{Tx: tx, Unknown: "connection lost at commit"}
 	}
 	return results
-}
-
-// misfit says whether a refusal is to be expected, since tables that cannot be
-// told have diverged: then those of the operation are skipped from here on.
-func (l *Lane) misfit(job *Job, err error) bool {
-	var op *OperationError
-	if !errors.As(err, &op) || len(job.Transactions) > 1 || len(op.Tables) == 0 || !l.cfg.Shared.has(anyTable) {
-		return false
-	}
-	for _, table := range op.Tables {
-		job.diverge = append(job.diverge, position.Diverged{
-			Source: l.cfg.Source, Table: table, Offset: op.Offset, Statement: op.Statement,
-			Reason: "does not fit since unknown tables diverged: " + serverError(op.Err),
-		})
-	}
-	return true
 }

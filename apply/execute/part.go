@@ -1,6 +1,7 @@
 package execute
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"strings"
@@ -33,6 +34,18 @@ func (r *replay) part(op *event.Operation) (*event.Operation, error) {
 	}
 	return r.copyIn(op)
 }
+
+// contextError says that the transaction's settings could not be brought about.
+type contextError struct {
+	names []string
+	err   error
+}
+
+func (e *contextError) Error() string {
+	return fmt.Sprintf("setting the session context (%s): %v", strings.Join(e.names, ", "), e.err)
+}
+
+func (e *contextError) Unwrap() error { return e.err }
 
 // sendPart sends one part of any kind but COPY.
 func (r *replay) sendPart(op *event.Operation) error {
@@ -97,7 +110,7 @@ func (a *attempt) set(list []event.Setting, fail func(error) error) error {
 		for i, s := range list {
 			names[i] = s.Name // values may be secrets of the application
 		}
-		return fail(fmt.Errorf("setting the session context (%s): %w", strings.Join(names, ", "), err))
+		return fail(&contextError{names: names, err: err})
 	}})
 }
 
@@ -108,7 +121,14 @@ func (r *replay) command(sql string, done func(pgconn.CommandTag) error) error {
 // failed makes the error of the current operation.
 func (r *replay) failed() func(error) error {
 	cur, offset := r.current, r.tx.Offset
-	return func(err error) error { return r.failure(offset, int(cur.index), cur.text, cur.tables, err) }
+	return func(err error) error {
+		err = r.failure(offset, int(cur.index), cur.text, cur.tables, err)
+		var op *OperationError
+		if errors.As(err, &op) {
+			op.text, op.defines = cur.text, cur.defines
+		}
+		return err
+	}
 }
 
 // counted makes a request whose result belongs to the current operation.
@@ -185,7 +205,10 @@ func (r *replay) statement(op *event.Operation) error {
 	}
 	err := r.pipe.query(checkedSQL, nil, nil, nil, request{fail: r.failed()})
 	if err == nil {
-		err = r.sendIn(r.settings.id, op.Text, params, oids, formats, r.counted())
+		err = r.sendIn(r.settings.id, cmp.Or(r.current.instead, op.Text), params, oids, formats, r.counted())
+	}
+	if err == nil {
+		err = r.gone(r.current.leaves)
 	}
 	if err == nil {
 		err = r.deferred(r.failed())

@@ -30,7 +30,7 @@ var plainAlters = []pg.AlterTableType{
 
 func (j *job) alterTable(n *pg.Node, st *pg.AlterTableStmt) error {
 	if st.Objtype == pg.ObjectType_OBJECT_FOREIGN_TABLE {
-		return j.refuse("ALTER FOREIGN TABLE", -1, "foreign data is on another server", "Run it on each server that needs it, directly.").none()
+		return j.foreign("ALTER FOREIGN TABLE", st.Relation)
 	}
 	if err := j.define(st.Relation); err != nil || j.plan.Kind != DDL {
 		return err

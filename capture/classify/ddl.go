@@ -109,7 +109,7 @@ func (j *job) defines(n *pg.Node) error {
 // is one.
 func (j *job) unlisted(n *pg.Node) error {
 	name := construct(n)
-	switch n.Node.(type) {
+	switch s := n.Node.(type) {
 	case *pg.Node_DoStmt, *pg.Node_CallStmt:
 		return j.refuse(name, -1, "what a procedure does is not seen by opmux", "Run its statements one by one.")
 	case *pg.Node_GrantStmt, *pg.Node_GrantRoleStmt, *pg.Node_CreateRoleStmt, *pg.Node_AlterRoleStmt, *pg.Node_AlterRoleSetStmt, *pg.Node_DropRoleStmt,
@@ -123,11 +123,36 @@ func (j *job) unlisted(n *pg.Node) error {
 		return j.refuse(name, -1, "it is about this server and not about its data", "Run it on each server that needs it, directly.").none()
 	case *pg.Node_CreateSubscriptionStmt, *pg.Node_AlterSubscriptionStmt:
 		return j.refuse(name, -1, "its rows come from another server, unseen by opmux", "Let the other server be a source of opmux.").all()
-	case *pg.Node_CreateFdwStmt, *pg.Node_AlterFdwStmt, *pg.Node_CreateForeignServerStmt, *pg.Node_AlterForeignServerStmt, *pg.Node_CreateForeignTableStmt,
+	case *pg.Node_CreateForeignTableStmt:
+		return j.createForeign(s.CreateForeignTableStmt.BaseStmt)
+	case *pg.Node_CreateFdwStmt, *pg.Node_AlterFdwStmt, *pg.Node_CreateForeignServerStmt, *pg.Node_AlterForeignServerStmt,
 		*pg.Node_CreateUserMappingStmt, *pg.Node_AlterUserMappingStmt, *pg.Node_DropUserMappingStmt, *pg.Node_ImportForeignSchemaStmt:
 		return j.refuse(name, -1, "foreign data is on another server", "Run it on each server that needs it, directly.").none()
 	}
 	return j.refuse(name, -1, "opmux does not know how to carry it", "Run it on each server directly while no application is connected.")
+}
+
+// foreign refuses DDL of foreign tables, which are on no backup or made there by hand.
+func (j *job) foreign(construct string, tables ...*pg.RangeVar) error {
+	for _, rv := range tables {
+		if _, err := j.touched(rv); err != nil {
+			return err
+		}
+	}
+	return j.refuse(construct, -1, "foreign data is on another server", "Run it on each server that needs it, directly.").given()
+}
+
+func (j *job) createForeign(st *pg.CreateStmt) error {
+	refusal := j.foreign("CREATE FOREIGN TABLE", st.Relation)
+	var r *Refusal
+	if asRefusal(refusal, &r) {
+		for _, t := range created(st)[1:] {
+			if err := j.nameTarget(t, r); err != nil {
+				return err
+			}
+		}
+	}
+	return refusal
 }
 
 // define plans DDL that travels as text, in the open. Relations that are

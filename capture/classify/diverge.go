@@ -18,7 +18,12 @@ func (j *job) nameTargets(stmt *pg.Node, refusal error) error {
 	if !errors.As(refusal, &r) || r.reach != reachNamed {
 		return refusal
 	}
-	if err := j.setsOff(stmt, r); err != nil {
+	calls := stmt
+	if st := stmt.GetCreateStmt(); st != nil {
+		j.plan.Tables = nil // those that it copies from stay as they are
+		calls = &pg.Node{Node: &pg.Node_PartitionBoundSpec{PartitionBoundSpec: st.Partbound}}
+	}
+	if err := j.setsOff(calls, r); err != nil {
 		return err
 	}
 	for _, t := range targetsOf(stmt) {
@@ -50,6 +55,8 @@ func targetsOf(stmt *pg.Node) []target {
 				events: catalog.TriggerInsert | catalog.TriggerUpdate | catalog.TriggerDelete})
 		case *pg.IntoClause:
 			targets = append(targets, target{rel: s.Rel})
+		case *pg.CreateStmt:
+			targets = append(targets, created(s)...)
 		case *pg.RefreshMatViewStmt:
 			targets = append(targets, target{rel: s.Relation})
 		case *pg.AlterTableStmt:
@@ -57,6 +64,18 @@ func targetsOf(stmt *pg.Node) []target {
 		}
 		return true, nil
 	})
+	return targets
+}
+
+// created are the table that CREATE TABLE makes, and what it becomes a partition of: rows
+// would lie elsewhere without it.
+func created(st *pg.CreateStmt) []target {
+	targets := []target{{rel: st.Relation}}
+	if st.Partbound != nil {
+		for _, parent := range st.InhRelations {
+			targets = append(targets, target{rel: parent.GetRangeVar()})
+		}
+	}
 	return targets
 }
 

@@ -41,6 +41,14 @@ func TestI6FlaggedStatementsGiveUpAllThatTheyReach(t *testing.T) {
 		`WITH x AS (SELECT 1 AS id) MERGE INTO jobs USING x ON x.id = jobs.id WHEN MATCHED THEN DELETE`:      "public.jobs",
 		`INSERT INTO loud VALUES (1)`:                                                                        "*", `INSERT INTO cache VALUES (1)`: "public.cache",
 		`DELETE FROM history WHERE writer(tid) = 1`: "*",
+		// What is made refused is that table alone, but for what it becomes a part of.
+		`CREATE TABLE made (LIKE jobs, m mood DEFAULT CASE writer(1) WHEN 1 THEN 'sad' END::mood) PARTITION BY HASH (m)`: "public.made",
+		`CREATE TABLE made PARTITION OF parts FOR VALUES IN (date_part('day', now())::int)`:                              "public.made public.parts public.part1",
+		`CREATE TABLE made PARTITION OF parts FOR VALUES IN (writer(1))`:                                                 "*",
+		`CREATE FOREIGN TABLE far (id int DEFAULT writer(1)) SERVER s`:                                                   "public.far",
+		`CREATE FOREIGN TABLE far PARTITION OF parts FOR VALUES IN (2) SERVER s`:                                         "public.far public.parts public.part1",
+		`ALTER FOREIGN TABLE far ADD n int`:                                                                              "public.far",
+		`DROP FOREIGN TABLE far, away.far`:                                                                               "public.far away.far",
 	} {
 		p := r.plan(sql)
 		if p.Kind != classify.Refused || strings.Join(p.Diverged, " ") != diverged {

@@ -67,8 +67,13 @@ func (j *job) drop(st *pg.DropStmt) error {
 				return j.never("DROP SCHEMA opmux", -1, "the schema is opmux's own", "")
 			}
 		}
+	case t == pg.ObjectType_OBJECT_FOREIGN_TABLE:
+		for _, o := range st.Objects {
+			touches = append(touches, rangeVar(o.GetList().GetItems()))
+		}
+		return j.foreign("DROP FOREIGN TABLE", touches...)
 	case slices.Contains([]pg.ObjectType{
-		pg.ObjectType_OBJECT_EVENT_TRIGGER, pg.ObjectType_OBJECT_FDW, pg.ObjectType_OBJECT_FOREIGN_SERVER, pg.ObjectType_OBJECT_FOREIGN_TABLE,
+		pg.ObjectType_OBJECT_EVENT_TRIGGER, pg.ObjectType_OBJECT_FDW, pg.ObjectType_OBJECT_FOREIGN_SERVER,
 		pg.ObjectType_OBJECT_PUBLICATION, pg.ObjectType_OBJECT_ACCESS_METHOD,
 	}, t):
 		r := j.refuse("DROP "+objectName(t), -1, "it is each server's own", "Run it on each server directly.").none()
@@ -112,7 +117,7 @@ func (j *job) dropIndex(st *pg.DropStmt) error {
 func (j *job) comment(st *pg.CommentStmt) error {
 	parts := st.Object.GetList().GetItems()
 	switch {
-	case slices.Contains(relations, st.Objtype):
+	case slices.Contains(relations, st.Objtype), st.Objtype == pg.ObjectType_OBJECT_FOREIGN_TABLE:
 		return j.define(rangeVar(parts))
 	case slices.Contains(attached, st.Objtype) && len(parts) > 1:
 		return j.define(rangeVar(parts[:len(parts)-1]))

@@ -33,7 +33,7 @@ func (j *job) hashed(st *pg.CreateStmt) error {
 			return true, err
 		}
 		return false, j.refuse("PARTITION BY HASH ("+column+")", st.Partspec.Location,
-			"values of enums, and of other types that may hold such, are hashed by numbers that differ between servers", "PARTITION BY LIST, or by another column.").none()
+			"values of enums, and of other types that may hold such, are hashed by numbers that differ between servers", "PARTITION BY LIST, or by another column.")
 	})
 }
 

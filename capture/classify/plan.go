@@ -221,6 +221,8 @@ const (
 	reachAll
 	// reachNone: no table's rows.
 	reachNone
+	// reachGiven: the plan's tables, as they stand.
+	reachGiven
 )
 
 // at puts the place, a byte offset in the statement, on a refusal; -1 for none.
@@ -234,6 +236,9 @@ func (r *Refusal) all() *Refusal { r.reach = reachAll; return r }
 
 // none says that it changes no table's rows.
 func (r *Refusal) none() *Refusal { r.reach = reachNone; return r }
+
+// given says that what it changes are the plan's tables, and no others.
+func (r *Refusal) given() *Refusal { r.reach = reachGiven; return r }
 
 // beyond says that capture triggers would not see all that it does.
 func (r *Refusal) beyond() *Refusal { r.unseen = true; return r }

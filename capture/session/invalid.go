@@ -17,6 +17,24 @@ func invalidReason(x catalog.InvalidIndex) string {
 	return fmt.Sprintf("the index %s is invalid, from a CREATE INDEX CONCURRENTLY that failed or is under way, and on no backup", x)
 }
 
+// qualified are the names of indexes: what is diverged by a statement that makes them valid.
+func qualified(list []catalog.InvalidIndex) []string {
+	names := make([]string, len(list))
+	for i, x := range list {
+		names[i] = x.Schema + "." + x.Name
+	}
+	return names
+}
+
+// tablesOf are the tables of indexes: DDL of these may not fit where the indexes are missing.
+func tablesOf(list []catalog.InvalidIndex) []string {
+	names := make([]string, len(list))
+	for i, x := range list {
+		names[i] = x.Schema + "." + x.Table
+	}
+	return names
+}
+
 // rebuilds refuses what would build, or take for there, an index that is invalid.
 func (s *Session) rebuilds(ctx context.Context, p *classify.Plan) (*classify.Plan, error) {
 	if p.Rebuilds == nil {
@@ -27,7 +45,10 @@ func (s *Session) rebuilds(ctx context.Context, p *classify.Plan) (*classify.Pla
 		return p, err
 	}
 	refused := refusedPlan(p.SQL, &classify.Refusal{Construct: p.Construct, Reason: invalidReason(invalid[0]), Hint: invalidHint})
-	refused.Diverged, refused.Alone = nil, p.Kind == classify.Maintenance || p.Kind == classify.Standalone
+	refused.Diverged, refused.Alone = qualified(invalid), p.Kind == classify.Maintenance || p.Kind == classify.Standalone
+	if p.Rebuilds.Copies { // the table that it makes is on no backup
+		refused.Diverged = append(refused.Diverged, p.Tables...)
+	}
 	refused.CatalogChanges, refused.Defines = p.CatalogChanges, p.CatalogChanges
 	return refused, nil
 }
@@ -55,7 +76,8 @@ func (s *Session) halfway(ctx context.Context, tx *txn, extended bool) (*refusal
 }
 
 // builtHere refuses what builds, changes or copies an invalid index. One that was copied
-// in this state is still in it: DDL waits for the transaction.
+// in this state is still in it: DDL waits for the transaction. Policy flag gives the
+// indexes up.
 func (s *Session) builtHere(ctx context.Context, tx *txn, q querier) (*refusal, error) {
 	invalid, err := s.deps.Catalog.Touched(ctx, q)
 	for i := 0; err == nil && len(invalid) == 0 && i < len(tx.copies); i++ {
@@ -63,6 +85,12 @@ func (s *Session) builtHere(ctx context.Context, tx *txn, q querier) (*refusal, 
 	}
 	if err != nil || len(invalid) == 0 {
 		return nil, err
+	}
+	if s.cfg.Flag {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		l := onLog{s: s, tx: tx}
+		return nil, l.giveUpAll(tablesOf(invalid), qualified(invalid), &classify.Refusal{Construct: "DDL beside an invalid index", Reason: invalidReason(invalid[0])})
 	}
 	return &refusal{code: stateNotSupported, message: "the transaction builds or changes what the backups do not have: " + invalidReason(invalid[0]), hint: invalidHint}, nil
 }

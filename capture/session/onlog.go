@@ -36,14 +36,19 @@ func (l *onLog) spill(ctx context.Context) {
 // giveUp gives up what cannot be carried: by policy reject the transaction, by flag
 // the table.
 func (l *onLog) giveUp(table string, r *classify.Refusal) error {
+	if table == "*" {
+		return l.giveUpAll(nil, []string{table}, r)
+	}
+	return l.giveUpAll([]string{table}, []string{table}, r)
+}
+
+// giveUpAll is giveUp of several, which may be indexes of tables that are not given up.
+func (l *onLog) giveUpAll(tables, diverged []string, r *classify.Refusal) error {
 	if !l.s.cfg.Flag {
 		return r
 	}
 	op := event.Operation{Kind: event.OpFlagged, Class: event.ClassRefused, Reason: r.Construct + ": " + r.Reason,
-		Diverged: []string{table}, Digest: event.Digest{SQLState: "00000", Affected: -1}}
-	if table != "*" {
-		op.Tables = op.Diverged
-	}
+		Tables: tables, Diverged: diverged, Digest: event.Digest{SQLState: "00000", Affected: -1}}
 	l.put(op)
 	l.tx.barrier = true
 	return nil

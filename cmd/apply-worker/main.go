@@ -36,7 +36,7 @@ func run(ctx context.Context, cfg *config.Worker, rt *process.Runtime) error {
 		Target: cfg.Target, Name: cfg.Name, DSN: cfg.DSN, Sources: cfg.SourceNames(),
 		Parallelism: cfg.Parallelism, OnError: cfg.OnError, Memory: int64(cfg.Memory) / int64(len(cfg.Sources)), NoSets: !cfg.Sets,
 	}, apply.Deps{
-		Topics: kafka, Codec: codec, Log: rt.Log, Metrics: rt.Metrics, Normalise: classify.Normalise, Shape: classify.Shape,
+		Topics: kafka, Codec: codec, Log: rt.Log, Metrics: rt.Metrics, Normalise: classify.Normalise, Shape: classify.Shape, Definition: classify.Definition,
 	})
 	if err != nil {
 		return err

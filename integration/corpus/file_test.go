@@ -53,7 +53,7 @@ func (l *lab) captured(ctx context.Context, s script, f *finding) (out []byte, e
 	if err := errors.Join(l.reset(ctx, l.primary, s.level), l.reset(ctx, l.backup, s.level)); err != nil {
 		return nil, fmt.Errorf("databases for the agent: %w", err)
 	}
-	if err := l.roles(ctx, s); err != nil {
+	if err := l.globals(ctx, s); err != nil {
 		return nil, err
 	}
 	r, err := l.rig(ctx, l.primary)

@@ -58,22 +58,24 @@ func (l *lab) reset(ctx context.Context, s *pgserver.Server, level int) error {
 	return err
 }
 
-var createsRole = regexp.MustCompile(`(?im)^\s*(?:step\s.*\{\s*)?CREATE\s+(?:ROLE|USER|GROUP)\s+("[^"]+"|\w+)`)
+var createsRole = regexp.MustCompile(`(?im)^\s*(?:step\s.*\{\s*)?(?:CREATE\s+(?:ROLE|USER|GROUP)|ALTER\s+(?:ROLE|USER|GROUP)\s+\S+\s+RENAME\s+TO)\s+("[^"]+"|\w+)`)
 
-// roles makes on the backup, as its operator has to, the roles that a script makes
-// on the primary, and lets them do everything, since no GRANT reaches it either.
-func (l *lab) roles(ctx context.Context, s script) error {
+var createsTablespace = regexp.MustCompile(`(?im)^\s*(?:CREATE\s+TABLESPACE|ALTER\s+TABLESPACE\s+\S+\s+RENAME\s+TO)\s+("[^"]+"|\w+)`)
+
+// globals makes on the backup, as its operator has to, the roles and tablespaces that a
+// script makes or renames on the primary, and lets the roles do everything, since no GRANT reaches it either.
+func (l *lab) globals(ctx context.Context, s script) error {
 	text, err := os.ReadFile(s.path)
 	if err != nil {
 		return err
 	}
-	made := map[string]bool{}
+	// What there is already, or has a name that is reserved, the script does not make either.
 	for _, found := range createsRole.FindAllStringSubmatch(string(text), -1) {
-		if role := found[1]; !made[role] {
-			made[role] = true
-			// It may be a name that is reserved, and then the primary has none either.
-			_, _ = rig.Query(ctx, l.backup.DSN("postgres"), "CREATE ROLE "+role+" SUPERUSER")
-		}
+		_, _ = rig.Query(ctx, l.backup.DSN("postgres"), "CREATE ROLE "+found[1]+" SUPERUSER")
+	}
+	inPlace := l.backup.DSN("postgres") + "&options=-c%20allow_in_place_tablespaces%3Don"
+	for _, found := range createsTablespace.FindAllStringSubmatch(string(text), -1) {
+		_, _ = rig.Query(ctx, inPlace, "CREATE TABLESPACE "+found[1]+" LOCATION ''")
 	}
 	return nil
 }

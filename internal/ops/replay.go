@@ -69,7 +69,7 @@ func (r *replay) run(ctx context.Context) error {
 	worker, err := apply.New(apply.Config{
 		Target: r.cfg.Target, Name: r.cfg.Name + "-replay", DSN: r.cfg.DSN, Sources: r.cfg.SourceNames(),
 		Parallelism: r.cfg.Parallelism, OnError: r.cfg.OnError, Memory: int64(r.cfg.Memory) / int64(len(r.cfg.Sources)), NoSets: !r.cfg.Sets,
-	}, apply.Deps{Topics: r.Config, Codec: r.codec, Log: log, Metrics: prometheus.NewRegistry(), Normalise: classify.Normalise, Shape: classify.Shape})
+	}, apply.Deps{Topics: r.Config, Codec: r.codec, Log: log, Metrics: prometheus.NewRegistry(), Normalise: classify.Normalise, Shape: classify.Shape, Definition: classify.Definition})
 	if err != nil {
 		return err
 	}
