@@ -151,3 +151,16 @@ func TestI6DeletesOfRowsThatReferToOneAnother(t *testing.T) {
 		t.Errorf("verdicts %+v, %v; want no mismatch and nothing missing", v, err)
 	}
 }
+
+// I6: rows that no key names are compared as their types print them, and not by a cast of
+// the user's to text, by which other rows may be the same.
+func TestI6RowsAreNotComparedByCastsOfTheUsers(t *testing.T) {
+	b := up(t, rig.Config{AgentYAML: triggersOn}, `CREATE TYPE pair AS (a int, b text)`, `CREATE TABLE worn (p pair, n int)`,
+		`CREATE FUNCTION name_of(pair) RETURNS text LANGUAGE sql IMMUTABLE AS 'SELECT ''a pair'''`, `CREATE CAST (pair AS text) WITH FUNCTION name_of(pair)`)
+	b.throughAgent(`INSERT INTO worn SELECT ROW(i, 'x')::pair, i % 2 FROM generate_series(1, 6) i`)
+	b.throughAgent(`INSERT INTO worn VALUES (NULL, 1), (ROW(NULL, NULL), NULL)`)
+	b.throughAgent(`DELETE FROM worn WHERE (p).a = 4`)
+	b.throughAgent(`UPDATE worn SET n = 7 WHERE (p).a = 5`)
+	b.throughAgent(`UPDATE worn SET n = 8 WHERE n IS NULL`)
+	b.identical()
+}

@@ -106,10 +106,10 @@ func removal(t *catalog.Table, columns []string) string {
 FROM (SELECT tableoid AS at_table, ctid AS at_row, %[2]s AS k FROM %[1]s) AS o
 JOIN (SELECT v.k, pg_catalog.count(*) AS n FROM (SELECT %[3]s AS k FROM ROWS FROM (%[4]s) AS p (%[5]s)) AS v GROUP BY v.k) AS g ON g.k OPERATOR(pg_catalog.=) o.k) AS x
 WHERE x.i OPERATOR(pg_catalog.<=) x.n AND d.tableoid OPERATOR(pg_catalog.=) x.at_table AND d.ctid OPERATOR(pg_catalog.=) x.at_row`,
-		from, asOne(here), asOne(given), strings.Join(arrays, ", "), strings.Join(names, ", "))
+		from, AsOne(here), AsOne(given), strings.Join(arrays, ", "), strings.Join(names, ", "))
 }
 
-// asOne is a row as one text.
-func asOne(values []string) string {
+// AsOne is a row as one text, as the types of its values print them.
+func AsOne(values []string) string {
 	return `ROW(` + strings.Join(values, ", ") + `)::pg_catalog.text COLLATE "C"`
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/opmux/opmux/capture/catalog"
 	"github.com/opmux/opmux/capture/classify"
@@ -176,30 +175,25 @@ func (t *take) remove(table *tracedTable, row []event.Value) {
 
 // removal deletes one row that has all the values of its parameters. They are compared
 // as text: not every type has an equality, and some have one that is not the same as
-// being the same.
+// being the same. The text is a row's, in which the types print themselves: a cast to
+// text may be the user's, and give one text for several values.
 func (t *tracedTable) removal() string {
 	from := catalog.QuoteIdent(t.root.Schema) + "." + catalog.QuoteIdent(t.root.Name)
 	if t.root.Kind == catalog.Ordinary {
 		from = "ONLY " + from // children have images of their own
 	}
-	var b strings.Builder
-	b.WriteString("DELETE FROM " + from + " WHERE (tableoid, ctid) = (SELECT o.tableoid, o.ctid FROM " + from + " AS o WHERE ")
+	var here, given []string
 	for n, i := range t.stored {
 		c := &t.self.Columns[i]
 		typ := c.Type
 		if c.BaseType != "" {
 			typ = c.BaseType // the values that a domain allows may have changed since
 		}
-		if n > 0 {
-			b.WriteString(" AND ")
-		}
-		fmt.Fprintf(&b, `(o.%s)::pg_catalog.text COLLATE "C" IS NOT DISTINCT FROM ($%d::%s)::pg_catalog.text COLLATE "C"`, catalog.QuoteIdent(c.Name), n+1, typ)
+		here = append(here, "o."+catalog.QuoteIdent(c.Name))
+		given = append(given, fmt.Sprintf("$%d::%s", n+1, typ))
 	}
-	if len(t.stored) == 0 {
-		b.WriteString("true")
-	}
-	b.WriteString(" LIMIT 1)")
-	return b.String()
+	return "DELETE FROM " + from + " WHERE (tableoid, ctid) = (SELECT o.tableoid, o.ctid FROM " + from + " AS o WHERE " +
+		classify.AsOne(here) + " OPERATOR(pg_catalog.=) " + classify.AsOne(given) + " LIMIT 1)"
 }
 
 // join puts an image into the group under way, or begins another one.
