@@ -21,6 +21,10 @@ func TestI6WhatBuildsUponFlaggedTables(t *testing.T) {
 		"CREATE TABLE holds (b int)", "ALTER TABLE holds ADD COLUMN c n", "INSERT INTO holds VALUES (1, ROW (1, 2))",
 		// A view is made where it can be, and given up where it cannot.
 		"CREATE VIEW seen AS SELECT a FROM n", "CREATE VIEW unseen AS SELECT x FROM n", "CREATE VIEW beyond AS SELECT x FROM unseen", "DROP VIEW beyond",
+		// … also through a view or a type, which is made here with the columns of n here.
+		"CREATE TABLE num (a int, b int)", flags("num"), "ALTER TABLE num ALTER COLUMN b TYPE numeric", "CREATE VIEW nums AS SELECT * FROM num", "CREATE VIEW sums AS SELECT b FROM nums",
+		"CREATE TABLE of_view (LIKE sums)", "INSERT INTO of_view VALUES (1.5)", "CREATE TABLE row_of (r sums)", "INSERT INTO row_of VALUES (ROW (1.5))",
+		"CREATE TYPE holder AS (r num)", "CREATE TABLE of_type (h holder)", "INSERT INTO of_type VALUES (ROW (ROW (1, 1.5)))",
 		// Partitions that come after a table was given up get its rows.
 		"CREATE TABLE p (a int) PARTITION BY LIST (a)", flags("p"), "CREATE TABLE p1 PARTITION OF p FOR VALUES IN (1)",
 		"CREATE TABLE p2 (a int)", "ALTER TABLE p ATTACH PARTITION p2 FOR VALUES IN (2)", "INSERT INTO p VALUES (1), (2)",
@@ -64,7 +68,7 @@ func TestI6WhatBuildsUponFlaggedTables(t *testing.T) {
 		diverged = append(diverged, strings.TrimPrefix(d.Table, "public."))
 	}
 	slices.Sort(diverged)
-	const want = "below bound copied detail far farther heir held holding holds k later master n older p p1 p2 q q1 q2 r referred refers s.m unseen w.m w.uu w.walks z z1 z2"
+	const want = "below bound copied detail far farther heir held holding holds k later master n num of_type of_view older p p1 p2 q q1 q2 r referred refers row_of s.m unseen w.m w.uu w.walks z z1 z2"
 	if got := strings.Join(diverged, " "); got != want {
 		t.Errorf("diverged are\n%s, want\n%s", got, want)
 	}

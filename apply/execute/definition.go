@@ -41,7 +41,7 @@ func (r *replay) checkDefinition(o *operation) error {
 		}
 	}
 	if o.skip == "" {
-		if err := r.takesOver(o, d, all); err != nil {
+		if err := r.takesOver(o, d); err != nil {
 			return err
 		}
 	}
@@ -89,12 +89,10 @@ func (r *replay) leaveOut(o *operation, d *ddl.Definition) error {
 	return nil
 }
 
-// takesOver leaves a definition out that takes over from a table that has diverged.
-func (r *replay) takesOver(o *operation, d *ddl.Definition, all []string) error {
-	if !slices.ContainsFunc(all, func(table string) bool { return slices.ContainsFunc(d.From, mayBe(table)) }) {
-		return nil
-	}
-	from, err := r.onTarget(d.From)
+// takesOver leaves a definition out that takes over from a table that has diverged, or
+// from a view or a type that is made of one here.
+func (r *replay) takesOver(o *operation, d *ddl.Definition) error {
+	from, err := r.find(madeOfSQL, d.From)
 	if err != nil {
 		return err
 	}
@@ -133,8 +131,22 @@ func (r *replay) moves(o *operation, d *ddl.Definition, all []string) error {
 const onTargetSQL = `SELECT n.nspname || '.' || c.relname FROM pg_catalog.json_array_elements_text($1::pg_catalog.text::pg_catalog.json) r
 	JOIN pg_catalog.pg_class c ON c.oid = pg_catalog.to_regclass(r) JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace`
 
+// madeOfSQL finds them with what their columns may come from: what views read, and
+// relations whose rows are a column.
+const madeOfSQL = `WITH RECURSIVE source(oid) AS (
+	SELECT pg_catalog.to_regclass(r)::pg_catalog.oid FROM pg_catalog.json_array_elements_text($1::pg_catalog.text::pg_catalog.json) r
+	UNION SELECT x.oid FROM source s, LATERAL (
+		SELECT d.refobjid FROM pg_catalog.pg_rewrite w JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass AND d.objid = w.oid
+			AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass WHERE w.ev_class = s.oid
+		UNION SELECT e.typrelid FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
+			JOIN pg_catalog.pg_type e ON e.oid IN (t.oid, t.typelem, t.typbasetype) WHERE a.attrelid = s.oid) x(oid))
+SELECT n.nspname || '.' || c.relname FROM source s JOIN pg_catalog.pg_class c ON c.oid = s.oid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace`
+
 // onTarget are the qualified names of relations, of those that the target has.
-func (r *replay) onTarget(list []ddl.Relation) ([]string, error) {
+func (r *replay) onTarget(list []ddl.Relation) ([]string, error) { return r.find(onTargetSQL, list) }
+
+// find are the qualified names that a query finds for relations.
+func (r *replay) find(sql string, list []ddl.Relation) ([]string, error) {
 	if len(list) == 0 {
 		return nil, nil
 	}
@@ -150,7 +162,7 @@ func (r *replay) onTarget(list []ddl.Relation) ([]string, error) {
 		return nil, err
 	}
 	var found []string
-	err = r.pipe.query(onTargetSQL, [][]byte{names}, []uint32{oidText}, nil, request{fail: r.failed(), rows: len(list),
+	err = r.pipe.query(sql, [][]byte{names}, []uint32{oidText}, nil, request{fail: r.failed(), rows: len(list),
 		row: func(v []event.Value) { found = append(found, string(v[0].Text)) }})
 	if err == nil {
 		err = r.pipe.drain()
