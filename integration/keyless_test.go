@@ -23,7 +23,7 @@ var keylessSchema = []string{
 	`CREATE TABLE parts (k int, v text) PARTITION BY RANGE (k)`, `CREATE TABLE parts_low PARTITION OF parts FOR VALUES FROM (0) TO (5)`,
 	`CREATE TABLE parts_high PARTITION OF parts FOR VALUES FROM (5) TO (100)`,
 	`CREATE TABLE loose (n int UNIQUE, v text)`, `CREATE TABLE clinging (n int REFERENCES loose (n) ON DELETE SET NULL, id int PRIMARY KEY)`,
-	`CREATE SEQUENCE drawn`,
+	`CREATE SEQUENCE drawn`, `CREATE TABLE notes (x xml)`,
 }
 
 var keylessWork = []string{
@@ -44,6 +44,7 @@ var keylessWork = []string{
 	`DELETE FROM odd WHERE ctid IN (SELECT ctid FROM odd WHERE n::text = '1.00' LIMIT 5)`, `DELETE FROM odd WHERE m IS NULL`,
 	`DELETE FROM odd WHERE ctid IN (SELECT ctid FROM odd LIMIT 9)`,
 	`ALTER DOMAIN short ADD CONSTRAINT later CHECK (value <> 'a') NOT VALID`, `DELETE FROM odd WHERE ctid IN (SELECT ctid FROM odd LIMIT 5)`, `ALTER DOMAIN short DROP CONSTRAINT later`,
+	`INSERT INTO notes SELECT '<a/><b/>' FROM generate_series(1, 3)`, `SET xmloption = 'document'`, `DELETE FROM notes WHERE ctid = (SELECT ctid FROM notes LIMIT 1)`,
 	`RESET ALL`,
 	`INSERT INTO parts SELECT i % 9, 'v' FROM generate_series(1, 90) i`,
 	`DELETE FROM parts WHERE (tableoid, ctid) IN (SELECT tableoid, ctid FROM parts WHERE k IN (3, 7) ORDER BY k LIMIT 13)`, `DELETE FROM parts_low WHERE k < 2`,
@@ -63,7 +64,7 @@ func TestI6DeletesWithoutAKey(t *testing.T) {
 			b.runParts(conn, mode, sql)
 		}
 		b.identical()
-		b.runParts(conn, mode, `TRUNCATE loose, clinging, parts, odd`)
+		b.runParts(conn, mode, `TRUNCATE loose, clinging, parts, odd, notes`)
 		b.runParts(conn, mode, `INSERT INTO person VALUES (5)`)
 	}
 	b.throughAgent(`INSERT INTO parts SELECT i % 90, repeat('long', 50) FROM generate_series(1, 20000) i`)

@@ -43,6 +43,8 @@ func ParseDSN(dsn, application string) (*pgconn.Config, error) {
 		"timezone_abbreviations": "Default",
 		// The primary has checked a function's body, against its temporary tables too.
 		"check_function_bodies": "off",
+		// Whatever the transaction says: see notApplied.
+		"xmloption": "content",
 	} {
 		cfg.RuntimeParams[name] = value
 	}

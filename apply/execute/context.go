@@ -11,7 +11,9 @@ import (
 )
 
 // notApplied are settings that a transaction carries and that a lane has its own
-// values of: lanes run at READ COMMITTED, and triggers fire as on the primary.
+// values of: lanes run at READ COMMITTED, triggers fire as on the primary, and xml is
+// read as content, which documents are as well: rows may hold what the session that
+// writes them would not read.
 var notApplied = map[string]bool{
 	"application_name":                    true,
 	"check_function_bodies":               true,
@@ -32,6 +34,7 @@ var notApplied = map[string]bool{
 	"transaction_isolation":               true,
 	"transaction_read_only":               true,
 	"transaction_timeout":                 true,
+	"xmloption":                           true,
 }
 
 // settings follows which settings a target transaction has made so far.
