@@ -308,7 +308,7 @@ func (j *job) createIndex(st *pg.IndexStmt) error {
 		}
 	}
 	if len(j.plan.TableRefs) > 0 {
-		j.plan.Adds = []string{j.plan.TableRefs[0].Qualified()}
+		j.plan.Apart = []string{j.plan.TableRefs[0].Qualified()}
 	}
 	switch {
 	case st.IfNotExists:
