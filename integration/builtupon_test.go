@@ -29,6 +29,7 @@ func TestI6WhatBuildsUponFlaggedTables(t *testing.T) {
 		// Rows that refer to those that are missing, at once and at the COMMIT.
 		"CREATE TABLE k (a int, b int UNIQUE)", "CREATE TABLE r (b int REFERENCES k (b))", "CREATE TABLE later (b int REFERENCES k (b) DEFERRABLE INITIALLY DEFERRED)",
 		flags("k"), "INSERT INTO k VALUES (1, 1)", "INSERT INTO r VALUES (1)", "INSERT INTO later VALUES (1)",
+		"CREATE TABLE o (b int REFERENCES k (b)) PARTITION BY LIST (b)", "CREATE TABLE o1 PARTITION OF o DEFAULT", "INSERT INTO o VALUES (1)",
 		"CREATE TABLE master (b int PRIMARY KEY)", "CREATE TABLE detail (b int REFERENCES master)", "INSERT INTO master VALUES (1), (2)",
 		"INSERT INTO detail VALUES (1)", "DELETE FROM detail", "DELETE FROM master WHERE b = 1",
 		"CREATE TABLE bound (b int)", "CREATE TABLE below () INHERITS (bound)", "INSERT INTO bound VALUES (1)", "ALTER TABLE bound ADD FOREIGN KEY (b) REFERENCES k (b)",
@@ -67,7 +68,7 @@ func TestI6WhatBuildsUponFlaggedTables(t *testing.T) {
 		diverged = append(diverged, strings.TrimPrefix(d.Table, "public."))
 	}
 	slices.Sort(diverged)
-	const want = "below bound copied detail far farther heir held holding holds i1_odd i_odd j j1 j1_odd k later master n older p p1 p2 q q1 q2 r referred refers s.m unseen w.m w.walks"
+	const want = "below bound copied detail far farther heir held holding holds i1_odd i_odd j j1 j1_odd k later master n o o1 older p p1 p2 q q1 q2 r referred refers s.m unseen w.m w.walks"
 	if got := strings.Join(diverged, " "); got != want {
 		t.Errorf("diverged are\n%s, want\n%s", got, want)
 	}
