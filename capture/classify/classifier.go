@@ -69,6 +69,7 @@ type Classifier struct {
 	plans     *planCache // by exact text
 	templates *planCache // by text without its constants
 	singles   singles
+	seen      seen
 }
 
 // New returns a Classifier on a catalogue.
