@@ -159,3 +159,31 @@ func TestDeclaredByALostCommit(t *testing.T) {
 	r.want("SELECT id FROM w ORDER BY id", "1 2")
 	r.want("SELECT id FROM u", "")
 }
+
+// What is declared behind a savepoint is undone with it on the target: it is declared again
+// by what comes behind the ROLLBACK TO, and what was dropped there has still diverged (I6).
+func TestI6DeclaredBehindASavepoint(t *testing.T) {
+	r := newRig(t)
+	r.pg.Exec(t, r.db, "CREATE TABLE t (id int)", "CREATE TABLE u (id int)", "CREATE TABLE w (id int)")
+	on := func(sql string, tables ...string) event.Operation {
+		op := text(sql)
+		op.Tables = tables
+		return op
+	}
+	point := func(kind event.OpKind, name string) event.Operation { return event.Operation{Kind: kind, Text: name} }
+	a := r.agent("a1")
+	a.giveUp("public.t")
+	tx := a.tx(point(event.OpSavepoint, "a"), point(event.OpSavepoint, "a"), on("DELETE FROM u", "public.t", "public.u"), definition("DROP TABLE t", "public.t"),
+		point(event.OpRelease, "a"), on("DELETE FROM w", "public.u", "public.w"), point(event.OpRollbackTo, "a"),
+		on("INSERT INTO t VALUES (1)", "public.t"), on("DELETE FROM u", "public.t", "public.u"), on("INSERT INTO w VALUES (1)", "public.w"))
+	tx.Barrier = true
+	a.add(tx)
+	a.commit(on("INSERT INTO u VALUES (1)", "public.u"), on("INSERT INTO t VALUES (2)", "public.t"), on("INSERT INTO w VALUES (2)", "public.w"))
+	if err := r.replay(); err != nil {
+		t.Fatal(err)
+	}
+	r.want("SELECT tbl FROM opmux.diverged ORDER BY tbl", "public.t public.u")
+	r.want("SELECT id FROM t", "")
+	r.want("SELECT id FROM u", "")
+	r.want("SELECT id FROM w ORDER BY id", "1 2")
+}

@@ -226,6 +226,7 @@ type replay struct {
 	current *operation // the one that the next part continues; nil: none
 	inside  bool       // the transaction's context is set
 	late    bool       // digests wait for answers; those behind keep their place
+	points  []point    // savepoints
 }
 
 // operation is an operation whose parts are under way.

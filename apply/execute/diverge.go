@@ -15,17 +15,18 @@ const declareSQL = `INSERT INTO opmux.diverged (stream, tbl, reason, statement, 
 
 var declareTypes = []uint32{oidText, oidText, oidText, oidText, oidInt8}
 
-// familySQL lists what is below a table: its partitions, and with $2 the tables that
-// inherit from it as well.
+// familySQL lists what goes with a table: the partitioned table that it is a part of, by
+// whose name rows go from one partition to another, all its partitions, and with $2 the
+// tables that inherit from it as well. Indexes, which may be listed too, go alone.
 const familySQL = `WITH RECURSIVE below(oid) AS (
-	SELECT c.oid FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname || '.' || c.relname = $1
+	SELECT coalesce(CASE WHEN c.relkind IN ('r', 'p', 'f') THEN pg_catalog.pg_partition_root(c.oid)::oid END, c.oid) FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname || '.' || c.relname = $1
 	UNION SELECT c.oid FROM below b JOIN pg_catalog.pg_inherits h ON h.inhparent = b.oid JOIN pg_catalog.pg_class c ON c.oid = h.inhrelid
 		WHERE $2 = 'all' OR c.relispartition)
 SELECT n.nspname || '.' || c.relname FROM below b JOIN pg_catalog.pg_class c ON c.oid = b.oid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 WHERE n.nspname || '.' || c.relname <> $1 ORDER BY 1`
 
-// declare notes in the target transaction that a table has diverged, and with it its
-// partitions, whose rows come by its name: they are skipped from here on until a
+// declare notes in the target transaction that a table has diverged, and with it all that
+// it is one whole of partitions with, whose rows come by one name: they are skipped from here on until a
 // snapshot, a DROP or a repair clears them (I6).
 func (a *attempt) declare(d position.Diverged) error { return a.declareWith(d, "partitions") }
 

@@ -65,12 +65,11 @@ func (r *replay) sendPart(op *event.Operation) error {
 	case event.OpSet:
 		return r.set(r.settings.apply(op.Settings, r.tx.Transaction.Context.User), r.failed())
 	case event.OpSavepoint:
-		return r.command("SAVEPOINT "+quoteIdent(op.Text), nil)
+		return r.savepoint(op.Text)
 	case event.OpRelease:
-		return r.command("RELEASE SAVEPOINT "+quoteIdent(op.Text), nil)
+		return r.release(op.Text)
 	case event.OpRollbackTo:
-		r.settings.forget()
-		return r.command("ROLLBACK TO SAVEPOINT "+quoteIdent(op.Text), nil)
+		return r.rollbackTo(op.Text)
 	case event.OpStatement:
 		return r.statement(op)
 	case event.OpRows:

@@ -162,6 +162,8 @@ type Plan struct {
 	// Whole says that Operations needs all rows of an execution in one call; their
 	// number is bounded by the statement's own text.
 	Whole bool
+	// Undivided says that its rows cannot be carried in several pieces: see undivided.
+	Undivided bool
 	// Unnamed says that it takes away rows that no key names: its transaction is to
 	// follow all before it (event.BehindAll), and a target has no rows to hash.
 	Unnamed bool

@@ -69,11 +69,20 @@ func (s *Session) addRow(ctx context.Context, x *execution, values []pgwire.Data
 		n += 16 + len(v.Text)
 	}
 	x.keep(n)
-	if x.kept < s.piece() || x.plan.Whole { // whole: bounded by the statement's own text
-		return
+	switch {
+	case x.plan.Whole: // bounded by the statement's own text
+	case x.plan.Undivided:
+		if x.kept >= s.cfg.ChunkBytes {
+			x.tx.fail(errUndivided)
+			x.made()
+		}
+	case x.kept >= s.piece():
+		s.makePart(ctx, x, true)
 	}
-	s.makePart(ctx, x, true)
 }
+
+// errUndivided says that backups could not do in pieces what the primary did at once.
+var errUndivided = errors.New("a DELETE took away more rows than go into one piece (capture.chunk), of a table whose rows refer to one another")
 
 // copyRow takes values out of the reader's buffer, with one allocation for all.
 func copyRow(values []pgwire.DataRowValue) []event.Value {

@@ -3,7 +3,10 @@
 // classifier, which owns the parser, fills it in; apply uses it.
 package ddl
 
-import "strings"
+import (
+	"cmp"
+	"strings"
+)
 
 // Relation is a relation as a statement names it; without a schema the search path
 // finds it.
@@ -71,17 +74,16 @@ func (d *Definition) DropIfThere(tables []string) (sql string, ok bool) {
 }
 
 // Becomes is the qualified name that a table has behind the statement, "" where it keeps
-// the one that it has.
+// the one that it has. Schemas and tables may have dots in their names.
 func (d *Definition) Becomes(table string) string {
-	switch {
-	case d.Renamed == nil:
+	if d.Renamed == nil {
 		return ""
-	case d.Renamed.Schema != "":
-		_, name, _ := strings.Cut(table, ".")
-		return d.Renamed.Schema + "." + name
 	}
-	schema, _, _ := strings.Cut(table, ".")
-	return schema + "." + d.Renamed.Name
+	schema, ok := strings.CutSuffix(table, "."+d.Subject.Name)
+	if !ok {
+		return "" // another table's
+	}
+	return cmp.Or(d.Renamed.Schema, schema) + "." + cmp.Or(d.Renamed.Name, d.Subject.Name)
 }
 
 func quote(name string) string { return `"` + strings.ReplaceAll(name, `"`, `""`) + `"` }

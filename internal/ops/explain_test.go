@@ -19,6 +19,7 @@ func TestExplain(t *testing.T) {
 		{"SELECT n FROM t", "pass", "none", "changes nothing"},
 		{"BEGIN", "pass", "none", ""},
 		{"UPDATE keyless SET n = 1", "refuse", "refused", "primary key"},
+		{"DELETE FROM keyless", "publish", "rows", "RETURNING"},
 		{"SELECT writes()", "refuse", "refused", ""},
 		{"INSERT INTO nowhere VALUES (1)", "fail", "none", "nowhere"},
 		{"INSERT INTO elsewhere VALUES (1)", "fail", "none", "elsewhere"},
