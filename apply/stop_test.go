@@ -81,6 +81,18 @@ func TestI6TargetsInAnotherEncodingStop(t *testing.T) {
 		t.Errorf("stopped on %v", err)
 	}
 	r.want("SELECT id FROM t", "1")
+	for _, encoding := range []string{"LATIN1", "SQL_ASCII"} {
+		r := newRig(t)
+		r.pg.Exec(t, "postgres", "DROP DATABASE "+r.db, "CREATE DATABASE "+r.db+" TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C' ENCODING '"+encoding+"'")
+		r.pg.Exec(t, r.db, "CREATE TABLE t (id int PRIMARY KEY, v text)")
+		a := r.agent("a1")
+		tx := a.tx(text("INSERT INTO t VALUES (1, md5('é'))")) // what is not said is UTF8
+		tx.Context.Settings = []event.Setting{{Name: "TimeZone", Value: "UTC"}}
+		a.add(tx)
+		if err := r.start().stopped(); !strings.Contains(err.Error(), "the primary's database is in UTF8 and the target's in "+encoding) {
+			t.Errorf("stopped on %v", err)
+		}
+	}
 }
 
 // TestStoppedStreamGoesOnFromANewPosition: an operator fills the target again

@@ -37,25 +37,36 @@ func TestI6UnexplainedRefusalsStop(t *testing.T) {
 		tables        []string
 		code          string
 	}{
-		"names what has not diverged":    {"public.t", "CREATE VIEW v AS SELECT * FROM missing", []string{"public.v"}, "42P01"},
-		"is there already":               {"public.t", "CREATE VIEW u AS SELECT * FROM t", []string{"public.u"}, "42P07"},
-		"is there already, as a table":   {"public.t", "CREATE TABLE u (id int REFERENCES t)", []string{"public.u"}, "42P07"},
-		"another table's key":            {"public.t", "INSERT INTO u VALUES (7)", []string{"public.u"}, "23503"},
-		"another table depends on it":    {"public.t", "DROP TABLE p", []string{"public.p"}, "2BP01"},
-		"has no table to be given up":    {"public.t", "CREATE FUNCTION f(t.missing%TYPE) RETURNS int LANGUAGE sql AS 'SELECT 1'", nil, "42703"},
-		"another of the same last name":  {"public.t", "CREATE VIEW v AS SELECT * FROM missing.t", []string{"public.v"}, "42P01"},
-		"a role that the target has not": {"*", "SET", nil, "22023"},
+		"names what has not diverged":       {"public.t", "CREATE VIEW v AS SELECT * FROM missing", []string{"public.v"}, "42P01"},
+		"is there already":                  {"public.t", "CREATE VIEW u AS SELECT * FROM t", []string{"public.u"}, "42P07"},
+		"is there already, as a table":      {"public.t", "CREATE TABLE u (id int REFERENCES t)", []string{"public.u"}, "42P07"},
+		"another table's key":               {"public.t", "INSERT INTO u VALUES (7)", []string{"public.u"}, "23503"},
+		"another table depends on it":       {"public.t", "DROP TABLE p", []string{"public.p"}, "2BP01"},
+		"has no table to be given up":       {"public.t", "CREATE FUNCTION f(t.missing%TYPE) RETURNS int LANGUAGE sql AS 'SELECT 1'", nil, "42703"},
+		"another of the same last name":     {"public.t", "CREATE VIEW v AS SELECT * FROM missing.t", []string{"public.v"}, "42P01"},
+		"a setting that the target has not": {"*", "SET unknown", nil, "42704"},
+		"may not, whatever diverged":        {"*", "CREATE SCHEMA x", nil, "42501"},
+		"a role that the target has not":    {"*", "SET", nil, "22023"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := newRig(t)
 			r.pg.Exec(t, r.db, "CREATE TABLE t (id int PRIMARY KEY)", "CREATE TABLE p (id int PRIMARY KEY)", "CREATE TABLE u (id int REFERENCES p)")
 			a := r.agent("a1")
 			a.giveUp(c.diverged)
-			if c.sql == "SET" {
+			switch c.sql {
+			case "SET":
 				tx := a.tx(definition("CREATE DOMAIN d AS int"))
 				tx.Barrier, tx.Context.Settings = true, append(tx.Context.Settings, event.Setting{Name: "role", Value: "nobody"})
 				a.add(tx)
-			} else {
+			case "SET unknown":
+				tx := a.tx(definition("CREATE DOMAIN d AS int"))
+				tx.Barrier, tx.Context.Settings = true, append(tx.Context.Settings, event.Setting{Name: "unknown", Value: "1"})
+				a.add(tx)
+			case "CREATE SCHEMA x":
+				tx := a.tx(definition(c.sql))
+				tx.Barrier, tx.Context.Settings = true, append(tx.Context.Settings, event.Setting{Name: "role", Value: "pg_monitor"})
+				a.add(tx)
+			default:
 				a.define(c.sql, c.tables...)
 			}
 			if err := r.replay(); err == nil || !strings.Contains(err.Error(), c.code) {

@@ -30,6 +30,8 @@ func TestClientsSeeWhatTheySeeDirectly(t *testing.T) {
 		{"pgjdbc", javaFeatures("PgjdbcFeatures")},
 		{"hibernate", javaFeatures("HibernateFeatures")},
 		{"node_postgres", nodeFeatures("node_features.js")},
+		{"asyncpg", pythonFeatures("asyncpg_features.py")},
+		{"knex", nodeFeatures("knex_features.js")},
 	})
 }
 

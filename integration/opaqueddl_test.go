@@ -74,6 +74,7 @@ var definingStatements = []string{
 	`BEGIN; UPDATE users SET name = 'text before' WHERE id = 1; DO $$ BEGIN ALTER TABLE users ADD COLUMN third text;END $$; UPDATE users SET third = 'text behind' WHERE id = 1; COMMIT`,
 	`BEGIN; SAVEPOINT s; DO $$ BEGIN CREATE TABLE saved (id int PRIMARY KEY);END $$; ROLLBACK TO s; DO $$ BEGIN CREATE TABLE saved (id int PRIMARY KEY, v text);END $$; INSERT INTO saved VALUES (1, 'x'); COMMIT`,
 	`BEGIN; DO $$ BEGIN CREATE TABLE never (id int);END $$; ROLLBACK`,
+	`DO $$ BEGIN CREATE TABLE moved (id int PRIMARY KEY); CREATE TABLE mover (id int); INSERT INTO moved SELECT id FROM users; DROP TABLE mover; INSERT INTO moved VALUES (-1); DROP TABLE IF EXISTS nothing; END $$`,
 	`DO $$ BEGIN INSERT INTO registry (name) VALUES ('queue'); CREATE TABLE event_q (LIKE event INCLUDING DEFAULTS); ALTER TABLE event_q ADD PRIMARY KEY (id, at), ADD CHECK (at >= '2031-01-01');
 		ALTER TABLE event_q ADD CONSTRAINT of_registry FOREIGN KEY (id) REFERENCES registry DEFERRABLE INITIALLY DEFERRED; CREATE INDEX ON event_q (v);
 		ALTER TABLE event ATTACH PARTITION event_q FOR VALUES FROM ('2031-01-01') TO ('2032-01-01'); INSERT INTO event SELECT n, '2031-05-05', 'in the partition' FROM registry WHERE name = 'queue'; END $$`,
@@ -209,6 +210,9 @@ func TestI6DDLInsideOfStatementsThatIsRefused(t *testing.T) {
 		`DO $$ BEGIN INSERT INTO old_a VALUES (1); ALTER TABLE old_b ADD COLUMN more int; END $$`:                                                                                                               "wrote rows before it",
 		`DO $$ BEGIN INSERT INTO old_a VALUES (1); ALTER TABLE old_b ADD UNIQUE (id), ADD COLUMN more int; END $$`:                                                                                              "wrote rows before it",
 		`DO $$ BEGIN INSERT INTO old_a VALUES (1); ALTER TABLE old_a ADD UNIQUE (id); END $$`:                                                                                                                   "wrote rows before it",
+		`DO $$ BEGIN INSERT INTO old_a VALUES (1); DROP TABLE old_a; END $$`:                                                                                                                                    "wrote rows before it",
+		`DO $$ BEGIN INSERT INTO old_a VALUES (1); DROP TABLE old_b CASCADE; END $$`:                                                                                                                            "wrote rows before it",
+		`DO $$ BEGIN INSERT INTO old_a VALUES (1); DROP TABLE old_a; CREATE TABLE old_a (n int, m int); END $$`:                                                                                                 "wrote rows before it",
 		`DO $$ BEGIN TRUNCATE emptied; END $$`: "public.emptied",
 		`SELECT as_owner()`:                    "other_owner_of_ddl",
 		`INSERT INTO lates VALUES (1)`:         "deferred trigger",

@@ -114,7 +114,10 @@ func (s *settings) changes(c *event.Context) []event.Setting {
 // target's, though the texts would fit: what functions make of their bytes would differ.
 func (a *attempt) sameEncoding(tx *schedule.Tx) error {
 	want, own := tx.Transaction.Context.Get(event.ServerEncoding), a.conn.ParameterStatus(event.ServerEncoding)
-	if want == "" || own == "" || want == own {
+	if want == "" {
+		want = "UTF8" // only others are said
+	}
+	if own == want || len(tx.Transaction.Context.Settings) == 0 { // nothing of a session's: marks of sequences
 		return nil
 	}
 	return fmt.Errorf("transaction at offset %d of source %s: the primary's database is in %s and the target's in %s, where functions of a text's bytes (md5, octet_length) give other values; "+

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"slices"
+	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
 	"go.uber.org/zap"
@@ -49,11 +50,12 @@ func (l *Lane) unfit(ctx context.Context, job *Job, err error) bool {
 // explain says by which divergence an operation was refused, and which tables diverge with
 // it; nothing where it is not one's doing.
 func (l *Lane) explain(ctx context.Context, tx *schedule.Tx, op *OperationError) (why string, tables []string) {
-	if l.last.diverged(anyTable) && (len(op.Tables) > 0 || op.defines && !isContext(op)) {
+	var pg *pgconn.PgError
+	server := errors.As(op.Err, &pg) && !isContext(op)
+	if l.last.diverged(anyTable) && (len(op.Tables) > 0 || op.defines && server && ofObjects(pg.Code)) {
 		return "does not fit since unknown tables diverged", op.Tables
 	}
-	var pg *pgconn.PgError
-	if !errors.As(op.Err, &pg) || isContext(op) {
+	if !server {
 		return "", nil
 	}
 	table, tables := "", op.Tables
@@ -84,6 +86,12 @@ const (
 	dependentObjects    = "2BP01"
 	foreignKeyViolation = "23503"
 )
+
+// ofObjects tells errors of a definition that objects are the reason of which are there, or
+// are not, or are others.
+func ofObjects(code string) bool {
+	return strings.HasPrefix(code, "42") && code != "42501" /* insufficient_privilege */ || code == dependentObjects || code == "3F000" /* invalid_schema_name */
+}
 
 // ofOthers are the errors of a definition that what it names may be the reason of.
 var ofOthers = []string{

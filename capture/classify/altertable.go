@@ -55,7 +55,7 @@ func (j *job) alterTable(n *pg.Node, st *pg.AlterTableStmt) error {
 			j.plan.Kind, j.plan.Reason = Standalone, "DDL outside of transactions"
 		}
 	}
-	if err := j.adds(t, st.Cmds); err != nil {
+	if err := j.apart(t, st.Cmds); err != nil {
 		return err
 	}
 	j.plan.Sequences = sequences(j.eff.draws)

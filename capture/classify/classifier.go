@@ -15,6 +15,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"unicode/utf8"
 
 	pg "github.com/pganalyze/pg_query_go/v6"
@@ -68,6 +69,7 @@ type Classifier struct {
 	plans     *planCache // by exact text
 	templates *planCache // by text without its constants
 	singles   singles
+	seen      seen
 }
 
 // New returns a Classifier on a catalogue.
@@ -207,9 +209,12 @@ func (j *job) run(raw *pg.RawStmt) (*Plan, error) {
 	switch {
 	case err == nil:
 		return j.plan, nil
-	case errors.As(err, &refusal) && j.byTriggers(stmt, refusal):
+	case errors.As(err, &refusal) && j.c.catalog.Triggers() && j.byTriggers(stmt, refusal):
 		return j.traced(refusal), nil
 	case errors.As(err, &refusal):
+		if !j.c.catalog.Triggers() && j.byTriggers(stmt, refusal) {
+			refusal.Hint = strings.TrimSpace(refusal.Hint + " " + triggersHint)
+		}
 		p := j.refused(refusal)
 		p.Alone = alone(stmt)
 		return p, nil

@@ -132,29 +132,6 @@ func (j *job) unlisted(n *pg.Node) error {
 	return j.refuse(name, -1, "opmux does not know how to carry it", "Run it on each server directly while no application is connected.")
 }
 
-// foreign refuses DDL of foreign tables, which are on no backup or made there by hand.
-func (j *job) foreign(construct string, tables ...*pg.RangeVar) error {
-	for _, rv := range tables {
-		if _, err := j.touched(rv); err != nil {
-			return err
-		}
-	}
-	return j.refuse(construct, -1, "foreign data is on another server", "Run it on each server that needs it, directly.").given()
-}
-
-func (j *job) createForeign(st *pg.CreateStmt) error {
-	refusal := j.foreign("CREATE FOREIGN TABLE", st.Relation)
-	var r *Refusal
-	if asRefusal(refusal, &r) {
-		for _, t := range created(st)[1:] {
-			if err := j.nameTarget(t, r); err != nil {
-				return err
-			}
-		}
-	}
-	return refusal
-}
-
 // define plans DDL that travels as text, in the open. Relations that are
 // temporary make it the session's own affair.
 func (j *job) define(touches ...*pg.RangeVar) error {
@@ -308,7 +285,7 @@ func (j *job) createIndex(st *pg.IndexStmt) error {
 		}
 	}
 	if len(j.plan.TableRefs) > 0 {
-		j.plan.Adds = []string{j.plan.TableRefs[0].Qualified()}
+		j.plan.Apart = []string{j.plan.TableRefs[0].Qualified()}
 	}
 	switch {
 	case st.IfNotExists:

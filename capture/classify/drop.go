@@ -83,6 +83,9 @@ func (j *job) drop(st *pg.DropStmt) error {
 	if err := j.define(touches...); err != nil {
 		return err
 	}
+	if j.in.Behind != nil && st.RemoveType == pg.ObjectType_OBJECT_TABLE && st.Behavior != pg.DropBehavior_DROP_CASCADE {
+		j.plan.Apart = j.in.Behind.Tables
+	}
 	if st.RemoveType == pg.ObjectType_OBJECT_TABLE {
 		if err := j.dropsMisplaced(); err != nil {
 			return err

@@ -128,9 +128,10 @@ type Plan struct {
 	// Recomputes says of DDL that it has generated columns of its table computed for the rows
 	// that are there: see ReadsElsewhere.
 	Recomputes bool
-	// Adds are the tables that DDL adds indexes, constraints and partitions to, and these
-	// partitions; nil: it may change what is there in other ways.
-	Adds []string
+	// Apart are the tables that DDL adds indexes, constraints and partitions to, these
+	// partitions, and the tables that it drops by themselves; nil: it may change others, or
+	// change them in other ways.
+	Apart []string
 	// Evaluates says of DDL that values come of expressions in it, here and on each server.
 	Evaluates bool
 	// Computes is set where each server computes a materialized view by itself.

@@ -141,7 +141,7 @@ func TestI6SafetyRules(t *testing.T) {
 			{`SELECT reader(1)`, "pass", ""},
 			{`UPDATE jobs SET worker = writer(1) WHERE id = 1`, "refused", "writer"},
 			{`UPDATE jobs SET worker = reader(1) WHERE id = 1`, "write rows", "reader"},
-			{`CALL proc()`, "refused", "procedure"},
+			{`CALL proc()`, "refused", "procedure"}, {`CALL proc()`, "refused", "Or set capture.triggers to on"},
 			{`DO $$ begin end $$`, "refused", "procedure"},
 			{`SELECT lo_create(0)`, "refused", "large object"},
 			{`SELECT pg_logical_emit_message(true, 'a', 'b')`, "refused", "volatile"},

@@ -82,7 +82,7 @@ func (c *Classifier) filled(in *Input, version, restarts int64) *Plan {
 }
 
 // keepTemplate keeps a plan for all texts that differ from its own in constants
-// only. False: it is for this text alone.
+// only, once such a text came again. False: it is for this text alone.
 func (c *Classifier) keepTemplate(in *Input, p *Plan, valued bool, restarts int64) bool {
 	if valued || p.Kind != Pass && p.Kind != Write {
 		return false
@@ -96,6 +96,9 @@ func (c *Classifier) keepTemplate(in *Input, p *Plan, valued bool, restarts int6
 	byKey := *in
 	if byKey.SQL = templateKey(in.SQL, &l); byKey.SQL == "" || !plain(l.Literals) {
 		return false
+	}
+	if !c.seen.again(byKey.SQL) {
+		return true
 	}
 	tree, err := single(string(l.Template))
 	if err != nil || sameTree(in.SQL, tree, 0, l.Literals) != nil {

@@ -72,4 +72,9 @@ func TestI6TemporaryObjectsInDefinitions(t *testing.T) {
 			t.Errorf("%s: %s (%s), want %s", sql, p.Kind, p.Reason, want)
 		}
 	}
+	// Policy flag gives up what is made, and not what it is made like.
+	r.in.Schemas = schemas
+	if p := r.plan(`CREATE TABLE holder (LIKE jobs, LIKE plain)`); len(p.Diverged) != 1 || p.Diverged[0] != "public.holder" {
+		t.Errorf("%s, diverged %v, want public.holder", p.Kind, p.Diverged)
+	}
 }

@@ -104,3 +104,18 @@ func TestPsqlDescribes(t *testing.T) {
 		}
 	}
 }
+
+// The other way out is told of what capture triggers would carry, and of nothing else.
+func TestTriggersAreToldAsAWayOut(t *testing.T) {
+	r := newRig(t, shop...)
+	for sql, want := range map[string]bool{
+		`UPDATE history SET tid = 1`: true, `DO $$ BEGIN END $$`: true, `UPDATE audited SET x = 1`: true,
+		`INSERT INTO cache VALUES (1)`: false, `CREATE PUBLICATION p`: false, `SELECT lo_create(0)`: false,
+		`WITH x AS (DELETE FROM jobs RETURNING id) SELECT lo_unlink(id) FROM x`: false,
+	} {
+		p := r.plan(sql)
+		if p.Refusal == nil || strings.Contains(p.Refusal.Hint, "capture.triggers") != want {
+			t.Errorf("%s: %+v, want it told: %v", sql, p.Refusal, want)
+		}
+	}
+}

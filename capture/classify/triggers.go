@@ -10,11 +10,14 @@ import (
 	"github.com/opmux/opmux/event"
 )
 
+// triggersHint is the other way out of what capture triggers would carry.
+const triggersHint = "Or set capture.triggers to on, by which the agent carries the rows that it changes."
+
 // byTriggers says that a refused statement may run and be carried as the rows that
-// the capture triggers keep: whatever it does to tables goes through them, or shows
+// the capture triggers keep, where they are on: whatever it does to tables goes through them, or shows
 // in the locks that it holds afterwards. What neither would show stays refused.
 func (j *job) byTriggers(stmt *pg.Node, r *Refusal) bool {
-	if !j.c.catalog.Triggers() || r.Always || r.unseen || r.reach == reachNone {
+	if r.Always || r.unseen || r.reach == reachNone {
 		return false
 	}
 	if j.context.arrayNulls == "off" {

@@ -18,11 +18,13 @@ import (
 // So what the classifier caches, what is published and what is compared does not depend
 // on the encoding, and transactions say that they are in UTF8.
 
-// utf8Name is UTF-8 as client_encoding has it. Under asciiName the server takes and gives
+// utf8Name is UTF-8 as client_encoding has it, and unicodeName where the client called it
+// so: the one alias that the server leaves as it is (for old JDBC drivers). Under asciiName the server takes and gives
 // the bytes of its own encoding, once it has seen that they are text in it.
 const (
-	utf8Name  = "UTF8"
-	asciiName = "SQL_ASCII"
+	utf8Name    = "UTF8"
+	unicodeName = "UNICODE"
+	asciiName   = "SQL_ASCII"
 )
 
 // charset is how the text of a session is read and written.
@@ -42,7 +44,7 @@ type charset struct {
 // what the server reads where that is UTF-8, or what the client has sent. Callers hold s.mu.
 func (s *Session) charset() charset {
 	c := charset{name: s.clientEncoding}
-	if c.name == utf8Name || c.name == asciiName && s.serverEncoding == utf8Name {
+	if c.name == utf8Name || c.name == unicodeName || c.name == asciiName && s.serverEncoding == utf8Name {
 		return charset{name: utf8Name, unchecked: c.name == asciiName}
 	}
 	if c.enc = s.deps.Catalog.Encoding(c.name); c.enc != nil && (s.serverEncoding == utf8Name || s.serverEncoding == c.name) {

@@ -63,6 +63,12 @@ var encoded = map[string][]func(*rawClient){
 		q("SET client_encoding = SJIS"), q("EXECUTE many"), q("EXECUTE ins (102, 'x')"), q("SET client_encoding = UTF8"), q("PREPARE looks AS SELECT 'é', max(id) FROM t"),
 		q("SET client_encoding = LATIN1"), q("EXECUTE looks"), ext("EXECUTE looks", nil, 0), q("SET client_encoding = UTF8"), q("SELECT id, w FROM t ORDER BY id"),
 	},
+	"the alias that the server keeps": { // SET client_encoding TO 'UNICODE', as old drivers say
+		q("SET client_encoding = 'UNICODE'"), q("SHOW client_encoding"), q("INSERT INTO t VALUES (100, 1, 'é日') RETURNING w"), q("UPDATE t SET w = w || '日' WHERE v = 1 RETURNING w"), ext("UPDATE t SET w = $1 WHERE w = 'é日日'", nil, 0, "é"),
+		bin("INSERT INTO t VALUES ($1, 1, $2)", "\x00\x00\x00\xf0", "é"), copyIn("COPY t FROM STDIN", "101\t1\té\n"), copyIn("COPY drawn (v) FROM STDIN", "é\n"), q("INSERT INTO t VALUES (102, 1, '\xe9')"), func(c *rawClient) {
+			c.parse("é", "INSERT INTO t VALUES (103, 1, 'é')").bind("", "é", nil).execute("", 0).sync().ready()
+		}, q("RESET client_encoding"), q("SELECT id, w FROM t WHERE id > 99 ORDER BY id"),
+	},
 	"before a transaction's first query": {
 		q("SET search_path = public, pg_catalog"), ext("BEGIN", nil, 0), ext("SET TRANSACTION ISOLATION LEVEL SERIALIZABLE /* é */", nil, 0), q("SHOW transaction_isolation"), q("COMMIT"),
 		q("SET client_encoding = LATIN1"), ext("BEGIN", nil, 0), ext("SET TRANSACTION ISOLATION LEVEL SERIALIZABLE /* \xe9 */", nil, 0), ext("INSERT INTO t VALUES (100, 1, '\xe9') RETURNING w", nil, 0), q("COMMIT"), q("RESET client_encoding"),

@@ -140,9 +140,10 @@ func (d *ranDDL) one(ctx context.Context, row *taken) error {
 }
 
 // apart tells whether DDL leaves the shapes of the tables that have images as they are:
-// it adds to others alone.
+// it adds to others alone, or drops others. Rows without a table are of one that it may
+// have been which dropped it.
 func (d *ranDDL) apart(p *classify.Plan) bool {
-	return p.Adds != nil && !d.early && !slices.ContainsFunc(p.Adds, func(table string) bool { return d.wrote[table] })
+	return p.Apart != nil && !d.early && !d.wrote["."] && !slices.ContainsFunc(p.Apart, func(table string) bool { return d.wrote[table] })
 }
 
 // known finds the text of DDL, or says what is not known well enough of what ran it and when.

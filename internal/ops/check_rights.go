@@ -145,9 +145,9 @@ func (c *primaryCheck) tables(ctx context.Context) error {
 	return nil
 }
 
-const withoutKey = "without a usable unique key: UPDATE and DELETE cannot be carried yet"
+const withoutKey = "without a usable unique key: UPDATE cannot be carried yet"
 
-// carriedByCondition says whether a table's UPDATE and DELETE need no key.
+// carriedByCondition says whether a table's UPDATE needs no key.
 func (c *primaryCheck) carriedByCondition(table string) bool {
 	return classify.CarryOf(agent.Predicates(c.cfg), table) != classify.CarryRows
 }

@@ -126,8 +126,8 @@ func (s *snapshot) prepareTarget(ctx context.Context, target *pgx.Conn) error {
 	return nil
 }
 
-// fits compares the encodings of both databases: a worker would stop where the primary's
-// is not UTF8 and the target has another one.
+// fits compares the encodings of both databases: a worker stops where they are not
+// the same.
 func (s *snapshot) fits(ctx context.Context, target *pgx.Conn) error {
 	primary, err := connect(ctx, s.agent.Catalog.DSN, "primary (catalog.dsn)")
 	if err != nil {
@@ -142,13 +142,9 @@ func (s *snapshot) fits(ctx context.Context, target *pgx.Conn) error {
 	if err != nil {
 		return fmt.Errorf("target: %w", err)
 	}
-	switch {
-	case have == want:
-	case want != "UTF8":
+	if have != want {
 		return fmt.Errorf("target: its database has encoding %s and the primary's has %s, where functions of a text's bytes (md5, octet_length) give other values; CREATE DATABASE it with ENCODING '%s'",
 			have, want, want)
-	default:
-		s.say("warning: the target's database has encoding %s; with UTF8 it could hold any text of the primary", have)
 	}
 	return nil
 }

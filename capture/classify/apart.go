@@ -8,9 +8,9 @@ import (
 	"github.com/opmux/opmux/capture/catalog"
 )
 
-// adds notes which tables ALTER TABLE adds constraints and partitions to, where it does
+// apart notes which tables ALTER TABLE adds constraints and partitions to, where it does
 // nothing else: the columns of those that are there stay what they were.
-func (j *job) adds(t *catalog.Table, cmds []*pg.Node) error {
+func (j *job) apart(t *catalog.Table, cmds []*pg.Node) error {
 	if t == nil {
 		return nil
 	}
@@ -33,6 +33,6 @@ func (j *job) adds(t *catalog.Table, cmds []*pg.Node) error {
 			return nil
 		}
 	}
-	j.plan.Adds = list
+	j.plan.Apart = list
 	return nil
 }
