@@ -72,6 +72,25 @@ func TestI5TheServerGetsTheClientsBytes(t *testing.T) {
 	}
 }
 
+// I6: in a database that is not in UTF8 a character that its encoding has two forms of comes
+// to a backup in UTF-8, which writes one of them: the other one is not carried.
+func TestI6FormsThatABackupWouldNotHave(t *testing.T) {
+	for encoding, c := range map[string]struct{ other, own string }{"EUC_JP": {"\xad\xfc", "\xa2\xc1"}, "EUC_TW": {"\x8e\xa1\xc4\xe3", "\xc4\xe3"}} {
+		r := rigWith(t, setting{encoding: encoding}, `CREATE TABLE t (id int PRIMARY KEY, v text)`)
+		client := r.client()
+		client.query("SET client_encoding = " + encoding).ready()
+		client.query("INSERT INTO t VALUES (1, '" + c.own + "')").says(`C "INSERT 0 1`)
+		ext("INSERT INTO t VALUES (2, $1)", nil, 0, c.own)(client)
+		copyIn("COPY t FROM STDIN", "3\t"+c.own+"\n")(client)
+		client.take()
+		client.query("INSERT INTO t VALUES (4, '"+c.other+"')").says("it has a character that opmux does not know in that encoding", `Z "I"`)
+		ext("INSERT INTO t VALUES (5, $1)", nil, 0, c.other)(client)
+		ext("INSERT INTO t VALUES (6, '"+c.other+"')", nil, 0)(client)
+		copyIn("COPY t FROM STDIN", "7\t"+c.other+"\n")(client)
+		client.query("SELECT count(*) FROM t").says(`E `, `E `, `E `, `D "\x00\x01\x00\x00\x00\x013"`)
+	}
+}
+
 func textsOf(ops []event.Operation) []string {
 	var texts []string
 	for _, op := range ops {
