@@ -3,6 +3,7 @@ package session_test
 import (
 	"bytes"
 	"context"
+	"encoding/hex"
 	"slices"
 	"strings"
 	"sync"
@@ -88,6 +89,13 @@ func TestI6FormsThatABackupWouldNotHave(t *testing.T) {
 		ext("INSERT INTO t VALUES (6, '"+c.other+"')", nil, 0)(client)
 		copyIn("COPY t FROM STDIN", "7\t"+c.other+"\n")(client)
 		client.query("SELECT count(*) FROM t").says(`E `, `E `, `E `, `D "\x00\x01\x00\x00\x00\x013"`)
+		// Rows that have it are not, either.
+		r.pg.Exec(t, r.db, "UPDATE t SET v = convert_from('\\x"+hex.EncodeToString([]byte(c.other))+"', '"+encoding+"') WHERE id = 1")
+		for _, own := range []string{encoding, "UTF8"} {
+			client.query("SET client_encoding = " + own).says(`C "SET`)
+			client.query("UPDATE t SET v = v || 'x' WHERE id < 2").says("two forms", `Z "I"`)
+			client.query("UPDATE t SET v = v || 'x' WHERE id > 1").says(`C "UPDATE 2`, `Z "I"`)
+		}
 	}
 }
 
