@@ -99,6 +99,31 @@ func TestI6FormsThatABackupWouldNotHave(t *testing.T) {
 	}
 }
 
+// While the primary cannot be asked for a character, what has it is refused as what can be
+// tried again, and what is known goes on.
+func TestI5CharactersThatCannotBeAskedFor(t *testing.T) {
+	r := newRig(t, nil, `CREATE TABLE t (id int PRIMARY KEY, v text)`)
+	c := r.client()
+	c.query("SET client_encoding = SJIS").ready()
+	c.query("INSERT INTO t VALUES (1, '\x95\x5c')").ready()
+	copyIn("COPY t FROM STDIN", "2\t\x95\x5c\n")(c)
+	ext("INSERT INTO t VALUES ($1, $2)", nil, 0, "3", "\x95\x5c")(c)
+	c.take()
+	r.pg.Exec(t, "postgres", "ALTER DATABASE "+r.db+" ALLOW_CONNECTIONS false",
+		"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '"+r.db+"' AND application_name LIKE 'opmux%'")
+	for range 2 {
+		c.query("INSERT INTO t VALUES (4, '\x8b\x5c')").says("E S=ERROR C=40001", "characters of SJIS", `Z "I"`)
+		ext("INSERT INTO t VALUES ($1, $2)", nil, 0, "4", "\x8b\x5c")(c)
+		c.said("E S=ERROR C=40001", "characters of SJIS", `Z "I"`)
+		copyIn("COPY t FROM STDIN", "4\t\x8b\x5c\n")(c)
+		c.said("E S=ERROR C=40001", "characters of SJIS", `Z "I"`)
+	}
+	c.query("SELECT '\x95\x5c'").says(`C "SELECT 1`)
+	r.pg.Exec(t, "postgres", "ALTER DATABASE "+r.db+" ALLOW_CONNECTIONS true")
+	ext("INSERT INTO t VALUES ($1, $2)", nil, 0, "4", "\x8b\x5c")(c)
+	c.said(`C "INSERT 0 1`)
+}
+
 func textsOf(ops []event.Operation) []string {
 	var texts []string
 	for _, op := range ops {
