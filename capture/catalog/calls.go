@@ -103,6 +103,15 @@ func looksAtSetting(p string) string {
 	return `(` + p + `.oid in (810, 2077, 3294) or ` + p + `.oid >= 16384 and (` + p + `.prosrc ~* '` + readsSettings + `' or ` + bodyOf(p) + ` ~ '` + settingCalls + `'))`
 }
 
+// makesSetting is the condition that a function calls set_config, but for settings of the
+// application's own (which have a dot in their names, and change no statement's meaning).
+// SET is refused by the server in one that is not volatile; a function's own SET clause is
+// undone behind it.
+func makesSetting(p string) string {
+	return `(pg_catalog.regexp_replace(` + p + `.prosrc, '\mset_config\s*\(\s*''(?!opmux\.)\w+\.[\w.]+''', '', 'gi') ~* '\mset_config\M' or ` +
+		bodyOf(p) + ` ~ ':funcid 2078 ')`
+}
+
 // bodyOf is the body of a function in SQL that was parsed when it was made, and whose
 // source is empty. Servers before version 14 have no such column.
 func bodyOf(p string) string {

@@ -13,9 +13,13 @@ import (
 )
 
 // convertSQL converts texts, given as hexadecimal digits. With pg_catalog as the whole
-// search_path of the connection, conversions of users are not taken for it.
-const convertSQL = `select pg_catalog.encode(pg_catalog.convert(pg_catalog.decode(t.h, 'hex'), $1, $2), 'hex')
-	from pg_catalog.unnest(pg_catalog.string_to_array($3, ',')) with ordinality t (h, n) order by t.n`
+// search_path of the connection, conversions of users are not taken for it. Of a character
+// in the database's own encoding it tells whether a backup, which is given it in UTF-8,
+// would have the same bytes: EUC_JP and EUC_TW have two forms of some.
+const convertSQL = `select pg_catalog.encode(c.text, 'hex'),
+	$1 <> pg_catalog.getdatabaseencoding()::pg_catalog.text or pg_catalog.convert(c.text, $2, $1) = pg_catalog.decode(t.h, 'hex')
+	from pg_catalog.unnest(pg_catalog.string_to_array($3, ',')) with ordinality t (h, n),
+	lateral (select pg_catalog.convert(pg_catalog.decode(t.h, 'hex'), $1, $2)) c (text) order by t.n`
 
 // maxConverted bounds the texts of one question.
 const maxConverted = 5000
@@ -68,6 +72,9 @@ func (c *Catalog) convert(from, to string, texts []string) ([]string, error) {
 			return nil, fmt.Errorf("asking the primary for characters of %s: %d answers to %d questions", from, len(rows), n)
 		}
 		for _, row := range rows {
+			if string(row[1].Text) != "t" {
+				return nil, pgencoding.ErrNone
+			}
 			text, err := hex.DecodeString(string(row[0].Text))
 			if err != nil {
 				return nil, fmt.Errorf("asking the primary for characters of %s: %w", from, err)

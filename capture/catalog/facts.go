@@ -57,7 +57,8 @@ type Function struct {
 	// Kind is prokind: f, p (procedure), a (aggregate), w (window).
 	Kind string
 	// Volatility is provolatile, for aggregates that of its worst part, and v where an
-	// argument's default calls a volatile user function.
+	// argument's default calls a volatile user function, or where it calls set_config: the
+	// server lets functions do that which are declared to change nothing.
 	Volatility string
 	// Language is "sql", "plpgsql", "c", "internal", …
 	Language string
@@ -83,7 +84,8 @@ select pg_catalog.json_build_object(
         when exists (select from unsafe u where u.oid = p.prorettype or u.oid = any (p.proargtypes::pg_catalog.oid[])) then 'v'
         when p.pronargdefaults > 0 and exists (
           select from (` + functionsIn("p.proargdefaults::pg_catalog.text") + `) e (oid) join pg_catalog.pg_proc f on f.oid = e.oid
-          where ` + unrepeatable("f") + `) then 'v' else p.provolatile end,
+          where ` + unrepeatable("f") + `) then 'v'
+        when ` + makesSetting("p") + ` then 'v' else p.provolatile end,
       'Language', l.lanname, 'Extension', x.extname, 'Set', p.proretset,
       'Setting', ` + looksAtSetting("p") + `,
       'Attribute', p.pronargs >= 1 and exists (select from pg_catalog.pg_type t where t.oid = p.proargtypes[0] and t.typtype in ('c', 'p', 'd'))))

@@ -78,8 +78,20 @@ func (t *Table) ReadSQL(columns []string, inHex bool) string {
 }
 
 // Hex gives a value's text as hexadecimal digits of UTF-8, whatever client_encoding is:
-// not every value can be written in every one.
+// not every value can be written in every one. It gives TwoForms instead of one that would
+// not be the same bytes again where it is read from there (HasTwoForms).
 func Hex(expr string) string {
-	return "CASE WHEN " + expr + " IS NOT DISTINCT FROM NULL THEN NULL ELSE " + // a row of NULLs is none
-		"pg_catalog.encode(pg_catalog.convert_to(pg_catalog.format('%s', " + expr + "), 'UTF8'), 'hex') END"
+	text := "pg_catalog.format('%s', " + expr + ")"
+	own, utf8 := "pg_catalog.getdatabaseencoding()", "pg_catalog.convert_to("+text+", 'UTF8')"
+	return "CASE WHEN " + expr + " IS NOT DISTINCT FROM NULL THEN NULL " + // a row of NULLs is none
+		"WHEN " + own + " OPERATOR(pg_catalog.=) ANY ('{EUC_JP,EUC_TW}'::pg_catalog.name[]) AND pg_catalog.convert(" + utf8 + ", 'UTF8', " + own +
+		") OPERATOR(pg_catalog.<>) pg_catalog.convert_to(" + text + ", " + own + ") THEN '" + TwoForms + "' " +
+		"ELSE pg_catalog.encode(" + utf8 + ", 'hex') END"
 }
+
+// TwoForms is what Hex gives for a value with characters that the database has in two forms.
+const TwoForms = "two forms"
+
+// HasTwoForms tells databases' encodings that have two forms of some character, which is
+// one in UTF-8: Hex has an eye on those. (A test asks a server about all encodings.)
+func HasTwoForms(encoding string) bool { return encoding == "EUC_JP" || encoding == "EUC_TW" }

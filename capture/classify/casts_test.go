@@ -28,6 +28,22 @@ func TestI6UnnamedFunctionsAreSeen(t *testing.T) {
 	r.check([]want{{`INSERT INTO log DEFAULT VALUES`, "refused", "a cast that runs a volatile function"}}) // the server may apply it unasked
 }
 
+// I6: a function that makes a setting changes what stands behind it in the transaction,
+// whatever it is declared as; the server does not report each setting, nor at once.
+func TestI6FunctionsThatMakeSettingsAreVolatile(t *testing.T) {
+	r := newRig(t, `CREATE TABLE t (id int PRIMARY KEY, v text)`,
+		`CREATE FUNCTION turns() RETURNS text LANGUAGE plpgsql STABLE AS 'BEGIN RETURN pg_catalog.Set_Config(''search_path'', ''o'', false); END'`,
+		`CREATE FUNCTION made() RETURNS text LANGUAGE sql IMMUTABLE RETURN set_config('search_path', 'o', false)`,
+		`CREATE FUNCTION mixes() RETURNS text LANGUAGE sql STABLE AS 'SELECT set_config(''app.tenant'', ''1'', true) || set_config(''DateStyle'', ''SQL'', true)'`,
+		`CREATE FUNCTION remembers() RETURNS text LANGUAGE sql STABLE AS 'SELECT set_config(''app.tenant'', ''1'', true)'`,
+		`CREATE FUNCTION looks() RETURNS text LANGUAGE sql STABLE AS 'SELECT current_setting(''search_path'')'`,
+		`CREATE FUNCTION own() RETURNS text LANGUAGE sql STABLE SET search_path = o AS 'SELECT ''set_configured''::text'`)
+	for _, fn := range []string{"turns", "made", "mixes"} {
+		r.check([]want{{`SELECT ` + fn + `()`, "refused", "function " + fn}, {`UPDATE t SET v = 'x' WHERE v = ` + fn + `()`, "refused", "function " + fn}})
+	}
+	r.check([]want{{`SELECT looks(), own(), remembers()`, "pass", ""}})
+}
+
 // The casts that a range type brings with it are not the user's.
 func TestRangeTypesLeaveTextAsItIs(t *testing.T) {
 	r := newRig(t, `create type hours as range (subtype = time)`, `create table room(id int primary key, name text, h hours, n int)`)

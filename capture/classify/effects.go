@@ -212,7 +212,7 @@ func (j *job) unsafeCall(fn string, location int32) error {
 		return j.refuse("large object function "+fn, location, "large objects are numbered by the server", "Keep the data in a bytea column.")
 	}
 	return j.refuse("function "+fn, location, "it is volatile and may write what opmux cannot see",
-		"Declare it STABLE or IMMUTABLE if it writes nothing, or run its statements one by one.").all()
+		"Declare it STABLE or IMMUTABLE if it writes nothing and does not call set_config, or run its statements one by one.").all()
 }
 
 // castTo judges a type that values are made of, or checked for.

@@ -50,6 +50,9 @@ func (t *copyText) read(c charset, piece []byte) ([]byte, error) {
 		data = slices.Concat(t.rest, piece)
 	}
 	whole := c.whole(data)
+	if err := c.learn(data[:whole]); err != nil {
+		return nil, err
+	}
 	out, ok := c.decode(data[:whole])
 	if c.unchecked && !utf8.Valid(out) {
 		return nil, &classify.Refusal{Construct: "COPY in client_encoding SQL_ASCII", Reason: "its stream is not in UTF8, as the database is",

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/opmux/opmux/capture/catalog"
 	"github.com/opmux/opmux/capture/classify"
 	"github.com/opmux/opmux/event"
 	"github.com/opmux/opmux/wire/pgencoding"
@@ -222,10 +223,20 @@ func (s *Session) hiddenRow(p *classify.Plan, values []pgwire.DataRowValue) ([]e
 	return s.textRow(values)
 }
 
+// inHex tells whether hidden columns are asked for as catalog.Hex gives them. Callers
+// hold s.mu.
+func (s *Session) inHex() bool {
+	return s.charset().name != utf8Name || catalog.HasTwoForms(s.serverEncoding)
+}
+
 // hexRow keeps a row whose values come as catalog.Hex gives them.
 func hexRow(values []pgwire.DataRowValue) ([]event.Value, error) {
 	row := copyRow(values)
 	for i := range row {
+		if string(row[i].Text) == catalog.TwoForms {
+			return nil, &classify.Refusal{Construct: "statement on a row", Reason: "it has a character that the database's encoding has two forms of, one of which backups write",
+				Hint: "Replace it by the form that the server writes for it (convert_to), on each server."}
+		}
 		n, err := hex.Decode(row[i].Text, row[i].Text)
 		if err != nil {
 			return nil, fmt.Errorf("a hidden column is not what was asked for: %w", err)

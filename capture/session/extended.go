@@ -160,7 +160,7 @@ func (s *Session) onBind(ctx context.Context, m pgwire.Message) error {
 		var unread *unread
 		switch p.params, unread, err = s.readParams(st, body.Params); {
 		case err != nil:
-			return err
+			return s.planFailed(err, true)
 		case unread != nil && unread.ask:
 			return s.sendRaw(m, s.setPortal(&portal{name: body.Portal, plan: mustFail}))
 		case unread != nil:

@@ -42,11 +42,22 @@ func (s *Session) readParams(st *statement, given []pgwire.Param) ([]event.Param
 		if !strange(params[i]) {
 			continue
 		}
+		if err := c.learnParam(params[i]); err != nil {
+			return nil, nil, err
+		}
 		if u := c.readParam(i, &params[i]); u != nil {
 			return nil, u, nil
 		}
 	}
 	return params, nil, nil
+}
+
+// learnParam is learn of what is text as a whole.
+func (c charset) learnParam(p event.Param) error {
+	if p.Binary && !slices.Contains(textForms, p.OID) || !c.exact() {
+		return nil
+	}
+	return c.learn(p.Value)
 }
 
 // readParam reads one parameter that is not ASCII.

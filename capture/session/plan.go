@@ -37,7 +37,7 @@ func (s *Session) planAgain(ctx context.Context, text string, oids []uint32, ext
 	s.lastContext = c
 	in := classify.Input{SQL: text, ParamOIDs: oids, Level: s.cfg.Level, Schemas: c.schemas,
 		Settings: event.Context{User: c.user, Settings: c.settings},
-		Inline:   !extended, InHex: s.charset().name != utf8Name,
+		Inline:   !extended, InHex: s.inHex(),
 		InBlock: s.status != pgwire.StatusIdle || s.wrapped || s.begun}
 	if of != nil && of.plan.Inner != nil {
 		in.InHex = of.plan.Inner.InHex

@@ -47,7 +47,7 @@ func (r *readBack) read(ctx context.Context) error {
 	s := r.s
 	e := &entry{kind: answerQuery, silent: true}
 	e.onRow = func(values []pgwire.DataRowValue) { r.add(ctx, values) }
-	r.inHex = s.charsetNow().name != utf8Name
+	s.locked(func() { r.inHex = s.inHex() })
 	sql := r.table.ReadSQL(slices.Concat(r.key, r.columns), r.inHex)
 	var err error
 	if r.extended {

@@ -3,6 +3,7 @@ package session_test
 import (
 	"bytes"
 	"context"
+	"encoding/hex"
 	"slices"
 	"strings"
 	"sync"
@@ -70,6 +71,57 @@ func TestI5TheServerGetsTheClientsBytes(t *testing.T) {
 		`INSERT INTO "≒" VALUES (1)`, `UPDATE "≒" SET v = '表' WHERE v IS NULL`}; !slices.Equal(textsOf(r.committed()), want) {
 		t.Errorf("published %q", textsOf(r.committed()))
 	}
+}
+
+// I6: in a database that is not in UTF8 a character that its encoding has two forms of comes
+// to a backup in UTF-8, which writes one of them: the other one is not carried.
+func TestI6FormsThatABackupWouldNotHave(t *testing.T) {
+	for encoding, c := range map[string]struct{ other, own string }{"EUC_JP": {"\xad\xfc", "\xa2\xc1"}, "EUC_TW": {"\x8e\xa1\xc4\xe3", "\xc4\xe3"}} {
+		r := rigWith(t, setting{encoding: encoding}, `CREATE TABLE t (id int PRIMARY KEY, v text)`)
+		client := r.client()
+		client.query("SET client_encoding = " + encoding).ready()
+		client.query("INSERT INTO t VALUES (1, '" + c.own + "')").says(`C "INSERT 0 1`)
+		ext("INSERT INTO t VALUES (2, $1)", nil, 0, c.own)(client)
+		copyIn("COPY t FROM STDIN", "3\t"+c.own+"\n")(client)
+		client.take()
+		client.query("INSERT INTO t VALUES (4, '"+c.other+"')").says("it has a character that opmux does not know in that encoding", `Z "I"`)
+		ext("INSERT INTO t VALUES (5, $1)", nil, 0, c.other)(client)
+		ext("INSERT INTO t VALUES (6, '"+c.other+"')", nil, 0)(client)
+		copyIn("COPY t FROM STDIN", "7\t"+c.other+"\n")(client)
+		client.query("SELECT count(*) FROM t").says(`E `, `E `, `E `, `D "\x00\x01\x00\x00\x00\x013"`)
+		// Rows that have it are not, either.
+		r.pg.Exec(t, r.db, "UPDATE t SET v = convert_from('\\x"+hex.EncodeToString([]byte(c.other))+"', '"+encoding+"') WHERE id = 1")
+		for _, own := range []string{encoding, "UTF8"} {
+			client.query("SET client_encoding = " + own).says(`C "SET`)
+			client.query("UPDATE t SET v = v || 'x' WHERE id < 2").says("two forms", `Z "I"`)
+			client.query("UPDATE t SET v = v || 'x' WHERE id > 1").says(`C "UPDATE 2`, `Z "I"`)
+		}
+	}
+}
+
+// While the primary cannot be asked for a character, what has it is refused as what can be
+// tried again, and what is known goes on.
+func TestI5CharactersThatCannotBeAskedFor(t *testing.T) {
+	r := newRig(t, nil, `CREATE TABLE t (id int PRIMARY KEY, v text)`)
+	c := r.client()
+	c.query("SET client_encoding = SJIS").ready()
+	c.query("INSERT INTO t VALUES (1, '\x95\x5c')").ready()
+	copyIn("COPY t FROM STDIN", "2\t\x95\x5c\n")(c)
+	ext("INSERT INTO t VALUES ($1, $2)", nil, 0, "3", "\x95\x5c")(c)
+	c.take()
+	r.pg.Exec(t, "postgres", "ALTER DATABASE "+r.db+" ALLOW_CONNECTIONS false",
+		"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '"+r.db+"' AND application_name LIKE 'opmux%'")
+	for range 2 {
+		c.query("INSERT INTO t VALUES (4, '\x8b\x5c')").says("E S=ERROR C=40001", "characters of SJIS", `Z "I"`)
+		ext("INSERT INTO t VALUES ($1, $2)", nil, 0, "4", "\x8b\x5c")(c)
+		c.said("E S=ERROR C=40001", "characters of SJIS", `Z "I"`)
+		copyIn("COPY t FROM STDIN", "4\t\x8b\x5c\n")(c)
+		c.said("E S=ERROR C=40001", "characters of SJIS", `Z "I"`)
+	}
+	c.query("SELECT '\x95\x5c'").says(`C "SELECT 1`)
+	r.pg.Exec(t, "postgres", "ALTER DATABASE "+r.db+" ALLOW_CONNECTIONS true")
+	ext("INSERT INTO t VALUES ($1, $2)", nil, 0, "4", "\x8b\x5c")(c)
+	c.said(`C "INSERT 0 1`)
 }
 
 func textsOf(ops []event.Operation) []string {
