@@ -85,10 +85,19 @@ insert into opmux.capture_secret
 create or replace function opmux.capture_row() returns trigger language plpgsql security definer
 set search_path = pg_catalog, pg_temp set datestyle = 'ISO' set intervalstyle = 'postgres' set timezone = 'UTC'
 set extra_float_digits = 1 set bytea_output = 'hex' set xmlbinary = 'base64' set quote_all_identifiers = off as $opmux$
+declare
+  image text;
 begin
   insert into opmux.captured values (pg_current_xact_id(), left(tg_op, 1), tg_relid, null,
     case when tg_op <> 'INSERT' then convert_to(format('%s', old), 'UTF8') end,
     case when tg_op <> 'DELETE' then convert_to(format('%s', new), 'UTF8') end);
+  if getdatabaseencoding() in ('EUC_JP', 'EUC_TW') then
+    select string_agg(v, '') into image from (values (case when tg_op <> 'INSERT' then format('%s', old) end), (case when tg_op <> 'DELETE' then format('%s', new) end)) i (v);
+    if convert(convert_to(image, 'UTF8'), 'UTF8', getdatabaseencoding()) <> convert_to(image, getdatabaseencoding()) then
+      raise exception using errcode = 'feature_not_supported',
+        message = format('opmux: a row of %s has a character that the database''s encoding has two forms of, one of which backups write', tg_relid::regclass);
+    end if;
+  end if;
   return null;
 end $opmux$;
 

@@ -1,7 +1,9 @@
 package catalog_test
 
 import (
+	"context"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/opmux/opmux/capture/catalog"
@@ -24,6 +26,31 @@ func TestI6EncodingsOfTwoForms(t *testing.T) {
 			FROM unnest('{"","\\x8f","\\x8ea1","\\x8ea2"}'::bytea[]) head, generate_series(142, 254) i, generate_series(161, 254) j WHERE '`+name+`' LIKE 'EUC%') x (b) WHERE moves(b, '`+name+`'))`)[0][0]
 		if (got == "t") != catalog.HasTwoForms(name) {
 			t.Errorf("%s: characters that come back as others: %s", name, got)
+		}
+	}
+}
+
+// I6: nor do capture triggers take a row with the form that a backup does not get.
+func TestI6CaptureTriggersSeeTwoForms(t *testing.T) {
+	pg := testkit.SharedPostgres(t)
+	db := pg.CreateDB(t)
+	pg.Exec(t, "postgres", "DROP DATABASE "+db, "CREATE DATABASE "+db+" TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C' ENCODING 'EUC_JP'")
+	pg.Exec(t, db, `CREATE TABLE t (id int PRIMARY KEY, v text)`, `INSERT INTO t VALUES (1, convert_from('\xadfc', 'EUC_JP'))`)
+	c, err := catalog.Open(context.Background(), catalog.Config{DSN: pg.DSN(db), Triggers: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close() })
+	run := func(sql string) error {
+		_, err := pg.Connect(t, db).Exec(context.Background(), `SET opmux.capture = 'on'; `+sql)
+		return err
+	}
+	if err := run(`INSERT INTO t VALUES (2, convert_from('\xb0a1', 'EUC_JP')); UPDATE t SET v = v || v WHERE id = 2; DELETE FROM t WHERE id = 2`); err != nil {
+		t.Error(err)
+	}
+	for _, sql := range []string{`INSERT INTO t VALUES (3, convert_from('\xadfc', 'EUC_JP'))`, `UPDATE t SET v = 'x' WHERE id = 1`, `DELETE FROM t WHERE id = 1`} {
+		if err := run(sql); err == nil || !strings.Contains(err.Error(), "two forms") {
+			t.Errorf("%s: %v", sql, err)
 		}
 	}
 }
