@@ -87,11 +87,33 @@ var volatileSQL = `
 var writingSQL = `
   select pg_catalog.min(p.proname::pg_catalog.text) from calls p join pg_catalog.pg_language l on l.oid = p.prolang
   where ` + unrepeatable("p") + ` and (l.lanname not in ('sql', 'plpgsql')
-    or p.prosrc ~* '\m(insert|update|delete|merge|truncate|execute|call|copy|create|alter|drop|nextval|setval|set_config|notify|lo_\w+)\M'
-    or ` + bodyOf("p") + ` ~ ':commandType [^1]'
+    or ` + saysWrite("p") + `
     or exists (select from pg_catalog.pg_proc o where o.oid >= 16384 and o.oid <> p.oid and o.provolatile = 'v'
       and (p.prosrc ~* ('\m' || pg_catalog.regexp_replace(o.proname::pg_catalog.text, '\W', '.', 'g') || '\M')
         or ` + bodyOf("p") + ` like '%funcid ' || o.oid::pg_catalog.text || ' %')))`
+
+// saysWrite is the condition that the text of a function has a word of a write.
+func saysWrite(p string) string {
+	return `(` + p + `.prosrc ~* '\m(insert|update|delete|merge|truncate|execute|call|copy|create|alter|drop|nextval|setval|set_config|notify|lo_\w+)\M'
+    or ` + bodyOf(p) + ` ~ ':commandType [^1]')`
+}
+
+// writersSQL is the functions in SQL and PL/pgSQL that write, as far as their texts tell:
+// volatile ones that say so, and what calls one, whatever it is declared as. The server keeps
+// one that is declared STABLE from writing by itself, and not from calling one that does.
+var writersSQL = `spoken as materialized (
+  select p.oid, p.proname::pg_catalog.text as name, p.prosrc, ` + bodyOf("p") + ` as body, p.provolatile = 'v' and ` + saysWrite("p") + ` as writes
+  from pg_catalog.pg_proc p join pg_catalog.pg_language l on l.oid = p.prolang where p.oid >= 16384 and l.lanname in ('sql', 'plpgsql')
+), called as materialized (
+  select s.oid, s.name, pg_catalog.lower(m.found[1]) as callee
+  from spoken s cross join lateral pg_catalog.regexp_matches(s.prosrc, '([[:alpha:]_][\w$]*)"?\s*\(', 'g') m (found) where not s.writes
+  union
+  select s.oid, s.name, f.proname from spoken s cross join lateral (` + functionsIn("s.body") + `) e (oid) join pg_catalog.pg_proc f on f.oid = e.oid where not s.writes
+), writers (oid, name) as (
+  select s.oid, s.name from spoken s where s.writes
+  union
+  select c.oid, c.name from writers w join called c on c.callee = pg_catalog.lower(w.name)
+)`
 
 // settingSQL finds a check, or what an index or a generated column is computed by, that
 // reads a setting.

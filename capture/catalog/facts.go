@@ -57,8 +57,8 @@ type Function struct {
 	// Kind is prokind: f, p (procedure), a (aggregate), w (window).
 	Kind string
 	// Volatility is provolatile, for aggregates that of its worst part, and v where an
-	// argument's default calls a volatile user function, or where it calls set_config: the
-	// server lets functions do that which are declared to change nothing.
+	// argument's default calls a volatile user function, or where it calls set_config, or
+	// a function that writes: the server lets functions do that which are declared to change nothing.
 	Volatility string
 	// Language is "sql", "plpgsql", "c", "internal", …
 	Language string
@@ -73,7 +73,7 @@ type Function struct {
 }
 
 var factsSQL = `
-` + unsafeTypesSQL + `
+` + unsafeTypesSQL + `, ` + writersSQL + `
 select pg_catalog.json_build_object(
   'Conversions', exists (select from pg_catalog.pg_conversion c where c.condefault and c.connamespace <> 'pg_catalog'::pg_catalog.regnamespace),
   'Functions', (select pg_catalog.json_agg(pg_catalog.json_build_object('Name', p.proname, 'Schema', n.nspname, 'Kind', p.prokind,
@@ -85,7 +85,7 @@ select pg_catalog.json_build_object(
         when p.pronargdefaults > 0 and exists (
           select from (` + functionsIn("p.proargdefaults::pg_catalog.text") + `) e (oid) join pg_catalog.pg_proc f on f.oid = e.oid
           where ` + unrepeatable("f") + `) then 'v'
-        when ` + makesSetting("p") + ` then 'v' else p.provolatile end,
+        when ` + makesSetting("p") + ` or p.oid in (select w.oid from writers w) then 'v' else p.provolatile end,
       'Language', l.lanname, 'Extension', x.extname, 'Set', p.proretset,
       'Setting', ` + looksAtSetting("p") + `,
       'Attribute', p.pronargs >= 1 and exists (select from pg_catalog.pg_type t where t.oid = p.proargtypes[0] and t.typtype in ('c', 'p', 'd'))))

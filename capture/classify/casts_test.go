@@ -52,3 +52,22 @@ func TestRangeTypesLeaveTextAsItIs(t *testing.T) {
 		{`ALTER TABLE room ALTER COLUMN name TYPE varchar(5) USING left(name, 5)`, "ddl", ""},
 	})
 }
+
+// I6: a function that calls one that writes is no read, whatever it is declared as: the
+// server runs the inner one as what it is.
+func TestI6FunctionsThatCallWritersAreVolatile(t *testing.T) {
+	r := newRig(t, `CREATE TABLE t (id int PRIMARY KEY, v text)`,
+		`CREATE FUNCTION writes() RETURNS int LANGUAGE plpgsql AS 'BEGIN INSERT INTO t VALUES (1); RETURN 1; END'`,
+		`CREATE FUNCTION "Draws"() RETURNS int LANGUAGE sql AS 'UPDATE t SET v = v RETURNING id'`,
+		`CREATE FUNCTION between_them() RETURNS int LANGUAGE plpgsql AS 'BEGIN RETURN Public . Writes (); END'`,
+		`CREATE FUNCTION direct() RETURNS int LANGUAGE sql STABLE AS 'SELECT writes()'`,
+		`CREATE FUNCTION quoted() RETURNS int LANGUAGE plpgsql IMMUTABLE AS 'BEGIN RETURN "Draws"(); END'`,
+		`CREATE FUNCTION farther() RETURNS int LANGUAGE sql STABLE AS 'SELECT between_them()'`,
+		`CREATE FUNCTION parsed() RETURNS int LANGUAGE sql STABLE RETURN writes()`,
+		`CREATE FUNCTION helper() RETURNS int LANGUAGE plpgsql AS 'BEGIN RETURN (SELECT count(*) FROM t); END'`,
+		`CREATE FUNCTION looks() RETURNS int LANGUAGE sql STABLE AS 'SELECT helper() + (SELECT max(id) FROM t WHERE v = ''writes'')'`)
+	for _, fn := range []string{"direct", "quoted", "farther", "parsed"} {
+		r.check([]want{{`SELECT ` + fn + `()`, "refused", "function " + fn}, {`UPDATE t SET v = 'x' WHERE id = ` + fn + `()`, "refused", "function " + fn}})
+	}
+	r.check([]want{{`SELECT looks()`, "pass", ""}})
+}
