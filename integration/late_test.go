@@ -23,7 +23,7 @@ func TestI6WhatRunsLaterUnseen(t *testing.T) {
 		"BEGIN; DECLARE h CURSOR WITH HOLD FOR SELECT transfer(1, 2, 3); COMMIT":                                    "function transfer",
 		"BEGIN; INSERT INTO late VALUES (90); SET LOCAL array_nulls = off; INSERT INTO parent VALUES (90); COMMIT":  "a deferred trigger: under array_nulls",
 		"BEGIN; SELECT opens(); SET LOCAL array_nulls = off; FETCH ALL FROM c; COMMIT":                              "FETCH: under array_nulls",
-		"DO $$ BEGIN INSERT INTO parent VALUES (91); DROP TABLE nokey; END $$":                                      "DROP TABLE of public.nokey inside of a statement",
+		"DO $$ BEGIN INSERT INTO parent VALUES (91); DROP TABLE nokey CASCADE; END $$":                              "DROP TABLE of public.nokey inside of a statement",
 	} {
 		conn := testkit.Connect(t, b.agent("a1").DSN())
 		_, err := conn.Exec(context.Background(), sql, pgx.QueryExecModeSimpleProtocol)

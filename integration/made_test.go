@@ -93,7 +93,7 @@ func (b *bench) sameColumns() {
 // cannot be carried of one is refused by name, and undone.
 func TestRefusedTablesOfQueries(t *testing.T) {
 	b := up(t, rig.Config{}, append(slices.Clone(madeSchema),
-		`CREATE FUNCTION restyle() RETURNS text LANGUAGE sql STABLE AS $$ SELECT set_config('DateStyle', 'SQL, DMY', false) $$`,
+		`CREATE FUNCTION restyle() RETURNS text LANGUAGE plpgsql STABLE AS $$ DECLARE r text; BEGIN EXECUTE 'SELECT set_' || 'config(''DateStyle'', ''SQL, DMY'', false)' INTO r; RETURN r; END $$`,
 		`CREATE DOMAIN limited AS int CHECK (VALUE < current_setting('test.most')::int)`,
 		`CREATE TABLE defaults (a int DEFAULT 1 + 1)`,
 		`CREATE FUNCTION writes() RETURNS int LANGUAGE sql AS 'UPDATE t SET v = NULL RETURNING 1'`,
