@@ -60,7 +60,8 @@ const mostPassed = 63
 type gathering struct {
 	how Gathering
 
-	passing, passed int // lots that are to go without a wait, and those left of them
+	passing, passed int   // lots that are to go without a wait, and those left of them
+	came            int64 // of those expected, with the lots so far
 }
 
 // lot waits for records to join the first one of a lot. wake tells of each.
@@ -69,13 +70,25 @@ func (g *gathering) lot(ctx context.Context, wake <-chan struct{}) {
 	case g.how.AtMost <= 0:
 	case g.how.Expected == nil:
 		_ = sleep(ctx, g.how.AtMost) // who calls looks at ctx
+	default:
+		g.expect(ctx, wake)
+	}
+}
+
+// expect waits where somebody waits in the lot who was expected. Other records (outcomes)
+// bring nobody: who came to one of these would wait for all that cannot come, and seem to
+// show that waits are worth it.
+func (g *gathering) expect(ctx context.Context, wake <-chan struct{}) {
+	before := g.how.Expected.Came()
+	switch {
+	case before == g.came:
 	case g.passed > 0:
 		g.passed--
 	case g.how.Expected.Coming() >= g.how.Several:
-		before := g.how.Expected.Came()
 		g.await(ctx, wake)
 		g.learn(g.how.Expected.Came() > before)
 	}
+	g.came = g.how.Expected.Came()
 }
 
 // await waits while more are coming.

@@ -7,20 +7,20 @@ import (
 	"time"
 )
 
-// crowd always expects seven, of whom one comes with each look where it is to.
+// crowd always expects seven, of whom one comes during each wait where it is to.
 type crowd struct {
 	bring bool
 	came  int64
 }
 
-func (*crowd) Coming() int { return 7 }
-
-func (c *crowd) Came() int64 {
+func (c *crowd) Coming() int {
 	if c.bring {
 		c.came++
 	}
-	return c.came
+	return 7
 }
+
+func (c *crowd) Came() int64 { return c.came }
 
 // Waits that bring nobody become rare, since those that are expected may wait for a lock
 // of who waits here; one that brings somebody makes them usual again.
@@ -31,6 +31,7 @@ func TestFruitlessWaitsBecomeRare(t *testing.T) {
 		wake := make(chan struct{}, 1)
 		g := gathering{how: Gathering{AtMost: atMost, Several: 3, Expected: &others}}
 		waits := func() bool {
+			others.came++ // who is in the lot
 			began := time.Now()
 			g.lot(context.Background(), wake)
 			return time.Since(began) == atMost
@@ -52,6 +53,10 @@ func TestFruitlessWaitsBecomeRare(t *testing.T) {
 		others.bring = false
 		if !waits() {
 			t.Error("after a wait that brought a record the next lot did not wait")
+		}
+		began := time.Now()
+		if g.lot(context.Background(), wake); time.Since(began) > 0 {
+			t.Error("a lot without anybody who was expected waited")
 		}
 		if waits() {
 			t.Error("after a wait without a record the next lot waited")
