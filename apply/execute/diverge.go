@@ -127,6 +127,7 @@ func (a *attempt) allDiverged() []string {
 
 // readDiverged reads them from the target, where what an attempt declared is not known.
 func (l *Lane) readDiverged(ctx context.Context) error {
+	known := l.cfg.Shared.Diverged()
 	rows, err := l.rows(ctx, `SELECT tbl, reason, statement, tx FROM opmux.diverged WHERE stream = $1`, l.cfg.Source)
 	if err != nil {
 		l.disconnect()
@@ -140,7 +141,7 @@ func (l *Lane) readDiverged(ctx context.Context) error {
 		}
 		list[i] = position.Diverged{Source: l.cfg.Source, Table: string(row[0]), Reason: string(row[1]), Statement: string(row[2]), Offset: offset}
 	}
-	l.cfg.Shared.replace(list)
+	l.cfg.Shared.settle(known, list)
 	return nil
 }
 

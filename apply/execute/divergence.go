@@ -62,12 +62,18 @@ func (s *Shared) follow(a *attempt) {
 	s.diverge(slices.DeleteFunc(a.declared, func(d position.Diverged) bool { return !a.states[d.Table] }))
 }
 
-// replace takes the tables that have diverged as the target has them.
-func (s *Shared) replace(list []position.Diverged) {
+// settle takes the tables that have diverged as the target had them when they were read:
+// those that were known before and are gone there are the primary's again. What other lanes
+// have declared since is kept, and at no moment is the list another one.
+func (s *Shared) settle(known, read []position.Diverged) {
 	s.mu.Lock()
-	clear(s.tables)
-	s.mu.Unlock()
-	s.diverge(list)
+	defer s.mu.Unlock()
+	for _, d := range known {
+		delete(s.tables, d.Table)
+	}
+	for _, d := range read {
+		s.tables[d.Table] = d
+	}
 }
 
 func (s *Shared) has(table string) bool {
