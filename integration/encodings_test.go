@@ -64,7 +64,7 @@ func (b *bench) speaker(encoding string, next int) *speaker {
 // charactersSQL gives characters of an encoding, as bytes, as the server reads them, and as
 // it writes that again: of those of four bytes, some. KOI8U has two that opmux refuses.
 func charactersSQL(encoding string) string {
-	forms := "SELECT set_byte('\\x00', 0, b) FROM generate_series(32, 126) b"
+	forms := "SELECT set_byte('\\x00', 0, b) FROM generate_series(32, 127) b"
 	if pgencoding.Named(encoding) != nil || strings.Contains(encoding, "JIS") {
 		forms += " UNION ALL SELECT set_byte('\\x00', 0, b) FROM generate_series(128, 255) b WHERE b NOT IN (174, 190) OR '" + encoding + "' <> 'KOI8U'"
 	}
@@ -84,7 +84,7 @@ func (s *speaker) word() (id, word string) {
 		char := s.chars[rand.IntN(len(s.chars))]
 		switch rand.IntN(4) {
 		case 0:
-			char = s.chars[rand.IntN(95)] // ASCII
+			char = s.chars[rand.IntN(96)] // ASCII
 		case 1:
 			char = s.chars[len(s.chars)-1-rand.IntN(len(s.chars)/3)]
 		}
@@ -119,11 +119,13 @@ func quoted(w string) string { return "'" + strings.ReplaceAll(w, "'", "''") + "
 func (s *speaker) simple(sql string) {
 	s.t.Helper()
 	w := ""
-	for strings.Contains(sql, "%w") {
+	parts := strings.Split(sql, "%w")
+	for i, part := range parts[:len(parts)-1] {
 		var id string
 		id, w = s.word()
-		sql = strings.Replace(strings.Replace(sql, "%i", id, 1), "%w", quoted(w), 1)
+		parts[i] = strings.Replace(part, "%i", id, 1) + quoted(w)
 	}
+	sql = strings.Join(parts, "")
 	results, err := s.conn.Exec(s.ctx, sql).ReadAll()
 	if err != nil {
 		s.t.Errorf("%s: %q: %v", s.name, sql, err)
@@ -230,11 +232,11 @@ func (s *speaker) speak(triggers bool) {
 	}
 	s.simple("MERGE INTO words t USING (VALUES (%i, %w)) s (id, w) ON t.id = s.id WHEN MATCHED THEN UPDATE SET w = s.w WHEN NOT MATCHED THEN INSERT (id, w) VALUES (s.id, s.w)")
 	s.simple("WITH w AS (INSERT INTO words (id, w) VALUES (%i, %w) RETURNING w) INSERT INTO drawn (w) SELECT w FROM w")
-	s.simple("DO $$ BEGIN INSERT INTO words (id, w) VALUES (%i, %w); UPDATE drawn SET w = w || chr(26085) WHERE id % 5 = 0; END $$")
+	s.simple("DO $do$ BEGIN INSERT INTO words (id, w) VALUES (%i, %w); UPDATE drawn SET w = w || chr(26085) WHERE id % 5 = 0; END $do$")
 	s.simple("INSERT INTO watched VALUES (%i, %w)")
 	delete(s.said, s.next)
 	s.simple("UPDATE watched SET w = w || " + last)
-	s.simple("DO $$ BEGIN CREATE TABLE \"n" + strings.Trim(last, "'") + s.name + "\" (id int PRIMARY KEY, w text DEFAULT " + last + "); END $$")
+	s.simple("DO $do$ BEGIN CREATE TABLE \"n" + strings.Trim(last, "'") + s.name + "\" (id int PRIMARY KEY, w text DEFAULT " + last + "); END $do$")
 }
 
 // I6: what is written in a client encoding other than UTF8 is on the backup as it is on
