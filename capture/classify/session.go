@@ -65,15 +65,15 @@ func (j *job) visitSetConfig(n *pg.FuncCall) error {
 	return j.allowSetting(key.Sval, value.Sval, n.Location)
 }
 
-// harmlessValue says that none of unsupportedSettings, which take a boolean or
-// the name of a replication role, can be given this value.
+// harmlessValue says that none of unsupportedSettings, which take a boolean, can be
+// given this value.
 func harmlessValue(n *pg.Node) bool {
 	value := n.GetAConst().GetSval()
 	if value == nil {
 		return false
 	}
 	v := strings.ToLower(strings.TrimSpace(value.Sval))
-	return v != "" && !slices.ContainsFunc([]string{"true", "false", "yes", "no", "on", "off", "1", "0", "origin", "replica", "local"},
+	return v != "" && !slices.ContainsFunc([]string{"true", "false", "yes", "no", "on", "off", "1", "0"},
 		func(word string) bool { return strings.HasPrefix(word, v) })
 }
 

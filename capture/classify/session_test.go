@@ -72,7 +72,8 @@ func TestSettingsDecide(t *testing.T) {
 	with("DateStyle", "ISO, DMY", want{`UPDATE customer SET created = clock_timestamp()`, "write rows", ""})
 	with("extra_float_digits", "0", want{`UPDATE reading SET v = v + 1`, "refused", "extra_float_digits"})
 	with("extra_float_digits", "3", want{`UPDATE reading SET v = v + 1`, "write rows", ""})
-	with("session_replication_role", "replica", want{`UPDATE jobs SET state = 'x' WHERE id = 1`, "refused", "session_replication_role"})
+	with("session_replication_role", "replica", want{`UPDATE jobs SET state = 'x' WHERE id = 1`, "refused", "session_replication_role"}, want{`COPY jobs FROM STDIN`, "refused", "session_replication_role"}, want{`TRUNCATE jobs`, "refused", "session_replication_role"})
+	with("session_replication_role", "local", want{`UPDATE jobs SET state = 'x' WHERE id = 1`, "write text", ""})
 	with("role", "clerk", want{`UPDATE jobs SET state = 'x'`, "write rows", ""}, want{`UPDATE jobs SET worker = 1 + id`, "refused", "may not read column worker"},
 		want{`UPDATE jobs SET worker = 1 WHERE id = 4`, "write text", ""}, want{`INSERT INTO secured VALUES (1)`, "refused", "row level security"})
 	with("role", "none", want{`INSERT INTO secured VALUES (1)`, "write text", ""})

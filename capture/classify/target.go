@@ -91,8 +91,8 @@ func (j *job) writable(t *catalog.Table, location int32) error {
 	if facts.VolatileCasts {
 		return j.refuse("writing table "+name, location, "the database has a cast that runs a volatile function", "Declare the cast's function IMMUTABLE if it writes nothing.").all()
 	}
-	if role := j.context.replicationRole; role != "" && role != "origin" {
-		return j.refuse("writing under session_replication_role = "+role, location, "foreign keys do not act there, and do on the backups", "SET session_replication_role = origin.")
+	if j.context.replicationRole == "replica" {
+		return j.refuse("writing table "+name+" under session_replication_role = replica", location, "triggers and foreign keys do not act there, and do on the backups", "SET session_replication_role = origin.")
 	}
 	return nil
 }
@@ -310,7 +310,6 @@ func (j *job) pinsTime(expr *pg.Node) bool {
 
 // settings that change what writes mean and that no context can carry.
 var unsupportedSettings = map[string]struct{ allowed, why string }{
-	"session_replication_role":    {"origin", "foreign keys and triggers act differently on the backups"},
 	"standard_conforming_strings": {"on", "opmux could not read string constants"},
 	"transform_null_equals":       {"off", "opmux could not read comparisons with NULL"},
 	"event_triggers":              {"on", "opmux could not notice DDL"},
