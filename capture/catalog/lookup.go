@@ -57,9 +57,10 @@ select rel.oid::pg_catalog.text, pg_catalog.json_build_object(
   'Elsewhere', (` + settingSQL + `),
   'Calls', exists (select from calls c where c.oid >= 16384)
 )::pg_catalog.text,
-(select pg_catalog.json_object_agg(a.attname, pg_catalog.pg_get_expr(d.adbin, 0))::pg_catalog.text
- from pg_catalog.pg_attrdef d join pg_catalog.pg_attribute a on a.attrelid = d.adrelid and a.attnum = d.adnum
- where d.adrelid = rel.oid and a.attgenerated = '')
+(select pg_catalog.json_object_agg(a.attname, pg_catalog.pg_get_expr(coalesce(d.adbin, y.typdefaultbin), 0))::pg_catalog.text
+ from pg_catalog.pg_attribute a join pg_catalog.pg_type y on y.oid = a.atttypid
+ left join pg_catalog.pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
+ where a.attrelid = rel.oid and a.attnum > 0 and not a.attisdropped and a.attgenerated = '' and coalesce(d.adbin, y.typdefaultbin) is not null)
 from rel`
 
 // typeSQL names a column's type in a way that does not depend on search_path.
