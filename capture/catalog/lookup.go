@@ -41,6 +41,8 @@ select rel.oid::pg_catalog.text, pg_catalog.json_build_object(
         and t.tgname not in ('!opmux', '!opmux_truncate', '!opmux_computed')
       union all select 'rule ' || r.rulename from pg_catalog.pg_rewrite r
       where r.ev_class = rel.oid and r.rulename <> '_RETURN' and r.ev_enabled in ('A', 'R')) w),
+  'Ahead', (select pg_catalog.min(t.tgname::pg_catalog.text) from pg_catalog.pg_trigger t where t.tgrelid in (select oid from tree)
+      and not t.tgisinternal and t.tgenabled <> 'D' and t.tgtype & 67 = 1 and t.tgname < '!opmux'),
   'Children', (select pg_catalog.count(*) from pg_catalog.pg_inherits i join pg_catalog.pg_class k on k.oid = i.inhrelid
                where i.inhparent = rel.oid and not k.relispartition),
   'OddPartitions', (select pg_catalog.count(*) from tree where tree.oid <> rel.oid and (relkind = 'f' or relpersistence = 'u')),
