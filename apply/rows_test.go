@@ -228,13 +228,40 @@ func TestRowsInParts(t *testing.T) {
 	}
 }
 
+// Rows that refer to rows of their own table, in several statements: the foreign key is
+// checked behind all of them, and stays what it was.
+func TestRowsThatReferToLaterOnes(t *testing.T) {
+	r := newRig(t)
+	r.pg.Exec(t, r.db, "CREATE TABLE tree (id int PRIMARY KEY, up int REFERENCES tree, v text)")
+	large := strings.Repeat("x", 600<<10)
+	a := r.agent("a1")
+	offset := a.commit(rowsOp(images(event.ActionInsert, "tree", "", "id up v", "1 2 "+large, "2 3 "+large, "3 ~ "+large)))
+	a.commit(rowsOp(images(event.ActionUpdate, "tree", "id", "up v", "3 1 a", "1 ~ b")))
+	if err := r.replay(); err != nil {
+		t.Fatal(err)
+	}
+	if d := r.digest(offset); d.Affected != 3 {
+		t.Errorf("%d rows affected, want 3", d.Affected)
+	}
+	r.want("SELECT id, up, length(v) FROM tree ORDER BY id", "1|<NULL>|1 2|3|614400 3|1|1")
+	const key = "SELECT condeferrable, convalidated FROM pg_constraint WHERE conname = 'tree_up_fkey'"
+	r.want(key, "f|t")
+	a.commit(rowsOp(images(event.ActionInsert, "tree", "", "id up v", "4 5 "+large, "5 6 "+large, "7 ~ "+large)))
+	if err := r.replay(); err == nil || !strings.Contains(err.Error(), "tree_up_fkey") {
+		t.Errorf("a row that refers to none: %v", err)
+	}
+	r.want(key, "f|t")
+}
+
 func TestRowsOfSpecialTables(t *testing.T) {
 	r := newRig(t)
 	r.pg.Exec(t, r.db,
 		"CREATE TABLE ident (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, v int, twice int GENERATED ALWAYS AS (v * 2) STORED)",
 		"CREATE TABLE parts (id int PRIMARY KEY, v text) PARTITION BY RANGE (id)",
 		"CREATE TABLE low PARTITION OF parts FOR VALUES FROM (0) TO (10)", "CREATE TABLE high PARTITION OF parts FOR VALUES FROM (10) TO (20)",
-		`CREATE TABLE "o" (gone int, v text, "o" text, "C 1" int, c1 int PRIMARY KEY)`, `ALTER TABLE "o" DROP COLUMN gone`)
+		`CREATE TABLE "o" (gone int, v text, "o" text, "C 1" int, c1 int PRIMARY KEY)`, `ALTER TABLE "o" DROP COLUMN gone`,
+		"CREATE TYPE pair AS (a int, b text)", "CREATE DOMAIN pairs AS pair",
+		"CREATE TABLE composite (k pair, d pairs, t text, v int, PRIMARY KEY (k, d, t))")
 	a := r.agent("a1")
 	var offsets []int64
 	for _, i := range []*event.RowImages{
@@ -264,6 +291,18 @@ func TestRowsOfSpecialTables(t *testing.T) {
 	if want := hashOf(values("p", "q"), values(testkit.Null, "r"), values("s", "t")); !bytes.Equal(r.digest(offsets[7]).Hash, want) {
 		t.Error("the hash is not of the rows that were written")
 	}
+	// One by one.
+	for _, i := range []*event.RowImages{
+		images(event.ActionInsert, "composite", "", "k d t v", "(1,a) (,) (t 1", "(2,) (1,b) t 2"),
+		images(event.ActionUpdate, "composite", "k d t", "v", "(1,a) (,) (t 10"),
+		images(event.ActionDelete, "composite", "k d t", "", "(2,) (1,b) t"),
+	} {
+		a.commit(rowsOp(i))
+	}
+	if err := r.replay(); err != nil {
+		t.Fatal(err)
+	}
+	r.want("SELECT k, d, t, v FROM composite", "(1,a)|(,)|(t|10")
 	r.want("SELECT id, v, twice FROM ident ORDER BY id", "5|52|104 6|60|120 7|71|142 8|<NULL>|<NULL>")
 	r.want("SELECT id, v FROM parts ORDER BY id", "1|x 2|<NULL> 11|y")
 	r.want(`SELECT c1, "o", v FROM "o" AS z ORDER BY c1`, "1|p|q 2|<NULL>|r 3|s|t")

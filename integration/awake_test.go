@@ -36,6 +36,15 @@ func TestI6TriggersThatNeverSleep(t *testing.T) {
 		}
 	}
 	b.runParts(conn, pgx.QueryExecModeSimpleProtocol, `ALTER TABLE a ENABLE TRIGGER more`)
+	// Triggers run by their names: what one wrote came before the row that set it off.
+	for _, sql := range []string{`CREATE FUNCTION again() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN UPDATE a SET v = v || ''!'' WHERE id = NEW.id; RETURN NULL; END'`,
+		`CREATE TRIGGER " again" AFTER INSERT ON a FOR EACH ROW EXECUTE FUNCTION again()`} {
+		b.runParts(conn, pgx.QueryExecModeSimpleProtocol, sql)
+	}
+	if _, err := conn.Exec(b.ctx, refused[0], pgx.QueryExecModeSimpleProtocol); err == nil || !strings.Contains(err.Error(), "before the agent's own") {
+		t.Errorf("behind a trigger that runs first: %v, want a refusal", err)
+	}
+	b.runParts(conn, pgx.QueryExecModeSimpleProtocol, `ALTER TRIGGER " again" ON a RENAME TO again`)
 	b.runParts(conn, pgx.QueryExecModeSimpleProtocol, refused[0])
 	b.identical()
 }

@@ -192,10 +192,20 @@ func (p *rowPlan) where(b *strings.Builder, row *event.RowImage, params [][]byte
 			continue
 		}
 		params = append(params, param(row.Key[i]))
-		b.WriteString(" = " + placeholder(len(params)))
+		b.WriteString(" = " + compared(key, row.Key[i], placeholder(len(params))))
 	}
 	b.WriteString(p.returning)
 	return params
+}
+
+// compared gives the parameter that a key is compared with the key's type. The server does
+// so by itself, but for composite types, all of which are compared by one operator; their
+// texts begin with a parenthesis. It makes a CASE whose condition is known a plain parameter.
+func compared(key string, v event.Value, parameter string) string {
+	if len(v.Text) == 0 || v.Text[0] != '(' {
+		return parameter
+	}
+	return "CASE WHEN true THEN " + parameter + " ELSE " + quoteIdent(key) + " END"
 }
 
 func param(v event.Value) []byte {

@@ -116,8 +116,13 @@ var writersSQL = `spoken as materialized (
 )`
 
 // settingSQL finds a check, or what an index or a generated column is computed by, that
-// reads a setting.
-var settingSQL = `select pg_catalog.min(p.name) from calls p where ` + looksAtSetting("p")
+// reads a setting, and generated columns that are computed of an object's number: of the
+// table's own, or of a constant that names an object.
+var settingSQL = `select pg_catalog.min(x.name) from (
+    select p.name from calls p where ` + looksAtSetting("p") + `
+    union all
+    select o.name from own o where o.class = 'pg_catalog.pg_attrdef'::pg_catalog.regclass
+      and o.expr ~ ':varattno -6 |:consttype (24|2202|2203|2204|2205|2206|4089|4096|4191) ') x`
 
 // looksAtSetting is the condition that a function reads a setting, or is a user's that
 // calls one that does.

@@ -41,6 +41,8 @@ select rel.oid::pg_catalog.text, pg_catalog.json_build_object(
         and t.tgname not in ('!opmux', '!opmux_truncate', '!opmux_computed')
       union all select 'rule ' || r.rulename from pg_catalog.pg_rewrite r
       where r.ev_class = rel.oid and r.rulename <> '_RETURN' and r.ev_enabled in ('A', 'R')) w),
+  'Ahead', (select pg_catalog.min(t.tgname::pg_catalog.text) from pg_catalog.pg_trigger t where t.tgrelid in (select oid from tree)
+      and not t.tgisinternal and t.tgenabled <> 'D' and t.tgtype & 67 = 1 and t.tgname < '!opmux'),
   'Children', (select pg_catalog.count(*) from pg_catalog.pg_inherits i join pg_catalog.pg_class k on k.oid = i.inhrelid
                where i.inhparent = rel.oid and not k.relispartition),
   'OddPartitions', (select pg_catalog.count(*) from tree where tree.oid <> rel.oid and (relkind = 'f' or relpersistence = 'u')),
@@ -57,9 +59,10 @@ select rel.oid::pg_catalog.text, pg_catalog.json_build_object(
   'Elsewhere', (` + settingSQL + `),
   'Calls', exists (select from calls c where c.oid >= 16384)
 )::pg_catalog.text,
-(select pg_catalog.json_object_agg(a.attname, pg_catalog.pg_get_expr(d.adbin, 0))::pg_catalog.text
- from pg_catalog.pg_attrdef d join pg_catalog.pg_attribute a on a.attrelid = d.adrelid and a.attnum = d.adnum
- where d.adrelid = rel.oid and a.attgenerated = '')
+(select pg_catalog.json_object_agg(a.attname, pg_catalog.pg_get_expr(coalesce(d.adbin, y.typdefaultbin), 0))::pg_catalog.text
+ from pg_catalog.pg_attribute a join pg_catalog.pg_type y on y.oid = a.atttypid
+ left join pg_catalog.pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
+ where a.attrelid = rel.oid and a.attnum > 0 and not a.attisdropped and a.attgenerated = '' and coalesce(d.adbin, y.typdefaultbin) is not null)
 from rel`
 
 // typeSQL names a column's type in a way that does not depend on search_path.

@@ -61,7 +61,10 @@ type Table struct {
 	Rules int
 	// Awake names a trigger, of a partition too, or rule that acts where triggers sleep
 	// (ENABLE ALWAYS, ENABLE REPLICA), "" for none.
-	Awake   string
+	Awake string
+	// Ahead names a trigger for each row that runs behind a write and before the one that
+	// keeps row images, by its name; "" for none.
+	Ahead   string
 	Columns []Column
 	Keys    []Key
 	// ForeignKeys are those of this table, ReferencedBy those that point to it.
@@ -81,7 +84,7 @@ type Table struct {
 	WritingFunction string
 	// Elsewhere names a constraint, of a domain too, an index or a generated column, of the
 	// table or of a partition, that gives something else in another session: it reads a
-	// setting, or (generated columns) the clock, chance or who asks, in a function of the
+	// setting, or (generated columns) the clock, chance, who asks or an object's number, in a function of the
 	// user's that says it is immutable. "" for none.
 	Elsewhere string
 	// Calls says that such call functions or operators of the user's.
@@ -121,7 +124,8 @@ type Column struct {
 	NotNull  bool
 	// Default is the default expression as pg_get_expr prints it, "" for none.
 	Default string `json:"-"`
-	// DomainDefault says that the column has no default but its domain has one.
+	// DomainDefault says that the column's domain has a default, which is Default where the
+	// column has none of its own.
 	DomainDefault bool
 	// Identity is "", "a" (always) or "d" (by default).
 	Identity string

@@ -3,6 +3,7 @@ package classify
 import (
 	"hash/maphash"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/opmux/opmux/event"
@@ -118,6 +119,9 @@ type meaning struct {
 	role, authorization, dateStyle, floatDigits, arrayNulls, replicationRole string
 	// fixedZone says that TimeZone has the same offset on every day.
 	fixedZone bool
+	// temporaryFirst says that what is made by a bare name is temporary: search_path
+	// begins with the session's temporary schema.
+	temporaryFirst bool
 }
 
 func meaningOf(c event.Context) (m meaning) {
@@ -138,6 +142,8 @@ func meaningOf(c event.Context) (m meaning) {
 			m.arrayNulls = s.Value
 		case "session_replication_role":
 			m.replicationRole = s.Value
+		case "search_path":
+			m.temporaryFirst = isTempSchema(strings.TrimPrefix(s.Value, `"`))
 		}
 	}
 	return m

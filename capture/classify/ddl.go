@@ -55,7 +55,7 @@ func (j *job) ddl(n *pg.Node) error {
 
 func (j *job) defines(n *pg.Node) error {
 	j.plan.CatalogChanges = true
-	if st := n.GetCreateTableAsStmt(); st != nil && makesTable(st) {
+	if st := n.GetCreateTableAsStmt(); st != nil && makesTable(st) && !j.makesTemporary() {
 		return j.makesOf(st.Into, st.Query)
 	}
 	if err := j.sameEverywhere(n); err != nil {
@@ -154,7 +154,7 @@ func (j *job) define(touches ...*pg.RangeVar) error {
 		return j.refuse(j.plan.Construct+" on temporary and other tables", -1, "temporary tables are on no backup", "Name them in statements of their own.")
 	}
 	j.plan.ClientColumns = -1
-	own := temp > 0
+	own := temp > 0 || j.makesTemporary()
 	if !own {
 		var err error
 		if own, err = j.temporaryNames(); err != nil {
@@ -220,6 +220,9 @@ func (j *job) createTable(st *pg.CreateStmt) error {
 	if isTempName(st.Relation) {
 		return j.define(st.Relation)
 	}
+	if j.makesTemporary() {
+		return j.define()
+	}
 	if st.Relation.Schemaname == "opmux" {
 		return j.never("CREATE TABLE in schema opmux", st.Relation.Location, "schema opmux is opmux's own", "")
 	}
@@ -261,7 +264,7 @@ func (j *job) createTableAs(st *pg.CreateTableAsStmt) error {
 	if err := j.scanQuery(st.Query); err != nil {
 		return err
 	}
-	if !isTempName(rel) {
+	if !isTempName(rel) && !j.makesTemporary() {
 		if err := j.define(); err != nil {
 			return err
 		}
@@ -305,7 +308,7 @@ func (j *job) createView(st *pg.ViewStmt) error {
 	if st.View.Schemaname == "opmux" {
 		return j.never("CREATE VIEW in schema opmux", st.View.Location, "schema opmux is opmux's own", "")
 	}
-	temp := isTempName(st.View)
+	temp := isTempName(st.View) || j.makesTemporary()
 	ctes := &job{eff: effects{ctes: map[string]bool{}}}
 	if err := ctes.names(st.Query); err != nil {
 		return err

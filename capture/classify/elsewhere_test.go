@@ -22,6 +22,11 @@ func TestI6WhatIsComputedElsewhere(t *testing.T) {
 		`create function slug(text) returns text immutable language sql as 'select lower($1)'`)
 	computed := map[string]bool{`enc(a)`: true, `tenant(a)`: true, `"Outer"(a)`: true, `atomic(a)`: true, `around(a)`: true, `a === 'x'`: true, `plain(a)`: false, `slug(a)`: false, `upper(a)`: false}
 	moments := map[string]bool{`age_of(a)`: true, `days(a)`: true, `asks(a)`: true}
+	// Of these a backup has other numbers; of what those of a configuration name it has the same.
+	for expr, bad := range map[string]bool{`tableoid::bigint::text`: true, `'pg_class'::regclass::oid::bigint::text`: true, `a || 'int4'::regtype::oid::bigint::text`: true,
+		`to_tsvector('english', a)::text`: false} {
+		moments[expr] = bad
+	}
 	n := 0
 	table := func(format, expr string) string {
 		n++

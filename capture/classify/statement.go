@@ -72,7 +72,7 @@ func (j *job) selects(n *pg.Node, st *pg.SelectStmt) error {
 		n = proto.Clone(n).(*pg.Node)
 		*intoClause(n.GetSelectStmt()) = nil
 		j.plan.CatalogChanges = true
-		if !isTempName(into.Rel) {
+		if !isTempName(into.Rel) && !j.makesTemporary() {
 			j.plan.Construct = constructInto
 			return j.makesOf(into, n)
 		}

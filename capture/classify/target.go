@@ -272,10 +272,10 @@ func (j *job) defaultOf(c *catalog.Column) (columnDefault, error) {
 		return columnDefault{}, nil
 	case c.Identity != "" && c.Sequence != nil:
 		return columnDefault{drawn: true, draws: []SequenceRef{SequenceRef(*c.Sequence)}}, nil
-	case c.DomainDefault || c.Identity != "":
+	case c.Identity != "":
 		return columnDefault{drawn: true}, nil
 	case c.Default == "":
-		return columnDefault{}, nil
+		return columnDefault{drawn: c.DomainDefault}, nil
 	}
 	tree, err := parse("SELECT " + c.Default)
 	if err != nil || len(tree.Stmts) != 1 || len(tree.Stmts[0].Stmt.GetSelectStmt().GetTargetList()) != 1 {
@@ -300,7 +300,8 @@ func (j *job) defaultOf(c *catalog.Column) (columnDefault, error) {
 		return columnDefault{}, j.refuse("the default of column "+c.Name, -1, "it changes a sequence or setting", "Give the column's value in the statement.")
 	}
 	why, err := inner.unsafe(expr, columnCategory(c), scope{})
-	return columnDefault{drawn: why != "" || inner.timed, draws: inner.eff.draws}, err
+	// A domain's default can be altered beside writes of its tables.
+	return columnDefault{drawn: why != "" || inner.timed || c.DomainDefault, draws: inner.eff.draws}, err
 }
 
 // pinsTime says that an expression has a function of the transaction's time.

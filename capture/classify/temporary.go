@@ -67,6 +67,37 @@ func (j *job) lookTemporary(m *mentions) (own bool, err error) {
 	return false, nil
 }
 
+// makesTemporary says that the statement makes an object by a bare name, which is a
+// temporary one where the temporary schema comes first in search_path.
+func (j *job) makesTemporary() bool {
+	if !j.context.temporaryFirst {
+		return false
+	}
+	if rv := relationMade(j.stmt); rv != nil {
+		return rv.Schemaname == ""
+	}
+	var m mentions
+	m.about(j.stmt)
+	return m.fresh && m.schema == "" && m.subject != ""
+}
+
+// relationMade is the relation that a statement makes.
+func relationMade(n *pg.Node) *pg.RangeVar {
+	switch s := n.GetNode().(type) {
+	case *pg.Node_CreateStmt:
+		return s.CreateStmt.Relation
+	case *pg.Node_CreateSeqStmt:
+		return s.CreateSeqStmt.Sequence
+	case *pg.Node_ViewStmt:
+		return s.ViewStmt.View
+	case *pg.Node_CreateTableAsStmt:
+		return s.CreateTableAsStmt.Into.GetRel()
+	case *pg.Node_SelectStmt:
+		return (*intoClause(s.SelectStmt)).GetRel()
+	}
+	return nil
+}
+
 func isTempSchema(s string) bool { return s == "pg_temp" || strings.HasPrefix(s, "pg_temp_") }
 
 func mentionsOf(n *pg.Node) mentions {

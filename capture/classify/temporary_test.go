@@ -3,6 +3,8 @@ package classify_test
 import (
 	"context"
 	"testing"
+
+	"github.com/opmux/opmux/event"
 )
 
 // What a session's temporary schema has is not what the text would mean on a
@@ -76,5 +78,50 @@ func TestI6TemporaryObjectsInDefinitions(t *testing.T) {
 	r.in.Schemas = schemas
 	if p := r.plan(`CREATE TABLE holder (LIKE jobs, LIKE plain)`); len(p.Diverged) != 1 || p.Diverged[0] != "public.holder" {
 		t.Errorf("%s, diverged %v, want public.holder", p.Kind, p.Diverged)
+	}
+}
+
+// Where the temporary schema comes first in search_path, what is made by a bare name is
+// the session's own: as text it made a permanent object on the backups (I6).
+func TestI6BareNamesAreTemporaryWhereTheirSchemaComesFirst(t *testing.T) {
+	r := newRig(t, shop...)
+	conn := r.pg.Connect(t, r.db)
+	if _, err := conn.Exec(context.Background(), `set search_path = pg_temp, public`); err != nil {
+		t.Fatal(err)
+	}
+	var schemas []string
+	var path string
+	const sql = `select current_schemas(true), (select string_agg('"' || s || '"', ', ') from unnest(current_schemas(false)) s)`
+	if err := conn.QueryRow(context.Background(), sql).Scan(&schemas, &path); err != nil {
+		t.Fatal(err)
+	}
+	for sql, want := range map[string]string{
+		`CREATE TABLE made (a int)`:                                       "pass",
+		`CREATE TABLE IF NOT EXISTS jobs (a int)`:                         "pass",
+		`CREATE TABLE made (LIKE jobs)`:                                   "pass",
+		`CREATE TABLE made AS SELECT 1 AS a`:                              "pass",
+		`CREATE TABLE made AS SELECT 1 AS a WITH NO DATA`:                 "pass",
+		`SELECT 1 AS a INTO made`:                                         "pass",
+		`CREATE VIEW made AS SELECT * FROM jobs`:                          "pass",
+		`CREATE SEQUENCE made`:                                            "pass",
+		`CREATE TYPE made AS (a int)`:                                     "pass",
+		`CREATE TYPE made AS ENUM ('a')`:                                  "pass",
+		`CREATE DOMAIN made AS int`:                                       "pass",
+		`CREATE FUNCTION made() RETURNS int LANGUAGE sql AS 'SELECT 1'`:   "pass",
+		`CREATE AGGREGATE made (int) (sfunc = int4pl, stype = int)`:       "pass",
+		`CREATE STATISTICS made ON id, state FROM jobs`:                   "pass",
+		`CREATE TABLE public.made (a int)`:                                "ddl",
+		`CREATE VIEW public.made AS SELECT * FROM jobs`:                   "ddl",
+		`CREATE STATISTICS ON id, state FROM jobs`:                        "ddl",
+		`CREATE INDEX made ON jobs (state)`:                               "ddl",
+		`ALTER TABLE jobs ADD made int`:                                   "ddl",
+		`CREATE SCHEMA made`:                                              "ddl",
+		`CREATE FUNCTION public.made() RETURNS int LANGUAGE sql RETURN 1`: "ddl",
+	} {
+		r.in.Schemas = schemas
+		r.in.Settings.Settings = []event.Setting{{Name: "search_path", Value: path}}
+		if p := r.plan(sql); p.Kind.String() != want {
+			t.Errorf("%s: %s (%s), want %s", sql, p.Kind, p.Reason, want)
+		}
 	}
 }

@@ -41,8 +41,8 @@ func (m *made) define(ctx context.Context) error {
 	}
 	found, err := s.deps.Catalog.Made(ctx, q, m.plan.Makes.Schema, m.plan.Makes.Name)
 	if errors.Is(err, catalog.ErrNotFound) {
-		return &classify.Refusal{Construct: m.plan.Construct, Reason: m.plan.Tables[0] + " is not what it made: pg_temp comes first in the search_path?",
-			Hint: "CREATE TEMP TABLE; or name the schema."}
+		return &classify.Refusal{Construct: m.plan.Construct, Reason: m.plan.Tables[0] + " is not what it made",
+			Hint: "Use CREATE TABLE and INSERT … SELECT, and name the schema."}
 	}
 	if err != nil {
 		return err

@@ -2,6 +2,7 @@ package session
 
 import (
 	"context"
+	"strconv"
 	"strings"
 
 	"github.com/opmux/opmux/capture/catalog"
@@ -52,6 +53,10 @@ func (t *take) one(ctx context.Context, q catalog.Querier, row *taken) error {
 	if awake := table.root.Awake; awake != "" {
 		return t.cannot(table.root.Qualified(), "writing "+table.root.Qualified()+" in "+t.construct(), awake+" acts ALWAYS or on replicas, and would on a backup behind the rows that it made",
 			"ALTER TABLE … ENABLE "+strings.ToUpper(strings.Fields(awake)[0])+" instead.")
+	}
+	if ahead := table.root.Ahead; ahead != "" && row.what != catalog.TakenTruncate {
+		return t.cannot(table.root.Qualified(), "writing "+table.root.Qualified()+" in "+t.construct(), "trigger "+strconv.Quote(ahead)+" runs before the agent's own, by its name: what it wrote would come before the row that set it off",
+			"ALTER TRIGGER … RENAME TO a name that begins with a letter.")
 	}
 	if r := classify.ReadsElsewhere(table.root); r != nil && row.what != catalog.TakenDelete && row.what != catalog.TakenTruncate {
 		return t.cannot(table.root.Qualified(), r.Construct+" in "+t.construct(), r.Reason, r.Hint)

@@ -43,7 +43,10 @@ func (t *take) of(ctx context.Context, q catalog.Querier, row *taken) (*tracedTa
 }
 
 func newTracedTable(self, root *catalog.Table) *tracedTable {
-	t := &tracedTable{self: self, root: root, key: root.Identity(nil)}
+	t := &tracedTable{self: self, root: root}
+	if root.Children == 0 { // else a row of a child may have the same key
+		t.key = root.Identity(nil)
+	}
 	for i := range self.Columns {
 		c := &self.Columns[i]
 		if !c.Generated {
@@ -183,6 +186,7 @@ func (t *tracedTable) removal() string {
 		from = "ONLY " + from // children have images of their own
 	}
 	var here, given []string
+	narrowed := ""
 	for n, i := range t.stored {
 		c := &t.self.Columns[i]
 		typ := c.Type
@@ -191,8 +195,11 @@ func (t *tracedTable) removal() string {
 		}
 		here = append(here, "o."+catalog.QuoteIdent(c.Name))
 		given = append(given, fmt.Sprintf("$%d::%s", n+1, typ))
+		if key := t.root.Identity(nil); key != nil && slices.Contains(key.Columns, c.Name) && !c.UserType {
+			narrowed += here[n] + " OPERATOR(pg_catalog.=) " + given[n] + " AND " // found by the index
+		}
 	}
-	return "DELETE FROM " + from + " WHERE (tableoid, ctid) = (SELECT o.tableoid, o.ctid FROM " + from + " AS o WHERE " +
+	return "DELETE FROM " + from + " WHERE (tableoid, ctid) = (SELECT o.tableoid, o.ctid FROM " + from + " AS o WHERE " + narrowed +
 		classify.AsOne(here) + " OPERATOR(pg_catalog.=) " + classify.AsOne(given) + " LIMIT 1)"
 }
 

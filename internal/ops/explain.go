@@ -92,7 +92,8 @@ type explainer struct {
 // sessionSQL asks for the settings that decide how a statement is classified.
 const sessionSQL = `SELECT current_user::text, pg_catalog.current_schemas(true)::text[], ARRAY['DateStyle', pg_catalog.current_setting('DateStyle'),
 	'extra_float_digits', pg_catalog.current_setting('extra_float_digits'), 'role', pg_catalog.current_setting('role'),
-	'session_replication_role', pg_catalog.current_setting('session_replication_role')]`
+	'session_replication_role', pg_catalog.current_setting('session_replication_role'),
+	'search_path', coalesce((pg_catalog.current_schemas(false))[1]::text, '')]`
 
 // open learns what a session would be like, and opens the catalogue.
 func (e *explainer) open(ctx context.Context, searchPath string) error {
