@@ -228,31 +228,6 @@ func TestRowsInParts(t *testing.T) {
 	}
 }
 
-// Rows that refer to rows of their own table, in several statements: the foreign key is
-// checked behind all of them, and stays what it was.
-func TestRowsThatReferToLaterOnes(t *testing.T) {
-	r := newRig(t)
-	r.pg.Exec(t, r.db, "CREATE TABLE tree (id int PRIMARY KEY, up int REFERENCES tree, v text)")
-	large := strings.Repeat("x", 600<<10)
-	a := r.agent("a1")
-	offset := a.commit(rowsOp(images(event.ActionInsert, "tree", "", "id up v", "1 2 "+large, "2 3 "+large, "3 ~ "+large)))
-	a.commit(rowsOp(images(event.ActionUpdate, "tree", "id", "up v", "3 1 a", "1 ~ b")))
-	if err := r.replay(); err != nil {
-		t.Fatal(err)
-	}
-	if d := r.digest(offset); d.Affected != 3 {
-		t.Errorf("%d rows affected, want 3", d.Affected)
-	}
-	r.want("SELECT id, up, length(v) FROM tree ORDER BY id", "1|<NULL>|1 2|3|614400 3|1|1")
-	const key = "SELECT condeferrable, convalidated FROM pg_constraint WHERE conname = 'tree_up_fkey'"
-	r.want(key, "f|t")
-	a.commit(rowsOp(images(event.ActionInsert, "tree", "", "id up v", "4 5 "+large, "5 6 "+large, "7 ~ "+large)))
-	if err := r.replay(); err == nil || !strings.Contains(err.Error(), "tree_up_fkey") {
-		t.Errorf("a row that refers to none: %v", err)
-	}
-	r.want(key, "f|t")
-}
-
 func TestRowsOfSpecialTables(t *testing.T) {
 	r := newRig(t)
 	r.pg.Exec(t, r.db,

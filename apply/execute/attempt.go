@@ -48,10 +48,8 @@ type attempt struct {
 	states   map[string]bool
 	// misfitting are tables whose operations did something else than on the primary.
 	misfitting []position.Diverged
-	// awaited are foreign keys that wait for the end of the target transaction.
-	awaited []reference
-	sets    *sets       // nil: operations run one by one
-	room    []operation // see newOperation
+	sets       *sets       // nil: operations run one by one
+	room       []operation // see newOperation
 }
 
 func (l *Lane) attempt(ctx context.Context, job *Job) ([]Result, error) {
@@ -161,12 +159,8 @@ func (a *attempt) commit() error {
 			return err
 		}
 	}
-	last := a.job.Transactions[len(a.job.Transactions)-1]
-	fail := func(err error) error { return a.failure(last.Offset, -1, "", nil, err) }
-	if err := a.checkReferences(fail); err != nil {
-		return err
-	}
 	crashpoint.At(crashpoint.TargetBefore)
+	last := a.job.Transactions[len(a.job.Transactions)-1]
 	err := a.pipe.query("COMMIT", nil, nil, nil, request{
 		done: func(tag pgconn.CommandTag) error {
 			if tag.String() != "COMMIT" {
@@ -174,7 +168,7 @@ func (a *attempt) commit() error {
 			}
 			return nil
 		},
-		fail: fail,
+		fail: func(err error) error { return a.failure(last.Offset, -1, "", nil, err) },
 	})
 	if err != nil {
 		return err

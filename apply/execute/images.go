@@ -23,15 +23,11 @@ func (r *replay) rowImages(op *event.Operation) error {
 	if r.current.affected < 0 {
 		r.current.affected = 0
 	}
-	if err := r.await(); err != nil {
-		return err
-	}
 	together, err := r.together(plan)
 	if err != nil {
 		return err
 	}
 	req := r.counted()
-	req.fail = r.byReference(op.Rows, req.fail)
 	for i := 0; i < len(op.Rows.Rows); {
 		n := 1
 		if together != nil {
@@ -68,7 +64,7 @@ func (r *replay) together(plan *rowPlan) (*batch, error) {
 func (r *replay) sendBatch(b *batch, i, n int) error {
 	req := r.counted()
 	req.rows = n
-	fail, at := r.byReference(b.images, req.fail), r.operationAt()
+	fail, at := req.fail, r.operationAt()
 	req.fail = func(err error) error {
 		if err = fail(err); refused(err) {
 			return &togetherError{at: at, err: err}

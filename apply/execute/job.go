@@ -31,8 +31,6 @@ type Job struct {
 	// unfit are operations that are skipped, and why.
 	unfit map[spot]string
 	apart apart
-	// deferred are operations whose rows a foreign key of their table is to wait for.
-	deferred map[operationAt]reference
 	// single says that operations run one by one, since sets of them have failed.
 	single bool
 }

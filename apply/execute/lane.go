@@ -133,7 +133,7 @@ func (l *Lane) persist(ctx context.Context, job *Job) ([]Result, error) {
 		}
 		reason, again := Transient(err)
 		if !again {
-			if l.oneByOne(job, err) || l.deferReference(job, err) || l.takeApart(job, err) || l.unfit(ctx, job, err) {
+			if l.oneByOne(job, err) || l.takeApart(job, err) || l.unfit(ctx, job, err) {
 				continue
 			}
 			return nil, err
