@@ -242,6 +242,9 @@ type operation struct {
 	skip     string       // why it is not executed
 	defines  bool         // it is DDL
 	gathered bool         // into a set: its answer is known, or the set fails
+	begun    bool         // a part of its rows was sent
+	held     bool         // its rows wait on the target for the last of them: see whole
+	waiting  int64        // how many do
 }
 
 // newOperation takes room for an operation from what is made for many at once.

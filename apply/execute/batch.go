@@ -25,8 +25,10 @@ const oidTextArray = 1009
 // checked when all rows are there. Each column is an array of text whose elements
 // the statement casts: an array of the column's own type could not hold arrays.
 type batch struct {
+	plan   *rowPlan
 	images *event.RowImages
-	values []place // of each array
+	values []place  // of each array
+	casts  []string // what each of them gives a row
 	sql    string
 	types  []uint32
 }
@@ -46,13 +48,12 @@ func (p place) of(row *event.RowImage) *event.Value {
 
 // newBatch returns nil where some column has none of the types. Types are by column.
 func newBatch(p *rowPlan, types map[string]string) *batch {
-	b := &batch{images: p.images}
-	var casts []string
+	b := &batch{plan: p, images: p.images}
 	known := true
 	add := func(column string, at place) {
 		b.values = append(b.values, at)
 		b.types = append(b.types, oidTextArray)
-		casts = append(casts, "v."+arrayName(len(b.values))+"::"+types[column])
+		b.casts = append(b.casts, "v."+arrayName(len(b.values))+"::"+types[column])
 		known = known && types[column] != ""
 	}
 	for i, c := range p.images.Columns {
@@ -71,21 +72,33 @@ func newBatch(p *rowPlan, types map[string]string) *batch {
 	if !known || len(b.values) == 0 {
 		return nil
 	}
-	b.sql = p.together(casts)
+	b.sql = p.together(b.casts, b.arrays()+" AS v ("+strings.Join(b.names(), ", ")+")")
 	return b
+}
+
+// names are those of the arrays' elements.
+func (b *batch) names() []string {
+	names := make([]string, len(b.values))
+	for i := range names {
+		names[i] = arrayName(i + 1)
+	}
+	return names
+}
+
+// arrays is the parameters as rows.
+func (b *batch) arrays() string {
+	arrays := make([]string, len(b.values))
+	for i := range arrays {
+		arrays[i] = "pg_catalog.unnest(" + placeholder(i+1) + ")"
+	}
+	return "ROWS FROM (" + strings.Join(arrays, ", ") + ")"
 }
 
 func arrayName(n int) string { return "c" + placeholder(n)[1:] }
 
-// together is the statement for many rows, whose values are the casts: those of
-// the columns, then those of the key.
-func (p *rowPlan) together(casts []string) string {
-	names, arrays := make([]string, len(casts)), make([]string, len(casts))
-	for i := range casts {
-		names[i] = arrayName(i + 1)
-		arrays[i] = "pg_catalog.unnest(" + placeholder(i+1) + ")"
-	}
-	from := "ROWS FROM (" + strings.Join(arrays, ", ") + ") AS v (" + strings.Join(names, ", ") + ")"
+// together is the statement for many rows, which come from v and whose values are the
+// casts: those of the columns, then those of the key.
+func (p *rowPlan) together(casts []string, from string) string {
 	var b strings.Builder
 	switch p.images.Action {
 	case event.ActionUpdate:
@@ -147,6 +160,15 @@ func (b *batch) take(i int) int {
 		seen[string(key)] = true
 	}
 	return len(rows)
+}
+
+// exceeds says that the rows are too many for one statement.
+func (b *batch) exceeds() bool {
+	rows, bytes := b.images.Rows, 0
+	for i := range rows {
+		bytes += rowSize(&rows[i])
+	}
+	return len(rows) > maxBatchRows || len(rows) > 1 && bytes > maxBatchBytes
 }
 
 func rowSize(row *event.RowImage) int {

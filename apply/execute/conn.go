@@ -84,7 +84,7 @@ func (l *Lane) connect(ctx context.Context) error {
 	}
 	l.conn = conn
 	l.statements, l.types, l.tables = newStatements(), map[string]uint32{}, map[string]map[string]string{}
-	l.shapes = newShapes()
+	l.ties, l.shapes = map[string]*ties{}, newShapes()
 	l.schema = l.cfg.Shared.schema.Load()
 	err = l.prepareSession(ctx)
 	if err == nil {
@@ -190,6 +190,7 @@ func (l *Lane) refresh(ctx context.Context) error {
 	l.statements.clear()
 	clear(l.types)
 	clear(l.tables)
+	clear(l.ties)
 	l.shapes = newShapes()
 	l.schema = now
 	return nil

@@ -3,6 +3,7 @@ package execute
 import (
 	"context"
 	"fmt"
+	"maps"
 	"strconv"
 	"strings"
 
@@ -74,6 +75,28 @@ func (a *attempt) asWorker(do func() error) error {
 		return err
 	}
 	return a.set(a.settings.apply([]event.Setting{{Name: role, Value: before}}, ""), same)
+}
+
+// under runs what wants some settings to be others.
+func (a *attempt) under(list []event.Setting, do func() error) error {
+	before, same := maps.Clone(a.settings.current), func(err error) error { return err }
+	if err := a.set(a.settings.apply(list, ""), same); err != nil {
+		return err
+	}
+	if err := do(); err != nil {
+		return err
+	}
+	after := make([]event.Setting, len(list))
+	for i, s := range list {
+		after[i] = event.Setting{Name: s.Name, Value: valueReset}
+		if value, ok := before[s.Name]; ok {
+			after[i].Value = value
+		}
+	}
+	err := a.set(a.settings.apply(after, ""), same)
+	a.settings.current = before
+	a.settings.identify()
+	return err
 }
 
 // gone notes that tables are on neither side any more: what comes under their names is

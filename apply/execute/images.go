@@ -23,18 +23,21 @@ func (r *replay) rowImages(op *event.Operation) error {
 	if r.current.affected < 0 {
 		r.current.affected = 0
 	}
-	together, err := r.together(plan)
+	b, err := r.batchOf(op, plan)
 	if err != nil {
+		return err
+	}
+	if whole, err := r.whole(op, b); whole || err != nil {
 		return err
 	}
 	req := r.counted()
 	for i := 0; i < len(op.Rows.Rows); {
 		n := 1
-		if together != nil {
-			n = together.take(i)
+		if b != nil && !r.isApart() {
+			n = b.take(i)
 		}
 		if n > 1 {
-			err = r.sendBatch(together, i, n)
+			err = r.sendBatch(b, i, n)
 		} else {
 			st := plan.single(i)
 			err = r.send(st.sql, st.params, make([]uint32, len(st.params)), nil, req)
@@ -47,9 +50,9 @@ func (r *replay) rowImages(op *event.Operation) error {
 	return nil
 }
 
-// together returns nil where rows go one by one.
-func (r *replay) together(plan *rowPlan) (*batch, error) {
-	if len(plan.images.Rows) < 2 || r.job.apart.has(r.operationAt()) {
+// batchOf returns nil where there is one row, or rows cannot be sent together.
+func (r *replay) batchOf(op *event.Operation, plan *rowPlan) (*batch, error) {
+	if len(plan.images.Rows) < 2 && !op.More && !r.current.held {
 		return nil, nil
 	}
 	types, err := r.columnTypes(plan.images)
@@ -58,6 +61,9 @@ func (r *replay) together(plan *rowPlan) (*batch, error) {
 	}
 	return newBatch(plan, types), nil
 }
+
+// isApart says that the rows of the current operation go one by one.
+func (r *replay) isApart() bool { return r.job.apart.has(r.operationAt()) }
 
 // sendBatch sends a statement for n rows. It is planned each time, since the best
 // plan depends on how many rows there are.

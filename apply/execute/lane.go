@@ -47,7 +47,8 @@ type Lane struct {
 	statements *statements
 	types      map[string]uint32            // OIDs by name
 	tables     map[string]map[string]string // see columnTypes
-	schema     int64                        // Shared.schema that statements, types and tables belong to
+	ties       map[string]*ties             // by table
+	schema     int64                        // Shared.schema that these belong to
 	settings   settings
 	shapes     *shapes
 

@@ -113,8 +113,8 @@ func (a *attempt) set(list []event.Setting, fail func(error) error) error {
 	}})
 }
 
-func (r *replay) command(sql string, done func(pgconn.CommandTag) error) error {
-	return r.pipe.query(sql, nil, nil, nil, request{done: done, fail: r.failed()})
+func (r *replay) command(sql string) error {
+	return r.pipe.query(sql, nil, nil, nil, request{fail: r.failed()})
 }
 
 // failed makes the error of the current operation.

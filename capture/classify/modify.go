@@ -156,7 +156,7 @@ func (j *job) delete(n *pg.Node, st *pg.DeleteStmt) error {
 	m := &modified{table: t, rel: st.Relation, where: st.WhereClause, others: st.UsingClause, with: st.WithClause, client: st.ReturningList}
 	rows := func(why string) error {
 		err := j.deleteRows(t, st, why)
-		j.plan.Undivided = undivided(t, touched, j.plan.Unnamed)
+		j.plan.Undivided = j.plan.Unnamed && undivided(t, touched)
 		return err
 	}
 	if err := j.modify(n, m, rows); err != nil {
@@ -165,16 +165,16 @@ func (j *job) delete(n *pg.Node, st *pg.DeleteStmt) error {
 	return j.finishWrite(t, touched)
 }
 
-// undivided says of a DELETE by rows, whose foreign keys touch others, that a target must
-// do it as one statement, as the primary did: where rows refer to rows of the same table,
-// the first piece is refused for those that refer to it and are to go with the next; or
-// it changes these, which are not found any more by what all their columns were.
-func undivided(t *catalog.Table, touched []*catalog.Table, unnamed bool) bool {
-	if unnamed && slices.ContainsFunc(touched, func(c *catalog.Table) bool { return c.OID == t.OID }) {
+// undivided says of a DELETE of rows that no key names, whose foreign keys touch others, that a
+// target must do it as one statement, as the primary did: where rows refer to rows of the
+// same table, the first piece is refused for those that refer to it and are to go with
+// the next; or it changes these, which are not found any more by what all their columns were.
+func undivided(t *catalog.Table, touched []*catalog.Table) bool {
+	if slices.ContainsFunc(touched, func(c *catalog.Table) bool { return c.OID == t.OID }) {
 		return true
 	}
 	return slices.ContainsFunc(t.ReferencedBy, func(fk catalog.ForeignKey) bool {
-		return fk.Schema == t.Schema && fk.Table == t.Name && fk.OnDelete == "a" && !fk.Deferrable
+		return fk.Schema == t.Schema && fk.Table == t.Name && (fk.OnDelete == "r" || fk.OnDelete == "a" && !fk.Deferrable)
 	})
 }
 

@@ -82,7 +82,7 @@ func (s *Session) addRow(ctx context.Context, x *execution, values []pgwire.Data
 }
 
 // errUndivided says that backups could not do in pieces what the primary did at once.
-var errUndivided = errors.New("a DELETE took away more rows than go into one piece (capture.chunk), of a table whose rows refer to one another")
+var errUndivided = errors.New("a DELETE took away more rows than go into one piece (capture.chunk), of a table without a key whose rows refer to one another")
 
 // copyRow takes values out of the reader's buffer, with one allocation for all.
 func copyRow(values []pgwire.DataRowValue) []event.Value {

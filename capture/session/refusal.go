@@ -118,7 +118,7 @@ func brokenTx(err error) *refusal {
 	case errors.Is(err, errHeldBack):
 		return &refusal{code: stateLimit, message: err.Error(), hint: "Fetch a statement's rows before the next is executed."}
 	case errors.Is(err, errUndivided):
-		return &refusal{code: stateLimit, message: err.Error(), hint: "Delete fewer rows at a time, make the foreign key DEFERRABLE, or set capture.predicates."}
+		return &refusal{code: stateLimit, message: err.Error(), hint: "Add a primary key, delete fewer rows at a time, or set capture.predicates."}
 	case errors.As(err, &cannot):
 		return refusedStatement(cannot, 0)
 	case errors.As(err, &large):
