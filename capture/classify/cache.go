@@ -3,6 +3,7 @@ package classify
 import (
 	"hash/maphash"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/opmux/opmux/event"
@@ -118,6 +119,8 @@ type meaning struct {
 	role, authorization, dateStyle, floatDigits, arrayNulls, replicationRole string
 	// fixedZone says that TimeZone has the same offset on every day.
 	fixedZone bool
+	// temporaryFirst says that the search_path begins with pg_temp.
+	temporaryFirst bool
 }
 
 func meaningOf(c event.Context) (m meaning) {
@@ -136,6 +139,8 @@ func meaningOf(c event.Context) (m meaning) {
 			m.floatDigits = s.Value
 		case "array_nulls":
 			m.arrayNulls = s.Value
+		case "search_path": // as it resolved, each name in quotes
+			m.temporaryFirst = strings.HasPrefix(strings.TrimPrefix(s.Value, `"`), "pg_temp")
 		case "session_replication_role":
 			m.replicationRole = s.Value
 		}

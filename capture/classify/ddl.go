@@ -58,6 +58,10 @@ func (j *job) defines(n *pg.Node) error {
 	if st := n.GetCreateTableAsStmt(); st != nil && makesTable(st) {
 		return j.makesOf(st.Into, st.Query)
 	}
+	if own, err := j.makesTemporary(n); own || err != nil {
+		j.uncacheable, j.plan.Reason, j.plan.ClientColumns = true, "temporary object", -1
+		return err
+	}
 	if err := j.sameEverywhere(n); err != nil {
 		return err
 	}

@@ -3,6 +3,8 @@ package classify_test
 import (
 	"context"
 	"testing"
+
+	"github.com/opmux/opmux/event"
 )
 
 // What a session's temporary schema has is not what the text would mean on a
@@ -76,5 +78,52 @@ func TestI6TemporaryObjectsInDefinitions(t *testing.T) {
 	r.in.Schemas = schemas
 	if p := r.plan(`CREATE TABLE holder (LIKE jobs, LIKE plain)`); len(p.Diverged) != 1 || p.Diverged[0] != "public.holder" {
 		t.Errorf("%s, diverged %v, want public.holder", p.Kind, p.Diverged)
+	}
+}
+
+// Under a search_path that begins with pg_temp the server makes temporary objects of
+// what has no schema; as text they became permanent ones of the backups (I6).
+func TestI6TemporarySchemaFirst(t *testing.T) {
+	r := newRig(t, append([]string{`create sequence sq`}, shop...)...)
+	conn := r.pg.Connect(t, r.db)
+	ctx := context.Background()
+	if _, err := conn.Exec(ctx, `set search_path = pg_temp, public`); err != nil {
+		t.Fatal(err)
+	}
+	var first string
+	if err := conn.QueryRow(ctx, `select current_schemas(true), current_schema`).Scan(&r.in.Schemas, &first); err != nil {
+		t.Fatal(err)
+	}
+	r.in.Settings.Settings = []event.Setting{{Name: "search_path", Value: `"` + first + `", "public"`}}
+	for sql, want := range map[string]string{
+		`CREATE TABLE x (id int PRIMARY KEY)`:                        "pass",
+		`CREATE TABLE public.x (id int PRIMARY KEY)`:                 "ddl",
+		`CREATE TABLE jobs (LIKE public.jobs INCLUDING ALL)`:         "pass",
+		`CREATE TABLE x2 AS SELECT 1 AS a WITH NO DATA`:              "pass",
+		`CREATE VIEW v AS SELECT 1 AS a`:                             "pass",
+		`CREATE VIEW public.v AS SELECT 1 AS a`:                      "ddl",
+		`CREATE SEQUENCE sq`:                                         "pass",
+		`CREATE SEQUENCE public.sq2`:                                 "ddl",
+		`CREATE TYPE ty AS (a int)`:                                  "pass",
+		`CREATE TYPE en AS ENUM ('a')`:                               "pass",
+		`CREATE TYPE public.en AS ENUM ('a')`:                        "ddl",
+		`CREATE DOMAIN dom AS int`:                                   "pass",
+		`CREATE FUNCTION f() RETURNS int LANGUAGE sql AS 'SELECT 1'`: "pass",
+		`CREATE AGGREGATE agg(int) (sfunc = int4pl, stype = int)`:    "pass",
+		`CREATE STATISTICS st ON id, state FROM jobs`:                "pass",
+		`CREATE EXTENSION pg_trgm`:                                   "refused",
+		`CREATE EXTENSION pg_trgm SCHEMA public`:                     "ddl",
+		`CREATE INDEX ON jobs (state)`:                               "ddl",
+		`CREATE SCHEMA s`:                                            "ddl",
+		`ALTER TABLE jobs ADD c int`:                                 "ddl",
+		`DROP SEQUENCE sq`:                                           "ddl",
+	} {
+		if p := r.plan(sql); p.Kind.String() != want {
+			t.Errorf("%s: %s (%s), want %s", sql, p.Kind, p.Reason, want)
+		}
+	}
+	r.in.Settings.Settings[0].Value = `"public", "` + first + `"`
+	if p := r.plan(`CREATE TABLE x (id int PRIMARY KEY)`); p.Kind.String() != "ddl" {
+		t.Errorf("behind another schema: %s (%s), want ddl", p.Kind, p.Reason)
 	}
 }
