@@ -2,6 +2,7 @@ package classify
 
 import (
 	"errors"
+	"slices"
 	"strings"
 
 	pg "github.com/pganalyze/pg_query_go/v6"
@@ -65,6 +66,8 @@ func (j *job) defines(n *pg.Node) error {
 		return err
 	}
 	switch s := n.Node.(type) {
+	case *pg.Node_CreateExtensionStmt:
+		return j.createExtension(n, s.CreateExtensionStmt)
 	case *pg.Node_CreateStmt:
 		return j.createTable(s.CreateStmt)
 	case *pg.Node_CreateTableAsStmt:
@@ -337,4 +340,16 @@ func (j *job) createView(st *pg.ViewStmt) error {
 	}
 	j.plan.Tables = []string{qualify(st.View, j.path)}
 	return nil
+}
+
+// createExtension refuses one that would be made in the session's temporary schema.
+func (j *job) createExtension(n *pg.Node, st *pg.CreateExtensionStmt) error {
+	named := slices.ContainsFunc(st.Options, func(o *pg.Node) bool { return o.GetDefElem().GetDefname() == "schema" })
+	if j.context.temporaryFirst && !named {
+		return j.refuse(j.plan.Construct, -1, "the search_path begins with pg_temp, which is on no backup", "Name the extension's schema.")
+	}
+	if touches, ok := definition(n); ok {
+		return j.define(touches...)
+	}
+	return j.unlisted(n)
 }

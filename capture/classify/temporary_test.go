@@ -117,6 +117,8 @@ func TestI6BareNamesAreTemporaryWhereTheirSchemaComesFirst(t *testing.T) {
 		`ALTER TABLE jobs ADD made int`:                                   "ddl",
 		`CREATE SCHEMA made`:                                              "ddl",
 		`CREATE FUNCTION public.made() RETURNS int LANGUAGE sql RETURN 1`: "ddl",
+		`CREATE EXTENSION pg_trgm`:                                        "refused",
+		`CREATE EXTENSION pg_trgm SCHEMA public`:                          "ddl",
 	} {
 		r.in.Schemas = schemas
 		r.in.Settings.Settings = []event.Setting{{Name: "search_path", Value: path}}

@@ -11,7 +11,7 @@ import (
 func (s *Session) onExecute(ctx context.Context, m pgwire.Message) error {
 	body, err := pgwire.DecodeExecute(m.Body())
 	if err != nil {
-		return clientError(err)
+		return s.refuseExtended(malformed(err))
 	}
 	s.mu.Lock()
 	p := s.portals[body.Portal]

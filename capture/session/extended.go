@@ -13,7 +13,7 @@ import (
 func (s *Session) onParse(ctx context.Context, m pgwire.Message) error {
 	body, err := pgwire.DecodeParse(m.Body())
 	if err != nil {
-		return clientError(err)
+		return s.refuseExtended(malformed(err))
 	}
 	text, unread, err := s.readText(body.Text, true)
 	if err != nil {
@@ -109,7 +109,7 @@ func (s *Session) innermost(p *classify.Plan) *classify.Plan {
 func (s *Session) onBind(ctx context.Context, m pgwire.Message) error {
 	body, err := pgwire.DecodeBind(m.Body())
 	if err != nil {
-		return clientError(err)
+		return s.refuseExtended(malformed(err))
 	}
 	if body.Portal == "" { // a named one cannot be bound again
 		if err := s.drainPortal(""); err != nil {
@@ -276,7 +276,7 @@ func (s *Session) adjustFormats(st *statement, plan *classify.Plan, body *pgwire
 func (s *Session) onDescribe(m pgwire.Message) error {
 	t, err := pgwire.DecodeTarget(m.Body())
 	if err != nil {
-		return clientError(err)
+		return s.refuseExtended(malformed(err))
 	}
 	e := &entry{kind: answerDescribe}
 	if t.Portal {
@@ -300,7 +300,7 @@ func (s *Session) onDescribe(m pgwire.Message) error {
 func (s *Session) onClose(_ context.Context, m pgwire.Message) error {
 	t, err := pgwire.DecodeTarget(m.Body())
 	if err != nil {
-		return clientError(err)
+		return s.refuseExtended(malformed(err))
 	}
 	if !t.Portal {
 		st := s.statementNamed(t.Name)

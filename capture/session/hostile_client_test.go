@@ -84,6 +84,51 @@ func TestI6HostileClient(t *testing.T) {
 	r.same()
 }
 
+// TestI5MalformedMessagesAreAnswered: a message of the right length whose content is not
+// one is an error, as the server's, and the session goes on; in a block the block fails.
+func TestI5MalformedMessagesAreAnswered(t *testing.T) {
+	r := newRig(t, nil, plainTable)
+	for name, m := range map[string]struct {
+		typ  byte
+		body string
+	}{
+		"a Query without its end":      {pgwire.Query, "SELECT 1"},
+		"a Query with more behind it":  {pgwire.Query, "SELECT 1\x00x"},
+		"a Parse without its end":      {pgwire.Parse, "name"},
+		"formats of other parameters":  {pgwire.Bind, "\x00w\x00\x00\x02\x00\x00\x00\x00\x00\x01\x00\x00\x00\x011\x00\x00"},
+		"a format that there is not":   {pgwire.Bind, "\x00w\x00\x00\x01\x00\x02\x00\x01\x00\x00\x00\x011\x00\x00"},
+		"a Describe of something else": {pgwire.Describe, "Xa\x00"},
+		"a Close of nothing":           {pgwire.Close, ""},
+		"an Execute without a limit":   {pgwire.Execute, "\x00"},
+	} {
+		for _, open := range []bool{false, true} {
+			c := r.client()
+			c.parse("w", `INSERT INTO t (id) VALUES ($1)`).sync().ready()
+			status := `Z "I"`
+			if open {
+				c.query(`BEGIN`).ready()
+				status = `Z "E"`
+			}
+			c.take()
+			c.send(m.typ, []byte(m.body))
+			if m.typ != pgwire.Query {
+				c.execute("", 0).sync()
+			}
+			c.ready()
+			if text := c.take(); !strings.Contains(text, "C=08P01") || strings.Contains(text, "FATAL") || !strings.HasSuffix(text, status) {
+				t.Errorf("%s, open %t: %s", name, open, text)
+			}
+			c.query(`ROLLBACK`).ready()
+			c.take()
+			c.query(`SELECT 1`).says(`SELECT 1`, `Z "I"`)
+			c.close()
+		}
+	}
+	if ids := r.ids(); ids != "" {
+		t.Errorf("rows: %s", ids)
+	}
+}
+
 // TestI7ConnectionsAreBounded: of any number of connections no more are held than
 // may be served and wait.
 func TestI7ConnectionsAreBounded(t *testing.T) {

@@ -12,7 +12,7 @@ import (
 func (s *Session) observeParse(ctx context.Context, m pgwire.Message) error {
 	body, err := pgwire.DecodeParse(m.Body())
 	if err != nil {
-		return clientError(err)
+		return s.refuseExtended(malformed(err))
 	}
 	st := &statement{name: body.Name, declared: body.OIDs, columns: -1}
 	var unread *unread
@@ -52,7 +52,7 @@ func (s *Session) lookAtStatement(ctx context.Context, st *statement) (look, boo
 func (s *Session) observeBind(ctx context.Context, m pgwire.Message) error {
 	body, err := pgwire.DecodeBind(m.Body())
 	if err != nil {
-		return clientError(err)
+		return s.refuseExtended(malformed(err))
 	}
 	st := s.statementNamed(body.Statement)
 	if st == nil {
@@ -73,7 +73,7 @@ func (s *Session) observeBind(ctx context.Context, m pgwire.Message) error {
 func (s *Session) observeExecute(ctx context.Context, m pgwire.Message) error {
 	body, err := pgwire.DecodeExecute(m.Body())
 	if err != nil {
-		return clientError(err)
+		return s.refuseExtended(malformed(err))
 	}
 	if err := s.settleSynced(ctx); err != nil {
 		return err

@@ -133,6 +133,10 @@ func tooLarge(e *pgwire.TooLargeError) *refusal {
 		hint: "Send less in one statement, use COPY, or raise capture.max_message."}
 }
 
+// malformed is the answer to a message whose length is right and whose content is not:
+// an error, behind which the session goes on, as behind the server's.
+func malformed(err error) *refusal { return &refusal{code: stateProtocol, message: err.Error()} }
+
 // refuseExtended makes the server fail at this point of the pipeline, and shows
 // the client the agent's error in the place of the server's.
 func (s *Session) refuseExtended(r *refusal) error {

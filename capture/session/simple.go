@@ -30,16 +30,16 @@ type part struct {
 // onQuery deals with the simple protocol. Every answer is waited for before the
 // next Query is planned, since the plan depends on the transaction's status.
 func (s *Session) onQuery(ctx context.Context, m pgwire.Message) error {
-	raw, err := pgwire.QueryText(m.Body())
-	if err != nil {
-		return clientError(err)
-	}
 	if s.piped {
 		if ignored, err := s.queryInPipeline(ctx); ignored || err != nil {
 			return err
 		}
 	} else if err := s.beforeQuery(ctx); err != nil {
 		return err
+	}
+	raw, err := pgwire.QueryText(m.Body())
+	if err != nil {
+		return s.refuseQuery(malformed(err))
 	}
 	s.mu.Lock()
 	s.dropStatement(s.statements[""]) // as the server does

@@ -138,6 +138,8 @@ func TestSecretsStayOutOfErrors(t *testing.T) {
 		"host=x password=s3cret port=bad",
 		"postgres://u:s3cret@[::1/app",
 		"postgres://u:s3cret@127.0.0.1:5432/other?sslmode=nope",
+		"postgres://u:p@s3cret@127.0.0.1:5432/app", // a user's part ends at the first @
+		"postgres://u:p@s3cret%zz@127.0.0.1:5432/app",
 	} {
 		text := strings.Replace(agentYAML, "postgres://u@127.0.0.1:5432/app", dsn, 1)
 		_, err := LoadAgent(write(t, text))

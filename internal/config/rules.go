@@ -133,6 +133,10 @@ func (r *rules) postgresDSN(path, value string) {
 		r.fail(path, "this is a MySQL connection string, and MySQL is not built yet; expected \"postgres://user@host:5432/database\"")
 		return
 	}
+	if ambiguousUser(value) {
+		r.fail(path, "more than one @ before the database, so that part of the password would be taken for the host; write @ in a user or password as %%40")
+		return
+	}
 	if _, err := pgconn.ParseConfig(value); err != nil {
 		r.fail(path, "not a PostgreSQL connection string: %s; expected \"postgres://user@host:5432/database\"", dsnProblem(err))
 	}
@@ -146,4 +150,14 @@ func dsnProblem(err error) string {
 		return text[i+3:]
 	}
 	return "it cannot be parsed"
+}
+
+// ambiguousUser tells whether a URL has an @ in its user or password. What follows the
+// first one is taken for the host, which errors and logs show.
+func ambiguousUser(dsn string) bool {
+	_, rest, isURL := strings.Cut(dsn, "://")
+	if i := strings.IndexAny(rest, "/?#"); i >= 0 {
+		rest = rest[:i]
+	}
+	return isURL && strings.HasPrefix(dsn, "postgres") && strings.Count(rest, "@") > 1
 }

@@ -63,7 +63,11 @@ func DecodeBind(body []byte) (BindBody, error) {
 	p := BindBody{Portal: c.cstring(), Statement: c.cstring()}
 	formats := make([]int, 0, 8)
 	for i, n := 0, c.int16(); i < n && !c.bad; i++ {
-		formats = append(formats, c.int16())
+		f := c.int16()
+		if f != 0 && f != 1 {
+			return p, &ProtocolError{"Bind message gives a parameter in a format that is neither text nor binary"}
+		}
+		formats = append(formats, f)
 	}
 	n := c.int16()
 	if len(formats) > 1 && len(formats) != n {
