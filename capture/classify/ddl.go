@@ -2,7 +2,6 @@ package classify
 
 import (
 	"errors"
-	"slices"
 	"strings"
 
 	pg "github.com/pganalyze/pg_query_go/v6"
@@ -340,16 +339,4 @@ func (j *job) createView(st *pg.ViewStmt) error {
 	}
 	j.plan.Tables = []string{qualify(st.View, j.path)}
 	return nil
-}
-
-// createExtension refuses one that would be made in the session's temporary schema.
-func (j *job) createExtension(n *pg.Node, st *pg.CreateExtensionStmt) error {
-	named := slices.ContainsFunc(st.Options, func(o *pg.Node) bool { return o.GetDefElem().GetDefname() == "schema" })
-	if j.context.temporaryFirst && !named {
-		return j.refuse(j.plan.Construct, -1, "the search_path begins with pg_temp, which is on no backup", "Name the extension's schema.")
-	}
-	if touches, ok := definition(n); ok {
-		return j.define(touches...)
-	}
-	return j.unlisted(n)
 }

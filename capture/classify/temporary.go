@@ -1,6 +1,7 @@
 package classify
 
 import (
+	"slices"
 	"strings"
 
 	pg "github.com/pganalyze/pg_query_go/v6"
@@ -279,4 +280,16 @@ func onlyTemporary(names []*pg.Node) []*pg.Node {
 		return names
 	}
 	return nil
+}
+
+// createExtension refuses one that would be made in the session's temporary schema.
+func (j *job) createExtension(n *pg.Node, st *pg.CreateExtensionStmt) error {
+	named := slices.ContainsFunc(st.Options, func(o *pg.Node) bool { return o.GetDefElem().GetDefname() == "schema" })
+	if j.context.temporaryFirst && !named {
+		return j.refuse(j.plan.Construct, -1, "the search_path begins with pg_temp, which is on no backup", "Name the extension's schema.")
+	}
+	if touches, ok := definition(n); ok {
+		return j.define(touches...)
+	}
+	return j.unlisted(n)
 }
