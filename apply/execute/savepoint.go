@@ -15,7 +15,7 @@ type point struct {
 
 func (r *replay) savepoint(name string) error {
 	r.points = append(r.points, point{name, len(r.declared), maps.Clone(r.states)})
-	return r.command("SAVEPOINT "+quoteIdent(name))
+	return r.command("SAVEPOINT " + quoteIdent(name))
 }
 
 // release forgets a savepoint and those above it.
@@ -23,7 +23,7 @@ func (r *replay) release(name string) error {
 	if i := r.point(name); i >= 0 {
 		r.points = r.points[:i]
 	}
-	return r.command("RELEASE SAVEPOINT "+quoteIdent(name))
+	return r.command("RELEASE SAVEPOINT " + quoteIdent(name))
 }
 
 // rollbackTo forgets what was made of tables behind a savepoint, which stays.
@@ -33,7 +33,7 @@ func (r *replay) rollbackTo(name string) error {
 		r.declared, r.states = slices.Clip(r.declared[:r.points[i].declared]), maps.Clone(r.points[i].states)
 	}
 	r.settings.forget()
-	return r.command("ROLLBACK TO SAVEPOINT "+quoteIdent(name))
+	return r.command("ROLLBACK TO SAVEPOINT " + quoteIdent(name))
 }
 
 // point is where the latest savepoint of a name is, -1 where there is none.

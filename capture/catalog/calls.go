@@ -49,7 +49,7 @@ const partsSQL = `
 
 // unsafeTypesSQL is the types of which making a value may call a function that must not
 // be called unseen.
-var unsafeTypesSQL = `with recursive parts as (` + partsSQL + `), unsafe (oid) as (
+var unsafeTypesSQL = `with recursive ` + writersSQL + `, parts as (` + partsSQL + `), unsafe (oid) as (
   select k.contypid from pg_catalog.pg_constraint k
   where k.contypid <> 0 and exists (
     select from (` + functionsIn("k.conbin::pg_catalog.text") + `) e (oid) join pg_catalog.pg_proc f on f.oid = e.oid where ` + unrepeatable("f") + `)
@@ -66,9 +66,21 @@ var unsafePolicy = `(exists (select from (` + functionsIn("coalesce(o.polqual::p
 
 // unrepeatable is the condition that running a function once more, on a backup, is of
 // effect, as far as its being volatile tells. Of the server's own, other volatile ones
-// only give other values, which a check that fails tells.
+// only give other values, which a check that fails tells. It stands behind writersSQL.
 func unrepeatable(p string) string {
-	return `(` + p + `.provolatile = 'v' and (` + p + `.oid >= 16384 or ` + p + `.proname in ('nextval', 'setval')))`
+	return `(case when ` + p + `.oid >= 16384 then ` + acts(p) + ` else ` + p + `.proname in ('nextval', 'setval') end)`
+}
+
+// acts is the condition that a function may change something, whatever it is declared as.
+// It stands behind writersSQL.
+func acts(p string) string {
+	return `(` + p + `.provolatile = 'v' or ` + actsDeclaredCalm(p) + `)`
+}
+
+// actsDeclaredCalm is the condition that a function of the user's makes a setting or calls
+// one that writes: the server lets functions do that which are declared to change nothing.
+func actsDeclaredCalm(p string) string {
+	return `(` + p + `.oid >= 16384 and (` + makesSetting(p) + ` or ` + p + `.oid in (select w.oid from writers w)))`
 }
 
 // volatileSQL lists the volatile functions that run unseen, those that read a type's
@@ -79,7 +91,7 @@ var volatileSQL = `
     union all
     select p.proname::pg_catalog.text
     from kinds join pg_catalog.pg_type t on t.oid = kinds.oid join pg_catalog.pg_proc p on p.oid = t.typinput
-    where p.oid >= 16384 and p.provolatile = 'v') f`
+    where p.oid >= 16384 and ` + acts("p") + `) f`
 
 // writingSQL finds one of them that may write. Many that only look are volatile because
 // nobody has said otherwise, so a function in SQL or PL/pgSQL whose text has no word of
@@ -87,7 +99,7 @@ var volatileSQL = `
 var writingSQL = `
   select pg_catalog.min(p.proname::pg_catalog.text) from calls p join pg_catalog.pg_language l on l.oid = p.prolang
   where ` + unrepeatable("p") + ` and (l.lanname not in ('sql', 'plpgsql')
-    or ` + saysWrite("p") + `
+    or ` + saysWrite("p") + ` or ` + actsDeclaredCalm("p") + `
     or exists (select from pg_catalog.pg_proc o where o.oid >= 16384 and o.oid <> p.oid and o.provolatile = 'v'
       and (p.prosrc ~* ('\m' || pg_catalog.regexp_replace(o.proname::pg_catalog.text, '\W', '.', 'g') || '\M')
         or ` + bodyOf("p") + ` like '%funcid ' || o.oid::pg_catalog.text || ' %')))`

@@ -73,19 +73,19 @@ type Function struct {
 }
 
 var factsSQL = `
-` + unsafeTypesSQL + `, ` + writersSQL + `
+` + unsafeTypesSQL + `
 select pg_catalog.json_build_object(
   'Conversions', exists (select from pg_catalog.pg_conversion c where c.condefault and c.connamespace <> 'pg_catalog'::pg_catalog.regnamespace),
   'Functions', (select pg_catalog.json_agg(pg_catalog.json_build_object('Name', p.proname, 'Schema', n.nspname, 'Kind', p.prokind,
       'Volatility', case when p.prokind = 'a' and exists (
-          select from pg_catalog.pg_aggregate a join pg_catalog.pg_proc f on f.provolatile = 'v'
+          select from pg_catalog.pg_aggregate a join pg_catalog.pg_proc f on ` + acts("f") + `
             and f.oid in (a.aggtransfn, a.aggfinalfn, a.aggcombinefn, a.aggserialfn, a.aggdeserialfn, a.aggmtransfn, a.aggminvtransfn, a.aggmfinalfn)
           where a.aggfnoid = p.oid) then 'v'
         when exists (select from unsafe u where u.oid = p.prorettype or u.oid = any (p.proargtypes::pg_catalog.oid[])) then 'v'
         when p.pronargdefaults > 0 and exists (
           select from (` + functionsIn("p.proargdefaults::pg_catalog.text") + `) e (oid) join pg_catalog.pg_proc f on f.oid = e.oid
           where ` + unrepeatable("f") + `) then 'v'
-        when ` + makesSetting("p") + ` or p.oid in (select w.oid from writers w) then 'v' else p.provolatile end,
+        when ` + acts("p") + ` then 'v' else p.provolatile end,
       'Language', l.lanname, 'Extension', x.extname, 'Set', p.proretset,
       'Setting', ` + looksAtSetting("p") + `,
       'Attribute', p.pronargs >= 1 and exists (select from pg_catalog.pg_type t where t.oid = p.proargtypes[0] and t.typtype in ('c', 'p', 'd'))))
@@ -95,7 +95,7 @@ select pg_catalog.json_build_object(
     left join pg_catalog.pg_extension x on x.oid = d.refobjid
     where p.oid >= 16384),
   'Operators', (select pg_catalog.json_object_agg(o.name, pg_catalog.json_build_object('Volatile', o.vol, 'Builtin', o.bi)) from (
-    select o.oprname::pg_catalog.text as name, pg_catalog.bool_or(p.provolatile = 'v') as vol,
+    select o.oprname::pg_catalog.text as name, pg_catalog.bool_or(` + acts("p") + `) as vol,
       pg_catalog.bool_or(not exists (select from pg_catalog.pg_type t
         where t.oid in (o.oprleft, o.oprright) and t.oid >= 16384 and t.typtype not in ('e', 'd'))) as bi
     from pg_catalog.pg_operator o join pg_catalog.pg_proc p on p.oid = o.oprcode where o.oid >= 16384 group by 1) o),
@@ -107,7 +107,7 @@ select pg_catalog.json_build_object(
     join pg_catalog.pg_class c on c.oid = o.polrelid join pg_catalog.pg_namespace n on n.oid = c.relnamespace
     where ` + unsafePolicy + `),
   'VolatileCasts', exists (select from pg_catalog.pg_cast k join pg_catalog.pg_proc p on p.oid = k.castfunc
-    where k.oid >= 16384 and p.provolatile = 'v'),
+    where k.oid >= 16384 and ` + acts("p") + `),
   'UserCasts', exists (select from pg_catalog.pg_cast k join pg_catalog.pg_type t on t.oid = k.casttarget left join pg_catalog.pg_proc p on p.oid = k.castfunc
     where k.oid >= 16384 and case k.castmethod
       when 'f' then p.provolatile <> 'i' or p.oid >= 16384 and p.prolang <> 12 and not exists (select from pg_catalog.pg_depend d
@@ -117,7 +117,7 @@ select pg_catalog.json_build_object(
       select t.typname::pg_catalog.text as name from unsafe u join pg_catalog.pg_type t on t.oid = u.oid
       union select t.typname::pg_catalog.text from pg_catalog.pg_cast k join pg_catalog.pg_proc p on p.oid = k.castfunc
         join pg_catalog.pg_type t on t.oid = k.casttarget or t.typelem = k.casttarget
-      where k.oid >= 16384 and p.provolatile = 'v') made),
+      where k.oid >= 16384 and ` + acts("p") + `) made),
   'Hashed', exists (select from pg_catalog.pg_partitioned_table p where ` + byNumbersSQL + `),
   'EventTriggers', (select pg_catalog.json_agg(e.evtname) from pg_catalog.pg_event_trigger e
     where e.evtenabled <> 'D' and e.evtname not in ('opmux_ddl', 'opmux_ddl_start'))

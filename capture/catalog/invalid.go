@@ -3,6 +3,7 @@ package catalog
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"slices"
 
 	"github.com/opmux/opmux/event"
@@ -63,7 +64,11 @@ func (c *Catalog) InvalidIndexes(ctx context.Context, index, table string) ([]In
 	}
 	out := make([]InvalidIndex, len(rows))
 	for i, r := range rows {
-		out[i] = InvalidIndex{oid: string(r[0].Text), Schema: string(r[1].Text), Name: string(r[2].Text), Table: string(r[3].Text), state: string(r[4].Text), numbered: names(r[5])}
+		numbered, err := names(r[5])
+		if err != nil {
+			return nil, err
+		}
+		out[i] = InvalidIndex{oid: string(r[0].Text), Schema: string(r[1].Text), Name: string(r[2].Text), Table: string(r[3].Text), state: string(r[4].Text), numbered: numbered}
 	}
 	return out, nil
 }
@@ -98,23 +103,40 @@ func (c *Catalog) Touched(ctx context.Context, q Querier) ([]InvalidIndex, error
 	if err != nil {
 		return nil, err
 	}
-	return slices.DeleteFunc(still, func(x InvalidIndex) bool {
-		return !slices.ContainsFunc(is, x.differs)
-	}), nil
+	var touched []InvalidIndex
+	for _, x := range still {
+		for _, row := range is {
+			differs, err := x.differs(row)
+			if err != nil {
+				return nil, err
+			}
+			if differs {
+				touched = append(touched, x)
+				break
+			}
+		}
+	}
+	return touched, nil
 }
 
 // differs tells whether a row of touchedSQL has the index otherwise than it is committed.
-func (i InvalidIndex) differs(is []event.Value) bool {
+func (i InvalidIndex) differs(is []event.Value) (bool, error) {
 	valid := string(is[3].Text) == "true"
-	if i.oid == string(is[0].Text) {
-		added := func(name string) bool { return !slices.Contains(i.numbered, name) }
-		return valid || i.state != string(is[4].Text) || slices.ContainsFunc(names(is[5]), added)
+	if i.oid != string(is[0].Text) {
+		return valid && i.Schema == string(is[1].Text) && i.Name == string(is[2].Text), nil
 	}
-	return valid && i.Schema == string(is[1].Text) && i.Name == string(is[2].Text)
+	numbered, err := names(is[5])
+	added := func(name string) bool { return !slices.Contains(i.numbered, name) }
+	return valid || i.state != string(is[4].Text) || slices.ContainsFunc(numbered, added), err
 }
 
-// names reads a list of names.
-func names(v event.Value) (list []string) {
-	_ = json.Unmarshal(v.Text, &list) // NULL is none
-	return list
+// names reads a list of names, NULL for none.
+func names(v event.Value) (list []string, err error) {
+	if v.Null {
+		return nil, nil
+	}
+	if err = json.Unmarshal(v.Text, &list); err != nil {
+		err = fmt.Errorf("reading names of indexes (%.100s): %w", v.Text, err)
+	}
+	return list, err
 }

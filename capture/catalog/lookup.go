@@ -28,7 +28,7 @@ with recursive rel as (
   union
   select p.oid, p.relkind, p.relpersistence
   from tree join pg_catalog.pg_inherits h on h.inhparent = tree.oid join pg_catalog.pg_class p on p.oid = h.inhrelid and p.relispartition
-), ` + callsSQL + `
+), ` + writersSQL + `, ` + callsSQL + `
 select rel.oid::pg_catalog.text, pg_catalog.json_build_object(
   'Schema', nspname, 'Name', relname, 'Kind', relkind, 'Partition', relispartition,
   'Temp', relpersistence = 't', 'Unlogged', relpersistence = 'u',

@@ -71,3 +71,28 @@ func TestI6FunctionsThatCallWritersAreVolatile(t *testing.T) {
 	}
 	r.check([]want{{`SELECT looks()`, "pass", ""}})
 }
+
+// I6: the same where no text names the function: behind an operator, a view that has one, a
+// cast, a domain, a policy, an argument's default, a check.
+func TestI6CallersOfWritersAreSeenWhereverTheyRun(t *testing.T) {
+	r := newRig(t, `CREATE TABLE log (id int)`, `CREATE TABLE t (id int PRIMARY KEY, v text)`,
+		`CREATE FUNCTION writes(int) RETURNS int LANGUAGE plpgsql AS 'BEGIN INSERT INTO log VALUES ($1); RETURN 1; END'`,
+		`CREATE FUNCTION calm(int) RETURNS int LANGUAGE plpgsql STABLE AS 'BEGIN RETURN writes($1); END'`,
+		`CREATE FUNCTION calmer(int) RETURNS int LANGUAGE plpgsql STABLE AS 'BEGIN RETURN calm($1); END'`,
+		`CREATE FUNCTION calm(int, int) RETURNS int LANGUAGE plpgsql STABLE AS 'BEGIN RETURN writes($1); END'`,
+		`CREATE FUNCTION sets(text, int) RETURNS text LANGUAGE plpgsql STABLE AS 'BEGIN RETURN set_config(''DateStyle'', $1, false); END'`,
+		`CREATE FUNCTION still(int) RETURNS int LANGUAGE plpgsql STABLE AS 'BEGIN RETURN $1; END'`,
+		`CREATE OPERATOR @!@ (LEFTARG = int, RIGHTARG = int, FUNCTION = calm)`, `CREATE OPERATOR @?@ (LEFTARG = text, RIGHTARG = int, FUNCTION = sets)`,
+		`CREATE OPERATOR @#@ (RIGHTARG = int, FUNCTION = still)`, `CREATE VIEW seen AS SELECT 2 @!@ 3 AS n`, `CREATE VIEW quiet AS SELECT @#@ 3 AS n`,
+		`CREATE DOMAIN checked AS int CHECK (calmer(value) > 0)`, `CREATE DOMAIN plain AS int CHECK (still(value) > 0)`,
+		`CREATE FUNCTION given(a int DEFAULT calm(6)) RETURNS int LANGUAGE plpgsql STABLE AS 'BEGIN RETURN a; END'`,
+		`CREATE TABLE guarded (id int PRIMARY KEY CHECK (calmer(id) > 0))`, `CREATE TABLE open (id int PRIMARY KEY CHECK (still(id) > 0))`)
+	for _, sql := range []string{`SELECT 1 @!@ 2`, `SELECT n FROM seen`, `SELECT 'German'::text @?@ 1`, `SELECT 5::checked`, `SELECT given()`, `INSERT INTO guarded VALUES (1)`} {
+		r.check([]want{{sql, "refused", ""}})
+	}
+	r.check([]want{{`SELECT @#@ 1, 5::plain, n FROM quiet`, "pass", ""}, {`INSERT INTO open VALUES (1)`, "write text", ""}})
+	r = newRig(t, `CREATE TABLE log (id int)`, `CREATE FUNCTION writes(int) RETURNS int LANGUAGE plpgsql AS 'BEGIN INSERT INTO log VALUES ($1); RETURN 1; END'`,
+		`CREATE TYPE kind AS ENUM ('a')`, `CREATE FUNCTION to_kind(int) RETURNS kind LANGUAGE plpgsql STABLE AS 'BEGIN PERFORM writes($1); RETURN ''a''; END'`,
+		`CREATE CAST (int AS kind) WITH FUNCTION to_kind(int)`)
+	r.check([]want{{`SELECT 4::kind`, "refused", ""}})
+}
