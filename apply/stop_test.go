@@ -95,6 +95,34 @@ func TestI6TargetsInAnotherEncodingStop(t *testing.T) {
 	}
 }
 
+// I4: without its position nobody knows what a target's rows have of the stream; from its
+// beginning, increments took effect twice, and every answer matched.
+func TestI4TargetsThatLostTheirPositionStop(t *testing.T) {
+	for name, lose := range map[string]string{"the schema": "DROP SCHEMA opmux CASCADE", "the rows": "DELETE FROM opmux.position"} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t)
+			r.pg.Exec(t, r.db, "CREATE TABLE t (id int PRIMARY KEY, n int)", "INSERT INTO t VALUES (1, 0)")
+			a := r.agent("a1")
+			a.commit(text("UPDATE t SET n = n + 1 WHERE id = 1"))
+			w := r.start()
+			r.caughtUp()
+			w.end() // and tells the group how far it is
+			r.pg.Exec(t, r.db, lose)
+			w = r.start()
+			if err := w.stopped(); !strings.Contains(err.Error(), "the target has no position any more") || !strings.Contains(err.Error(), "public.t") {
+				t.Errorf("stopped on %v", err)
+			}
+			r.want("SELECT n FROM t", "1")
+			w.end()
+			r.pg.Exec(t, r.db, "DROP TABLE t", "DROP SCHEMA opmux CASCADE") // begun anew
+			a.commit(text("CREATE TABLE other ()"))
+			if err := r.start().stopped(); !strings.Contains(err.Error(), "42P01") {
+				t.Errorf("an empty target: stopped on %v", err)
+			}
+		})
+	}
+}
+
 // TestStoppedStreamGoesOnFromANewPosition: an operator fills the target again
 // while the worker stands still.
 func TestStoppedStreamGoesOnFromANewPosition(t *testing.T) {

@@ -25,6 +25,8 @@ type stream struct {
 	log    *zap.Logger
 	status *streamStatus
 	commit func(offset int64) // to the group; nil outside of one
+	// committed is what the group was told last, below 0: nothing; nil outside of one.
+	committed func(ctx context.Context) (int64, error)
 
 	held   *position.Held
 	shared *execute.Shared

@@ -23,6 +23,8 @@ type streams struct {
 	*Worker
 	bySource map[string]string // source by topic
 	commit   func(topic string, offset int64)
+	// committed is the offset that the target's workers have told the group of.
+	committed func(ctx context.Context, topic string) (int64, error)
 
 	mu   sync.Mutex
 	open map[string]*started // by topic
@@ -45,6 +47,7 @@ func (s *streams) start(ctx context.Context, topic string, _ int32) (int64, bool
 	s.producer.Renew(s.deps.Topics.Names().Digests(s.bySource[topic]))
 	st := newStream(s.Worker, s.bySource[topic])
 	st.commit = func(offset int64) { s.commit(topic, offset) }
+	st.committed = func(ctx context.Context) (int64, error) { return s.committed(ctx, topic) }
 	held, err := st.takeOver(ctx)
 	if err != nil && ctx.Err() != nil {
 		return 0, false, err
@@ -142,7 +145,8 @@ func (st *stream) takeOver(ctx context.Context) (*position.Held, error) {
 			return nil, ctx.Err()
 		}
 		var topic *position.TopicError
-		if errors.As(err, &topic) {
+		var lost *lostError
+		if errors.As(err, &topic) || errors.As(err, &lost) {
 			return nil, err
 		}
 		st.status.trouble(err)
@@ -173,6 +177,9 @@ func (st *stream) tryTakeOver(ctx context.Context) (*position.Held, error) {
 	}
 	defer closeConn(conn)
 	if err := position.EnsureSchema(ctx, conn); err != nil {
+		return nil, err
+	}
+	if err := st.notLost(ctx, conn); err != nil {
 		return nil, err
 	}
 	held, err := position.TakeOver(ctx, conn, st.source, id, st.cfg.Parallelism)

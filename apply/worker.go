@@ -186,6 +186,7 @@ func (w *Worker) member(ctx context.Context) error {
 		return err
 	}
 	streams.commit = func(topic string, offset int64) { group.Commit(topic, 0, offset) }
+	streams.committed = func(ctx context.Context, topic string) (int64, error) { return group.Committed(ctx, topic, 0) }
 	w.status.joined()
 	return group.Run(ctx, streams.handle)
 }

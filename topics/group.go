@@ -219,6 +219,15 @@ func (g *Group) start(ctx context.Context, p partition) (int64, error) {
 			return offset, err
 		}
 	}
+	at, err := g.Committed(ctx, p.topic, p.id)
+	if err == nil && at < 0 {
+		at = Earliest
+	}
+	return at, err
+}
+
+// Committed is the offset that the group has committed last, -1 where there is none.
+func (g *Group) Committed(ctx context.Context, topic string, id int32) (int64, error) {
 	offsets, err := g.admin.FetchOffsets(ctx, g.name)
 	if err == nil {
 		err = offsets.Error()
@@ -226,10 +235,10 @@ func (g *Group) start(ctx context.Context, p partition) (int64, error) {
 	if err != nil {
 		return 0, fmt.Errorf("reading the offsets of consumer group %s: %w", g.name, err)
 	}
-	if o, ok := offsets.Lookup(p.topic, p.id); ok && o.At >= 0 {
+	if o, ok := offsets.Lookup(topic, id); ok && o.At >= 0 {
 		return o.At, nil
 	}
-	return Earliest, nil
+	return -1, nil
 }
 
 // lost ends the work on partitions and returns only when it has ended, since

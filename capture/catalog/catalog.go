@@ -208,6 +208,9 @@ func (c *Catalog) Run(ctx context.Context) error {
 				c.ForgetAccess()
 			}
 		}
+		if err := c.stillCounted(ctx); err != nil {
+			return err
+		}
 		_, err := c.Version(ctx)
 		switch {
 		case ctx.Err() != nil:
