@@ -88,7 +88,7 @@ set extra_float_digits = 1 set bytea_output = 'hex' set xmlbinary = 'base64' set
 declare
   image text;
 begin
-  insert into opmux.captured values (pg_current_xact_id(), left(tg_op, 1), tg_relid, null,
+  insert into opmux.captured values (pg_current_xact_id(), left(tg_op, 1), tg_relid, nullif(pg_trigger_depth(), 1)::text,
     case when tg_op <> 'INSERT' then convert_to(format('%s', old), 'UTF8') end,
     case when tg_op <> 'DELETE' then convert_to(format('%s', new), 'UTF8') end);
   if getdatabaseencoding() in ('EUC_JP', 'EUC_TW') then

@@ -52,6 +52,8 @@ type take struct {
 	rows  []taken
 	bytes int
 	group *imageGroup
+	// nested are rows that triggers of the statement wrote.
+	nested map[uint64]nested
 	onLog
 	// own: the statement made or dropped temporary objects; ddl: there is DDL among
 	// the rows, early: rows before these are operations already.

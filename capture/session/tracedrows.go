@@ -123,6 +123,10 @@ func (t *take) image(row *taken, table *tracedTable) error {
 			return err
 		}
 	}
+	if t.overtaken(table, row.note, before, after) {
+		return t.cannot(table.root.Qualified(), "writing "+table.root.Qualified()+" in "+t.construct(), "a trigger wrote a row that the statement which fired it wrote, too, and which of these came last is not known",
+			"Write the rows one at a time, or have the trigger change NEW in place of writing its own table.")
+	}
 	switch row.what {
 	case catalog.TakenInsert:
 		t.join(table, event.ActionInsert, table.stored, event.RowImage{Values: at(after, table.stored)})

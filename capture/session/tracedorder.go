@@ -1,0 +1,80 @@
+package session
+
+import (
+	"hash/maphash"
+	"slices"
+	"strconv"
+
+	"github.com/opmux/opmux/event"
+)
+
+// The server runs the triggers behind the rows of a statement when it has written all of
+// them, row by row. So what the trigger of one row writes is kept before another row of
+// the same statement, though it came after it. That matters where it wrote that row: a
+// target would be left with what the statement wrote. Such is told by rows that do not go
+// on from what was kept of them before.
+
+// maxNested bounds the rows written by triggers that are remembered (I7).
+const maxNested = 1 << 18
+
+// nested is what a trigger made of a row: sums of what it was and is, 0 where it is none.
+type nested struct {
+	was, is uint64
+	depth   int
+}
+
+var nestedSeed = maphash.MakeSeed()
+
+// overtaken says that a row was written by a trigger of the statement which wrote what is
+// kept only now. A row that such a statement has as it was before the trigger's write is
+// taken for one, too: which of them came last is not known.
+func (t *take) overtaken(table *tracedTable, note string, before, after []event.Value) bool {
+	if table.key == nil {
+		return false
+	}
+	depth := 1
+	if note != "" {
+		depth, _ = strconv.Atoi(note) // the trigger's own
+	}
+	was, is := sumOf(before), sumOf(after)
+	if before == nil || after == nil || slices.EqualFunc(at(before, table.keyAt), at(after, table.keyAt), sameValue) {
+		row := before
+		if row == nil {
+			row = after
+		}
+		return t.goesOn(table, row, nested{was, is, depth})
+	}
+	gone, come := t.goesOn(table, before, nested{was, 0, depth}), t.goesOn(table, after, nested{0, is, depth})
+	return gone || come
+}
+
+func (t *take) goesOn(table *tracedTable, row []event.Value, now nested) (overtaken bool) {
+	key := maphash.String(nestedSeed, table.root.Qualified()+"\x00"+keyText(at(row, table.keyAt)))
+	known, ok := t.nested[key]
+	if ok && now.depth < known.depth && (known.is != now.was || known.was == now.is) {
+		return true
+	}
+	if ok || now.depth > 1 && len(t.nested) < maxNested {
+		if t.nested == nil {
+			t.nested = map[uint64]nested{}
+		}
+		now.depth = max(now.depth, known.depth)
+		t.nested[key] = now
+	}
+	return false
+}
+
+func sameValue(a, b event.Value) bool { return a.Null == b.Null && string(a.Text) == string(b.Text) }
+
+func sumOf(row []event.Value) uint64 {
+	if row == nil {
+		return 0
+	}
+	var b []byte
+	for _, v := range row {
+		b = strconv.AppendBool(b, v.Null)
+		b = strconv.AppendInt(b, int64(len(v.Text)), 10)
+		b = append(b, v.Text...)
+	}
+	return maphash.Bytes(nestedSeed, b) | 1
+}
