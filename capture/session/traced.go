@@ -54,6 +54,8 @@ type take struct {
 	group *imageGroup
 	// nested are rows that triggers of the statement wrote.
 	nested map[uint64]nested
+	// unremembered are tables of which there are too many such rows, with their depth.
+	unremembered map[string]int
 	onLog
 	// own: the statement made or dropped temporary objects; ddl: there is DDL among
 	// the rows, early: rows before these are operations already.
