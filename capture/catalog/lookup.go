@@ -80,6 +80,8 @@ const columnsSQL = `
     'Element', case when b.typcategory = 'A' then b.typelem::pg_catalog.int8 else 0 end,
     'ElementCategory', e.typcategory,
     'UserType', a.atttypid >= 16384 or b.oid >= 16384 or b.typelem >= 16384,
+    'Exact', (y.typtype = 'e' or a.atttypid in (16, 17, 19, 20, 21, 23, 25, 26, 1043, 1082, 1083, 1114, 1184, 2950))
+      and not exists (select from pg_catalog.pg_collation l where l.oid = a.attcollation and not l.collisdeterministic),
     'NotNull', a.attnotnull, 'DefaultHash', pg_catalog.md5(d.adbin::pg_catalog.text),
     'DomainDefault', dom.def, 'Identity', a.attidentity, 'Generated', a.attgenerated <> '',
     'From', case when a.attgenerated <> '' then (select pg_catalog.json_agg(distinct g.attname) from pg_catalog.pg_depend p

@@ -121,7 +121,10 @@ type Column struct {
 	HoldsOffset bool
 	// UserType says that type, base type or element type is not built in.
 	UserType bool
-	NotNull  bool
+	// Exact says that equal values are the same, as those of integers and enums are, of
+	// texts unless by their collation, and of numeric (1.0, 1) not.
+	Exact   bool
+	NotNull bool
 	// Default is the default expression as pg_get_expr prints it, "" for none.
 	Default string `json:"-"`
 	// DomainDefault says that the column's domain has a default, which is Default where the

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 
+	pg "github.com/pganalyze/pg_query_go/v6"
+
 	"github.com/opmux/opmux/capture/catalog"
 	"github.com/opmux/opmux/event"
 )
@@ -16,6 +18,9 @@ func (i *inserting) upsert() ([]*catalog.Table, error) {
 		name := n.GetResTarget().GetName()
 		if i.t.Column(name) == nil {
 			return nil, fmt.Errorf("column %s: %w", name, errMustFail)
+		}
+		if i.keeps(n.GetResTarget()) {
+			continue
 		}
 		assigned = append(assigned, name)
 		if n.GetResTarget().GetVal().GetSetToDefault() != nil {
@@ -46,4 +51,38 @@ func (i *inserting) upsert() ([]*catalog.Table, error) {
 	}
 	return touched, i.rows(i.t, i.st.Relation, event.ActionUpsert, key.Columns, stored(i.t), i.st.ReturningList,
 		"whether a row is inserted or updated depends on the other rows")
+}
+
+// keeps says that an assignment leaves a column as it is: it is given the value by whose
+// being equal the row was found. Libraries that set every column write so.
+func (i *inserting) keeps(set *pg.ResTarget) bool {
+	value := set.GetVal().GetColumnRef().GetFields()
+	if len(value) != 2 || value[0].GetString_().GetSval() != "excluded" || value[1].GetString_().GetSval() != set.Name || len(set.Indirection) > 0 {
+		return false
+	}
+	var columns []string
+	infer := i.st.OnConflictClause.Infer
+	for _, n := range infer.GetIndexElems() {
+		e := n.GetIndexElem()
+		if e.GetName() == "" || len(e.GetCollation())+len(e.GetOpclass()) > 0 {
+			return false
+		}
+		columns = append(columns, e.Name)
+	}
+	found := false
+	for _, k := range i.t.Keys {
+		if named := len(columns) == 0; named && k.Name != infer.GetConname() || !named && !sameNames(k.Columns, columns) {
+			continue
+		}
+		if k.UserOperators || k.Expression || !slices.Contains(k.Columns, set.Name) {
+			return false
+		}
+		found = true
+	}
+	return found && i.t.Column(set.Name).Exact
+}
+
+// sameNames compares lists in which each name is once, in any order.
+func sameNames(a, b []string) bool {
+	return len(a) == len(b) && !slices.ContainsFunc(a, func(s string) bool { return !slices.Contains(b, s) })
 }
