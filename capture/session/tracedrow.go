@@ -51,16 +51,8 @@ func (t *take) one(ctx context.Context, q catalog.Querier, row *taken) error {
 	if err != nil {
 		return err
 	}
-	if awake := table.root.Awake; awake != "" {
-		return t.cannot(table.root.Qualified(), "writing "+table.root.Qualified()+" in "+t.construct(), awake+" acts ALWAYS or on replicas, and would on a backup behind the rows that it made",
-			"ALTER TABLE … ENABLE "+strings.ToUpper(strings.Fields(awake)[0])+" instead.")
-	}
-	if ahead := table.root.Ahead; ahead != "" && row.what != catalog.TakenTruncate {
-		return t.cannot(table.root.Qualified(), "writing "+table.root.Qualified()+" in "+t.construct(), "trigger "+strconv.Quote(ahead)+" runs before the agent's own, by its name: what it wrote would come before the row that set it off",
-			"ALTER TRIGGER … RENAME TO a name that begins with a letter.")
-	}
-	if r := classify.ReadsElsewhere(table.root); r != nil && row.what != catalog.TakenDelete && row.what != catalog.TakenTruncate {
-		return t.cannot(table.root.Qualified(), r.Construct+" in "+t.construct(), r.Reason, r.Hint)
+	if given, err := t.otherwise(row, table); given || err != nil {
+		return err
 	}
 	if row.what == catalog.TakenTruncate {
 		if table.self.Misplaced() {
@@ -76,6 +68,23 @@ func (t *take) one(ctx context.Context, q catalog.Querier, row *taken) error {
 		return t.cannot(table.root.Qualified(), t.construct(), "under array_nulls = off a NULL in an array would be read back as a word", "SET array_nulls = on.")
 	}
 	return t.image(row, table)
+}
+
+// otherwise gives up a row of a table for which something acts that would on a backup, too,
+// or that gives something else there.
+func (t *take) otherwise(row *taken, table *tracedTable) (given bool, err error) {
+	if awake := table.root.Awake; awake != "" {
+		return true, t.cannot(table.root.Qualified(), "writing "+table.root.Qualified()+" in "+t.construct(), awake+" acts ALWAYS or on replicas, and would on a backup behind the rows that it made",
+			"ALTER TABLE … ENABLE "+strings.ToUpper(strings.Fields(awake)[0])+" instead.")
+	}
+	if ahead := table.root.Ahead; ahead != "" && row.what != catalog.TakenTruncate {
+		return true, t.cannot(table.root.Qualified(), "writing "+table.root.Qualified()+" in "+t.construct(), "trigger "+strconv.Quote(ahead)+" runs before the agent's own, by its name: what it wrote would come before the row that set it off",
+			"ALTER TRIGGER … RENAME TO a name that begins with a letter.")
+	}
+	if r := classify.ReadsElsewhere(table.root); r != nil && row.what != catalog.TakenDelete && row.what != catalog.TakenTruncate {
+		return true, t.cannot(table.root.Qualified(), r.Construct+" in "+t.construct(), r.Reason, r.Hint)
+	}
+	return false, nil
 }
 
 // computed gives up what wrote generated columns under other settings than those that a
