@@ -288,3 +288,23 @@ func TestI7OutcomeBeyondAFullWindow(t *testing.T) {
 	r.caughtUp()
 	r.want("SELECT count(*) FROM t", "51")
 }
+
+// I6: what a foreign key's action does to rows of the same statement would differ where they
+// go one by one, with the same counts.
+func TestI6RowsThatCannotBeWrittenTogetherStop(t *testing.T) {
+	r := newRig(t)
+	r.pg.Exec(t, r.db, "CREATE TYPE pair AS (a int, b text)", "CREATE FUNCTION paired(text) RETURNS pair LANGUAGE sql AS 'SELECT ROW(1, $1)::pair'",
+		"CREATE CAST (text AS pair) WITH FUNCTION paired(text)",
+		"CREATE TABLE named (id int PRIMARY KEY, code int UNIQUE, up int REFERENCES named (code) ON UPDATE CASCADE, p pair)",
+		"INSERT INTO named VALUES (1, 1, NULL), (2, 2, 1), (3, 3, 2)")
+	a := r.agent("a1")
+	a.commit(rowsOp(images(event.ActionUpdate, "named", "id", "p", "1 (1,a)", "2 (1,b)"))) // changes nothing that rows refer to
+	w := r.start()
+	r.caughtUp()
+	a.commit(rowsOp(images(event.ActionUpdate, "named", "id", "code up p", "2 1 ~ ~", "3 2 2 ~")))
+	err := w.stopped()
+	if !strings.Contains(err.Error(), "rows of public.named refer to one another") {
+		t.Errorf("stopped on %v", err)
+	}
+	r.want("SELECT id, code, p FROM named ORDER BY id", "1|1|(1,a) 2|2|(1,b) 3|3|<NULL>")
+}

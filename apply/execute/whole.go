@@ -66,7 +66,12 @@ func (t *ties) bind(images *event.RowImages) bool {
 	case event.ActionDelete:
 		return t.self || t.acts
 	}
-	return t.self || slices.ContainsFunc(images.Columns, func(c string) bool { return t.columns[c] })
+	return t.self || t.changes(images)
+}
+
+// changes says that columns to which foreign keys refer are among those of the rows.
+func (t *ties) changes(images *event.RowImages) bool {
+	return slices.ContainsFunc(images.Columns, func(c string) bool { return t.columns[c] })
 }
 
 // whole takes a part of an operation whose rows must be written by one statement, and
@@ -75,9 +80,15 @@ func (r *replay) whole(op *event.Operation, b *batch) (bool, error) {
 	cur := r.current
 	first := !cur.begun
 	cur.begun = true
-	if first && b != nil && (op.More || r.isApart() || b.exceeds()) && r.settings.current[replicationRole] == "" {
+	several := b == nil && (op.More || len(op.Rows.Rows) > 1) || b != nil && (op.More || r.isApart() || b.exceeds())
+	if first && several && r.settings.current[replicationRole] == "" {
 		t, err := r.tiesOf(op.Rows)
-		if err == nil && t.bind(op.Rows) {
+		switch {
+		case err != nil:
+		case b == nil && t.self && op.Rows.Action == event.ActionUpdate && t.changes(op.Rows):
+			err = fmt.Errorf("transaction at offset %d, operation %d: rows of %s.%s refer to one another by columns that it changes, and it cannot be written by one statement, "+
+				"as on the primary: the type of a column has a cast from text of its own, or the role may not name it", r.tx.Offset, cur.index, op.Rows.Schema, op.Rows.Table)
+		case b != nil && t.bind(op.Rows):
 			cur.held = true
 			err = r.makeRoom()
 		}
