@@ -43,11 +43,15 @@ select rel.oid::pg_catalog.text, pg_catalog.json_build_object(
       where r.ev_class = rel.oid and r.rulename <> '_RETURN' and r.ev_enabled in ('A', 'R')) w),
   'Ahead', (select pg_catalog.min(t.tgname::pg_catalog.text) from pg_catalog.pg_trigger t where t.tgrelid in (select oid from tree)
       and not t.tgisinternal and t.tgenabled <> 'D' and t.tgtype & 67 = 1 and t.tgname < '!opmux'),
+  'PartitionKey', (select pg_catalog.json_agg(distinct coalesce(pa.attname::pg_catalog.text, '')) from tree
+      join pg_catalog.pg_partitioned_table pt on pt.partrelid = tree.oid cross join pg_catalog.unnest(pt.partattrs::pg_catalog.int2[]) k(n)
+      left join pg_catalog.pg_attribute pa on pa.attrelid = pt.partrelid and pa.attnum = k.n and k.n > 0),
   'Children', (select pg_catalog.count(*) from pg_catalog.pg_inherits i join pg_catalog.pg_class k on k.oid = i.inhrelid
                where i.inhparent = rel.oid and not k.relispartition),
   'OddPartitions', (select pg_catalog.count(*) from tree where tree.oid <> rel.oid and (relkind = 'f' or relpersistence = 'u')),
   'Exclusion', exists (select from pg_catalog.pg_constraint x where x.conrelid = rel.oid and x.contype = 'x'),
-  'Triggers', (select pg_catalog.json_agg(pg_catalog.json_build_object('Name', t.tgname, 'Enabled', t.tgenabled, 'Events', t.tgtype) order by t.tgname, t.tgrelid)
+  'Triggers', (select pg_catalog.json_agg(pg_catalog.json_build_object('Name', t.tgname, 'Enabled', t.tgenabled, 'Events', t.tgtype,
+                 'Of', (select pg_catalog.json_agg(ta.attname) from pg_catalog.pg_attribute ta where ta.attrelid = t.tgrelid and ta.attnum = any (t.tgattr::pg_catalog.int2[]))) order by t.tgname, t.tgrelid)
                from pg_catalog.pg_trigger t where t.tgrelid in (select oid from tree) and not t.tgisinternal and t.tgenabled <> 'D'
                  and t.tgname not in ('!opmux', '!opmux_truncate', '!opmux_computed')),
   'Columns', (` + columnsSQL + `),

@@ -72,6 +72,9 @@ type Table struct {
 	// Triggers are the user's triggers that are not disabled, of the table and
 	// of its partitions.
 	Triggers []Trigger
+	// PartitionKey are the columns by which it and its partitions are partitioned, "" an
+	// expression.
+	PartitionKey []string
 	// Children is the number of tables that inherit from it and are no partitions.
 	Children int
 	// OddPartitions counts partitions that are foreign or unlogged.
@@ -181,6 +184,8 @@ type Trigger struct {
 	Name    string
 	Enabled string // tgenabled: O, R, A
 	Events  int    // tgtype: the Trigger… bits, among others
+	// Of are the columns that an UPDATE must set to fire it, none: any.
+	Of []string
 }
 
 // The bits of Trigger.Events.
@@ -191,14 +196,28 @@ const (
 	TriggerTruncate = 1 << 5
 )
 
-// Fires returns the name of a trigger that one of the events fires, "" for none.
-func (t *Table) Fires(events int) string {
+// Fires returns the name of a trigger that one of the events fires, "" for none. set are
+// the columns that an UPDATE sets, generated ones included; nil: they are not known.
+func (t *Table) Fires(events int, set []string) string {
 	for _, tr := range t.Triggers {
-		if tr.Events&events != 0 {
+		fired := tr.Events & events
+		if fired == TriggerUpdate && len(tr.Of) > 0 && set != nil && !overlaps(tr.Of, set) {
+			continue
+		}
+		if fired != 0 {
 			return tr.Name
 		}
 	}
 	return ""
+}
+
+// UpdateEvents are the events that an UPDATE of columns is: one that may move a row to
+// another partition deletes and inserts it, too.
+func (t *Table) UpdateEvents(set []string) int {
+	if overlaps(t.PartitionKey, append([]string{""}, set...)) {
+		return TriggerUpdate | TriggerDelete | TriggerInsert
+	}
+	return TriggerUpdate
 }
 
 // Column returns the column of that name, or nil.

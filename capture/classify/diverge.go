@@ -175,7 +175,10 @@ func (j *job) nameMember(t *catalog.Table, g target, r *Refusal) error {
 	if err != nil {
 		return err
 	}
-	if t.Kind == catalog.View || t.Rules > 0 || len(t.VolatileFunctions) > 0 || facts.VolatileCasts || t.Fires(g.events) != "" {
+	if t.Kind == catalog.Partitioned && g.events&catalog.TriggerUpdate != 0 {
+		g.events |= catalog.TriggerDelete | catalog.TriggerInsert // rows that move
+	}
+	if t.Kind == catalog.View || t.Rules > 0 || len(t.VolatileFunctions) > 0 || facts.VolatileCasts || t.Fires(g.events, nil) != "" {
 		r.reach = reachAll
 		return nil
 	}

@@ -67,7 +67,7 @@ func (j *job) fill(t *catalog.Table, c newColumn, e *pg.Node) (bool, error) {
 // workers can have them sleep, as for what the capture triggers keep.
 func (j *job) imaged(t *catalog.Table) error {
 	if !j.c.catalog.Triggers() {
-		return j.quiet(t, catalog.TriggerUpdate, -1)
+		return j.quiet(t, catalog.TriggerUpdate, nil, -1)
 	}
 	if t.Awake != "" {
 		return j.refuse("ADD COLUMN of "+t.Qualified(), -1, t.Awake+" acts where triggers sleep", "")

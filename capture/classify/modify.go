@@ -18,12 +18,15 @@ func (j *job) update(n *pg.Node, st *pg.UpdateStmt) error {
 	if err := j.scan(parts...); err != nil {
 		return err
 	}
-	t, err := j.target(st.Relation, catalog.TriggerUpdate)
+	t, err := j.written(st.Relation, catalog.TriggerUpdate)
 	if err != nil {
 		return err
 	}
 	assigned, err := j.assigned(t, st.TargetList)
 	if err != nil {
+		return err
+	}
+	if err := j.quiet(t, t.UpdateEvents(assigned), assigned, st.Relation.Location); err != nil {
 		return err
 	}
 	if t.Temp {

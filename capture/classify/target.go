@@ -17,6 +17,15 @@ func asRefusal(err error, r **Refusal) bool { return errors.As(err, r) }
 // target looks up the table that a statement writes and refuses what cannot be
 // followed there. events are the catalog.Trigger… bits of what the statement does.
 func (j *job) target(rv *pg.RangeVar, events int) (*catalog.Table, error) {
+	t, err := j.written(rv, events)
+	if err != nil {
+		return nil, err
+	}
+	return t, j.quiet(t, events, nil, rv.Location)
+}
+
+// written is target but for triggers.
+func (j *job) written(rv *pg.RangeVar, events int) (*catalog.Table, error) {
 	t, err := j.resolve(rv)
 	if err != nil {
 		return nil, err
@@ -37,7 +46,7 @@ func (j *job) target(rv *pg.RangeVar, events int) (*catalog.Table, error) {
 	if !rv.Inh && t.Kind == catalog.Partitioned {
 		return nil, fmt.Errorf("ONLY a partitioned table: %w", errMustFail)
 	}
-	return t, j.quiet(t, events, rv.Location)
+	return t, nil
 }
 
 // resolve looks a written relation up by name; those of opmux and of the server
@@ -97,9 +106,9 @@ func (j *job) writable(t *catalog.Table, location int32) error {
 	return nil
 }
 
-// quiet refuses tables on which the statement would fire a user's trigger.
-func (j *job) quiet(t *catalog.Table, events int, location int32) error {
-	if trigger := t.Fires(events); trigger != "" {
+// quiet refuses tables on which the statement would fire a user's trigger; set as for Fires.
+func (j *job) quiet(t *catalog.Table, events int, set []string, location int32) error {
+	if trigger := t.Fires(events, set); trigger != "" {
 		return j.refuse("writing table "+t.Qualified()+" with trigger "+trigger, location, "what a trigger changes is not seen by opmux", "Do in the application what the trigger does, or disable it.").all()
 	}
 	return nil
@@ -233,11 +242,12 @@ func (c *cascade) child(fk catalog.ForeignKey, action string, deleted bool) erro
 		return err
 	}
 	gone := deleted && action == "c"
-	events := catalog.TriggerUpdate
+	set := recomputed(t, slices.Clone(fk.Columns))
+	events := t.UpdateEvents(set)
 	if gone {
 		events = catalog.TriggerDelete
 	}
-	if err := j.quiet(t, events, -1); err != nil {
+	if err := j.quiet(t, events, set, -1); err != nil {
 		return err
 	}
 	if action == "d" {

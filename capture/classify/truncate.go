@@ -63,7 +63,7 @@ func (j *job) referencing(tables []*catalog.Table) ([]*catalog.Table, error) {
 			if err := j.writable(t, -1); err != nil {
 				return nil, err
 			}
-			if err := j.quiet(t, catalog.TriggerTruncate, -1); err != nil {
+			if err := j.quiet(t, catalog.TriggerTruncate, nil, -1); err != nil {
 				return nil, err
 			}
 			j.plan.TableRefs = append(j.plan.TableRefs, t)

@@ -22,7 +22,7 @@ func (s *Session) carryFilled(ctx context.Context, x *execution, extended bool) 
 		return fmt.Errorf("looking at the altered table %s.%s: %w", f.Schema, f.Name, err)
 	}
 	r := &readBack{onLog: onLog{s: s, tx: x.tx}, plan: x.plan, extended: extended, table: table, action: event.ActionUpdate, columns: f.Columns,
-		sleep: table.Fires(catalog.TriggerUpdate) != ""}
+		sleep: table.Fires(catalog.TriggerUpdate, nil) != ""}
 	if refused, err := r.filled(f); refused || err != nil {
 		return err
 	}
