@@ -97,9 +97,11 @@ func TestI5MalformedMessagesAreAnswered(t *testing.T) {
 		"a Parse without its end":      {pgwire.Parse, "name"},
 		"formats of other parameters":  {pgwire.Bind, "\x00w\x00\x00\x02\x00\x00\x00\x00\x00\x01\x00\x00\x00\x011\x00\x00"},
 		"a format that there is not":   {pgwire.Bind, "\x00w\x00\x00\x01\x00\x02\x00\x01\x00\x00\x00\x011\x00\x00"},
+		"more formats than there are":  {pgwire.Bind, "\x00\x00\x7f\xff\x00\x00"},
 		"a Describe of something else": {pgwire.Describe, "Xa\x00"},
 		"a Close of nothing":           {pgwire.Close, ""},
 		"an Execute without a limit":   {pgwire.Execute, "\x00"},
+		"an Execute of nothing":        {pgwire.Execute, ""},
 	} {
 		for _, open := range []bool{false, true} {
 			c := r.client()
