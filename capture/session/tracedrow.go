@@ -22,7 +22,6 @@ func (t *take) one(ctx context.Context, q catalog.Querier, row *taken) error {
 		t.tx.sequences[classify.SequenceRef{Schema: row.schema, Name: row.table}] = struct{}{}
 		return nil
 	case catalog.TakenDDL:
-		t.nested = nil // rows may be printed otherwise behind it
 		return t.define(row)
 	case catalog.TakenPart:
 		return nil
