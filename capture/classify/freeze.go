@@ -44,8 +44,9 @@ type frozen struct {
 	// that text holds timeMark.
 	then   string
 	marked bool
-	// setvals are calls of setval, for Plan.Sequences in their order.
+	// setvals are calls of setval, for the sequences of set in their order.
 	setvals []string
+	set     []SequenceRef
 }
 
 // source is where a parameter of frozen text comes from.

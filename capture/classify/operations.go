@@ -2,6 +2,7 @@ package classify
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -84,16 +85,22 @@ func (p *Plan) ddl(op event.Operation, e Execution) []event.Operation {
 	return []event.Operation{op, second}
 }
 
-// setvals is a call of setval for each sequence that was set.
+// setvals is a call of setval for each sequence that was set; the last one marks what was
+// drawn from others.
 func (p *Plan) setvals(op event.Operation, e Execution) ([]event.Operation, error) {
-	if len(e.Sequences) != len(p.frozen.setvals) {
-		return nil, fmt.Errorf("setval: values of %d sequences are needed, got %d", len(p.frozen.setvals), len(e.Sequences))
-	}
 	var list []event.Operation
+	others := slices.Clone(e.Sequences)
 	for i, text := range p.frozen.setvals {
-		op.Text, op.Params, op.Sequences = text, setvalParams(e.Sequences[i]), nil
+		ref := p.frozen.set[i]
+		at := slices.IndexFunc(others, func(m event.SequenceMark) bool { return m.Schema == ref.Schema && m.Name == ref.Name })
+		if at < 0 {
+			return nil, fmt.Errorf("setval: the value of sequence %s.%s is needed", ref.Schema, ref.Name)
+		}
+		op.Text, op.Params, op.Sequences = text, setvalParams(others[at]), nil
+		others = slices.Delete(others, at, at+1)
 		list = append(list, op)
 	}
+	list[len(list)-1].Sequences = others
 	return list, nil
 }
 

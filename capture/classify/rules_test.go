@@ -58,7 +58,9 @@ func TestI6SafetyRules(t *testing.T) {
 			{`SELECT setval('counter', 7)`, "draw pinned", "pg_sequence"},
 			{`SELECT setval('counter', (SELECT max(id) FROM customer))`, "draw pinned", "pg_sequence"},
 			{`SELECT setval('counter', 1), setval('customer_id_seq', 2, false)`, "draw pinned", "customer_id_seq"},
-			{`SELECT setval('counter', 1), setval('counter', 2)`, "refused", "several calls of setval"}, {`SELECT setval('counter', 1), nextval('customer_id_seq')`, "refused", "several sequence functions"},
+			{`SELECT setval('counter', 1), setval('counter', 2)`, "refused", "several calls of setval"}, {`SELECT setval('counter', 1), nextval('customer_id_seq')`, "draw pinned", "customer_id_seq"},
+			{`SELECT setval('counter', GREATEST((SELECT max(id) FROM customer) + 1, nextval('counter')), false)`, "draw pinned", "SELECT pg_catalog.setval(s.seqrelid::pg_catalog.regclass, $1 + s.seqincrement, false)"},
+			{`SELECT setval('counter', 9, false), nextval('counter')`, "draw pinned", "BETWEEN"}, {`SELECT nextval('counter'), setval('counter', nextval('counter'))`, "draw pinned", "BETWEEN"},
 			{`SELECT currval('counter'), lastval()`, "pass", ""},
 			{`INSERT INTO jobs(id) VALUES (nextval('counter'))`, "write pinned", "VALUES ($1)"},
 		},
@@ -94,6 +96,7 @@ func TestI6SafetyRules(t *testing.T) {
 			{`UPDATE history SET tid = 2 WHERE tid = 1`, "refused", "no usable key"},
 			{`DELETE FROM reading WHERE sensor = 1 AND at = '2026-01-01'`, "write text", ""},
 			{`DELETE FROM reading WHERE sensor = 1 AND at = 'now'`, "write rows", ""},
+			{`UPDATE ONLY reading SET v = 1`, "write rows", ""}, {`DELETE FROM ONLY reading WHERE sensor = 1 AND at = '2026-01-01'`, "write text", ""}, // no row is in it
 			{`UPDATE reading SET v = sqrt(v) WHERE sensor = 1 AND at = '2026-01-01 00:00+00'`, "write text", ""},
 			{`UPDATE reading SET v = sin(v) WHERE sensor = 1 AND at = '2026-01-01 00:00+00'`, "write rows", "sin"},
 		},

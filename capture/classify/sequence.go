@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	pg "github.com/pganalyze/pg_query_go/v6"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/opmux/opmux/capture/catalog"
 	"github.com/opmux/opmux/event"
@@ -177,12 +178,11 @@ func sequences(list []SequenceRef) []SequenceRef {
 
 // setval plans a SELECT of setval, of each sequence once: what it did travels as calls
 // of their own. The values are read back at record time, so that computed ones travel
-// too.
+// too, and draws beside them: nextval in the value that is set (as Npgsql's migrations have
+// it), or behind it. Draws from other sequences are marked as any.
 func (j *job) setval() error {
 	p := j.plan
-	if len(j.eff.draws) > 0 {
-		return j.refuse("several sequence functions with setval", j.eff.setval[0].Location, "their order cannot be told", "Set sequences in one statement, and draw from them in another.")
-	}
+	var set []SequenceRef
 	for _, call := range j.eff.setval {
 		if len(call.Args) < 2 || len(call.Args) > 3 {
 			return fmt.Errorf("setval with %d arguments: %w", len(call.Args), errMustFail)
@@ -195,26 +195,62 @@ func (j *job) setval() error {
 			continue
 		}
 		ref := SequenceRef{t.Schema, t.Name}
-		if slices.Contains(p.Sequences, ref) {
+		if slices.Contains(set, ref) {
 			return j.refuse("several calls of setval for "+t.Qualified(), call.Location, "their order cannot be told", "Set a sequence once in a statement.")
 		}
 		p.Kind, p.Class, p.Barrier, p.Reason = Draw, event.ClassPinned, true, "sets a sequence"
-		p.Sequences = append(p.Sequences, ref)
 		p.frozen.kind = freezeSetval
-		p.frozen.setvals = append(p.frozen.setvals, setvalText(t, call))
+		drawn, err := j.drawnBeside(call, ref)
+		if err != nil {
+			return err
+		}
+		p.frozen.setvals = append(p.frozen.setvals, setvalText(t, call, drawn))
+		set = append(set, ref)
 	}
+	p.frozen.set = set
+	p.Sequences = sequences(append(p.Sequences, set...))
 	return nil
+}
+
+// drawnBeside says whether the statement may have drawn from the sequence behind the call:
+// not by what is in the value that it sets, which is computed first.
+func (j *job) drawnBeside(call *pg.FuncCall, ref SequenceRef) (bool, error) {
+	beside := 0
+	for _, d := range j.eff.draws {
+		if d == ref {
+			beside++
+		}
+	}
+	err := walk(call, func(m proto.Message) (bool, error) {
+		n, ok := m.(*pg.FuncCall)
+		if !ok {
+			return true, nil
+		}
+		schema, fn := name(n.Funcname)
+		if fn != "nextval" || len(n.Args) != 1 || schema != "" && schema != "pg_catalog" {
+			return true, nil
+		}
+		if shadowed, err := j.shadowed(schema, fn); err != nil || shadowed {
+			return true, err
+		}
+		t, err := j.sequenceArg(n.Args[0], n.Location)
+		if err == nil && (SequenceRef{t.Schema, t.Name}) == ref {
+			beside--
+		}
+		return true, err
+	})
+	return beside > 0, err
 }
 
 // setvalText is a call of setval with the value that was read back as $1: the
 // last one drawn. A call whose third argument is false leaves the next one to be
-// drawn instead.
-func setvalText(t *catalog.Table, call *pg.FuncCall) string {
+// drawn instead, unless one was drawn beside it, which may be the last.
+func setvalText(t *catalog.Table, call *pg.FuncCall, drawn bool) string {
 	called, notCalled := "pg_catalog.setval(s.seqrelid::pg_catalog.regclass, $1, true)", "pg_catalog.setval(s.seqrelid::pg_catalog.regclass, $1 + s.seqincrement, false)"
 	expr := "CASE WHEN $1 BETWEEN s.seqmin AND s.seqmax THEN " + called + " ELSE " + notCalled + " END"
-	if len(call.Args) == 2 {
+	if len(call.Args) == 2 && !drawn {
 		expr = called
-	} else if b := call.Args[2].GetAConst().GetBoolval(); b != nil {
+	} else if b := call.Args[len(call.Args)-1].GetAConst().GetBoolval(); b != nil && !drawn {
 		expr = notCalled
 		if b.Boolval {
 			expr = called

@@ -43,9 +43,6 @@ func (j *job) written(rv *pg.RangeVar, events int) (*catalog.Table, error) {
 	if events&(catalog.TriggerUpdate|catalog.TriggerDelete) != 0 && t.Children > 0 && !t.Temp {
 		return nil, j.refuse("writing inheritance parent "+t.Qualified(), rv.Location, "its rows are in several tables", "Write each child table by its own name.").all()
 	}
-	if !rv.Inh && t.Kind == catalog.Partitioned {
-		return nil, fmt.Errorf("ONLY a partitioned table: %w", errMustFail)
-	}
 	return t, nil
 }
 
