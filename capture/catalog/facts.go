@@ -16,6 +16,9 @@ type Facts struct {
 	// Types maps the names of types that are not built in to their typtype; "D" is
 	// a domain with a default.
 	Types map[string]string
+	// Plain are the names of base types of extensions that are read, and cast to, by what
+	// the extension says is immutable.
+	Plain map[string]bool
 	// Views are schema.name of views that are not built in.
 	Views map[string]bool
 	// UnsafePolicies are schema.name of relations one of whose row security
@@ -101,6 +104,11 @@ select pg_catalog.json_build_object(
     from pg_catalog.pg_operator o join pg_catalog.pg_proc p on p.oid = o.oprcode where o.oid >= 16384 group by 1) o),
   'Types', (select pg_catalog.json_object_agg(t.typname::pg_catalog.text, case when t.typtype = 'd' and t.typdefault is not null then 'D' else t.typtype::pg_catalog.text end order by t.typtype) from pg_catalog.pg_type t
     where t.oid >= 16384 and t.typcategory <> 'A' and (t.typrelid = 0 or exists (select from pg_catalog.pg_class c where c.oid = t.typrelid and c.relkind = 'c'))),
+  'Plain', (select pg_catalog.json_object_agg(x.name, true) from (
+    select t.typname::pg_catalog.text as name from pg_catalog.pg_type t left join pg_catalog.pg_proc i on i.oid = t.typinput
+    where t.oid >= 16384 and t.typcategory <> 'A' group by 1 having pg_catalog.bool_and(t.typtype = 'b' and i.provolatile = 'i'
+      and exists (select from pg_catalog.pg_depend d where d.classid = 'pg_catalog.pg_type'::pg_catalog.regclass and d.objid = t.oid and d.deptype = 'e')
+      and not exists (select from pg_catalog.pg_cast k join pg_catalog.pg_proc f on f.oid = k.castfunc where k.casttarget = t.oid and f.provolatile <> 'i'))) x),
   'Views', (select pg_catalog.json_object_agg(n.nspname || '.' || c.relname, true) from pg_catalog.pg_class c
     join pg_catalog.pg_namespace n on n.oid = c.relnamespace where c.relkind = 'v' and c.oid >= 16384),
   'UnsafePolicies', (select pg_catalog.json_object_agg(n.nspname || '.' || c.relname, true) from pg_catalog.pg_policy o

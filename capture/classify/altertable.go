@@ -143,7 +143,11 @@ func (j *job) alterType(t *catalog.Table, cmd *pg.AlterTableCmd) error {
 	}
 	const hint = "Add a column, fill it by UPDATE, and drop the old one."
 	s := scope{table: t, rel: t.Name}
-	why, err := j.unsafe(def.GetRawDefault(), "", s)
+	plain, using, err := j.toPlain(def)
+	if err != nil {
+		return err
+	}
+	why, err := j.unsafe(using, "", s)
 	if err != nil {
 		return err
 	}
@@ -154,7 +158,7 @@ func (j *job) alterType(t *catalog.Table, cmd *pg.AlterTableCmd) error {
 	if err != nil {
 		return err
 	}
-	dated := oid == 0 && !enum || slices.Contains(dated, oid)
+	dated := oid == 0 && !enum && !plain || slices.Contains(dated, oid)
 	if why == "" && slices.Contains(offsetTimes, oid) && c.BaseOID != oid {
 		why = ofTheDay
 	}
@@ -175,4 +179,18 @@ func (j *job) alterType(t *catalog.Table, cmd *pg.AlterTableCmd) error {
 		return j.refuse("ALTER COLUMN "+cmd.Name+" TYPE", -1, why, hint)
 	}
 	return nil
+}
+
+// toPlain says that a column becomes one of an extension's plain types, and of what: the
+// expression of USING without its cast to that type.
+func (j *job) toPlain(def *pg.ColumnDef) (plain bool, using *pg.Node, err error) {
+	using = def.GetRawDefault()
+	plain, err = j.isPlain(def.GetTypeName())
+	if cast := using.GetTypeCast(); plain && cast != nil {
+		_, to := name(def.GetTypeName().GetNames())
+		if _, last := name(cast.GetTypeName().GetNames()); last == to && len(cast.GetTypeName().GetArrayBounds()) == 0 {
+			using = cast.Arg
+		}
+	}
+	return plain, using, err
 }

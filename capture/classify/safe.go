@@ -74,6 +74,10 @@ func (j *job) unsafe(n *pg.Node, cat string, s scope) (string, error) {
 		return j.unsafeCase(n.GetCaseExpr(), cat, s)
 	case n.GetAArrayExpr() != nil:
 		return j.unsafeSame(n.GetAArrayExpr().Elements, "", s)
+	case n.GetNamedArgExpr() != nil:
+		return j.unsafe(n.GetNamedArgExpr().Arg, cat, s)
+	case n.GetAIndirection() != nil:
+		return j.unsafeElement(n.GetAIndirection(), s)
 	}
 	return fmt.Sprintf("it contains %s", describe(n)), nil
 }
@@ -193,7 +197,7 @@ func (j *job) unsafeCast(c *pg.TypeCast, s scope) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	enum, err := j.isEnum(c.TypeName)
+	enum, err := j.isEnum(&pg.TypeName{Names: c.TypeName.GetNames(), Setof: c.TypeName.GetSetof(), PctType: c.TypeName.GetPctType()}) // or an array of one
 	switch {
 	case err != nil:
 		return "", err
@@ -325,24 +329,4 @@ func (j *job) unsafeArguments(f *pg.FuncCall, s scope) (string, error) {
 		}
 	}
 	return j.unsafeList(f.Args, "", s)
-}
-
-func describe(n *pg.Node) string {
-	switch {
-	case n.GetSubLink() != nil:
-		return "a subquery"
-	case n.GetSetToDefault() != nil:
-		return "DEFAULT"
-	case n.GetCurrentOfExpr() != nil:
-		return "WHERE CURRENT OF"
-	case n.GetRowExpr() != nil:
-		return "a row constructor"
-	case n.GetCollateClause() != nil:
-		return "COLLATE"
-	case n.GetAIndirection() != nil:
-		return "a subscript or field"
-	case n.GetMultiAssignRef() != nil:
-		return "an assignment of several columns"
-	}
-	return "an expression of a kind that is not known"
 }

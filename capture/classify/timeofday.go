@@ -72,10 +72,12 @@ func (j *job) isTimestamp(n *pg.Node, s scope) (bool, error) {
 		if isTransactionTime(f) {
 			return true, nil
 		}
-		if _, fn := name(f.Funcname); len(f.Args) < 2 || fn != "timezone" && fn != "date_trunc" {
-			return false, nil
+		switch _, fn := name(f.Funcname); {
+		case fn == "to_timestamp", fn == "make_timestamp", fn == "make_timestamptz":
+			return true, nil
+		case len(f.Args) > 1 && (fn == "timezone" || fn == "date_trunc" || fn == "date_bin"):
+			return j.isTimestamp(f.Args[1], s)
 		}
-		return j.isTimestamp(f.Args[1], s)
 	}
 	return false, nil
 }

@@ -134,3 +134,17 @@ func (j *job) isEnum(t *pg.TypeName) (bool, error) {
 	facts, err := j.facts()
 	return err == nil && facts.Types[last] == "e", err
 }
+
+// isPlain says that a name is that of an extension's type whose values are told by what they
+// are made of (citext, hstore, ltree, …).
+func (j *job) isPlain(t *pg.TypeName) (bool, error) {
+	if t == nil || t.Setof || t.PctType || len(t.ArrayBounds) > 0 {
+		return false, nil
+	}
+	schema, last := name(t.Names)
+	if schema == "pg_catalog" || j.c.catalog.Builtins().Types[last] != 0 {
+		return false, nil
+	}
+	facts, err := j.facts()
+	return err == nil && facts.Plain[last], err
+}
