@@ -126,6 +126,8 @@ func (c *primaryCheck) tables(ctx context.Context) error {
 		{"EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = c.oid AND NOT t.tgisinternal AND t.tgenabled <> 'D' AND t.tgname NOT IN ('!opmux', '!opmux_truncate', '!opmux_computed'))",
 			"with triggers: writes cannot be carried yet", "carry out in the application what the trigger does, or leave these tables out"},
 		{"c.relrowsecurity", "with row security: writes of users subject to it cannot be carried yet", "none; or ALTER TABLE … DISABLE ROW LEVEL SECURITY"},
+		{"EXISTS (SELECT FROM pg_constraint k WHERE k.contype = 'c' AND (k.conrelid = c.oid OR k.contypid IN (SELECT a.atttypid FROM pg_attribute a WHERE a.attrelid = c.oid)) AND k.conbin::text ~ '" + readsClock + "')",
+			"with a CHECK that reads the clock: a worker stops at a row for which it holds no more when it is applied", "compare columns in it, or drop the constraint on the targets"},
 		{"EXISTS (SELECT FROM pg_rewrite r WHERE r.ev_class = c.oid)", "with rules: writes cannot be carried yet", "DROP RULE"},
 	} {
 		if c.cfg.Capture.Triggers && strings.Contains(s.what, "yet") {
@@ -144,6 +146,9 @@ func (c *primaryCheck) tables(ctx context.Context) error {
 	}
 	return nil
 }
+
+// readsClock finds now() and its like, and CURRENT_DATE and its like, in an expression's tree.
+const readsClock = `:funcid (1299|2647|2648|2649) |\{SQLVALUEFUNCTION :op [0-8] `
 
 const withoutKey = "without a usable unique key: UPDATE cannot be carried yet"
 
