@@ -170,6 +170,10 @@ type job struct {
 	eff  effects
 	// context is what matters of the session's settings.
 	context meaning
+	// asImages: whatever it writes travels as rows, since it is one part of a statement.
+	asImages bool
+	// along are the tables that its foreign keys change.
+	along []*catalog.Table
 	// timed: unsafe met a function of the transaction's time.
 	timed bool
 	// loaded are the database's facts, once asked for.

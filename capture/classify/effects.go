@@ -120,8 +120,7 @@ func (j *job) visit(m proto.Message) (bool, error) {
 	case *pg.FuncCall:
 		return true, j.visitCall(n)
 	case *pg.InsertStmt, *pg.UpdateStmt, *pg.DeleteStmt, *pg.MergeStmt:
-		return false, j.refuse("a data-modifying statement in WITH", -1, "it changes several tables in one statement whose rows cannot be told apart",
-			"Run the statements one after the other in one transaction.")
+		return false, j.notApart("it changes several tables in one statement whose rows cannot be told apart")
 	case *pg.IntoClause:
 		return false, j.refuse(constructInto, -1, "it is a part of another statement", "Run it on its own.")
 	case *pg.TypeCast:
