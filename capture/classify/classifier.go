@@ -168,6 +168,10 @@ type job struct {
 	// path are the schemas that unqualified names are looked up in.
 	path []string
 	eff  effects
+	// local are the relations of stmt that are table expressions, outer the names of those
+	// that are in sight around it.
+	local map[*pg.RangeVar]bool
+	outer map[string]bool
 	// context is what matters of the session's settings.
 	context meaning
 	// asImages: whatever it writes travels as rows, since it is one part of a statement.

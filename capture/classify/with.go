@@ -1,7 +1,6 @@
 package classify
 
 import (
-	"maps"
 	"slices"
 
 	pg "github.com/pganalyze/pg_query_go/v6"
@@ -102,17 +101,14 @@ func (j *job) with(n *pg.Node, with *pg.WithClause) error {
 	if err != nil {
 		return j.notApart(err.Error())
 	}
-	names := map[string]bool{}
-	for _, c := range with.Ctes {
-		names[c.GetCommonTableExpr().Ctename] = true
-	}
+	names := namesBefore(with, len(with.Ctes))
 	var list []*writing
 	for i, c := range with.Ctes {
 		query := c.GetCommonTableExpr().Ctequery
 		if query.GetSelectStmt() != nil {
 			continue
 		}
-		w := &writing{job: j.within(query, j.body[text.items[i].from:text.items[i].to], names), cte: i, name: c.GetCommonTableExpr().Ctename}
+		w := &writing{job: j.within(query, j.body[text.items[i].from:text.items[i].to], namesBefore(with, i)), cte: i, name: c.GetCommonTableExpr().Ctename}
 		if err := w.modifies(n, c.GetCommonTableExpr()); err != nil {
 			return err
 		}
@@ -139,11 +135,21 @@ func (j *job) with(n *pg.Node, with *pg.WithClause) error {
 	return nil
 }
 
+// namesBefore are the names that the i-th in WITH sees, from its length on all of them.
+func namesBefore(with *pg.WithClause, i int) map[string]bool {
+	names := map[string]bool{}
+	for k, c := range with.Ctes {
+		if k < i || with.Recursive {
+			names[c.GetCommonTableExpr().Ctename] = true
+		}
+	}
+	return names
+}
+
 // within is the job of one of a statement's parts.
 func (j *job) within(stmt *pg.Node, body string, names map[string]bool) *job {
 	p := &job{ctx: j.ctx, c: j.c, in: j.in, stmt: stmt, located: j.located, grammar: j.grammar, body: body, path: j.path,
-		context: j.context, loaded: j.loaded, views: j.views, asImages: true}
-	p.eff.ctes = maps.Clone(names)
+		context: j.context, loaded: j.loaded, views: j.views, outer: names, asImages: true}
 	p.plan = &Plan{Kind: Pass, Class: event.ClassNone, SQL: body, Construct: construct(stmt), CatalogVersion: j.plan.CatalogVersion, InHex: j.in.InHex, in: j.plan.in}
 	return p
 }

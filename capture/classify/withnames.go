@@ -19,7 +19,7 @@ func (w *writing) outputs(returning []*pg.Node, cte *pg.CommonTableExpr) ([]stri
 			continue
 		}
 		if fields := r.Val.GetColumnRef().GetFields(); len(fields) > 0 && fields[len(fields)-1].GetAStar() != nil {
-			if !w.alone(rel, fields) {
+			if !w.ownStar(rel, fields) {
 				return nil, false
 			}
 			names = append(names, allColumns(t)...)
@@ -40,15 +40,16 @@ func (w *writing) outputs(returning []*pg.Node, cte *pg.CommonTableExpr) ([]stri
 	return names, true
 }
 
-// alone says that a star stands for the columns of the table that is written.
-func (w *writing) alone(rel string, fields []*pg.Node) bool {
-	switch len(fields) {
-	case 1:
+// ownStar says that a star stands for the columns of the table that is written: there is no
+// other, or it has its name.
+func (w *writing) ownStar(rel string, fields []*pg.Node) bool {
+	if len(fields) == 1 {
 		return len(w.stmt.GetUpdateStmt().GetFromClause())+len(w.stmt.GetDeleteStmt().GetUsingClause()) == 0
-	case 2:
-		return fields[0].GetString_().GetSval() == rel
 	}
-	return false
+	if len(fields) == 3 && (relationOf(w.stmt).Alias != nil || fields[0].GetString_().GetSval() != w.plan.TableRefs[0].Schema) {
+		return false
+	}
+	return len(fields) < 4 && fields[len(fields)-2].GetString_().GetSval() == rel
 }
 
 // relationOf is the table that a statement writes.
