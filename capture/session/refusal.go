@@ -108,6 +108,7 @@ func brokenTx(err error) *refusal {
 	var cannot *classify.Refusal
 	var large *pgwire.TooLargeError
 	var refused *order.RefusedError
+	var many *manyRowsError
 	switch {
 	case err == nil:
 		return nil
@@ -119,6 +120,8 @@ func brokenTx(err error) *refusal {
 		return &refusal{code: stateLimit, message: err.Error(), hint: "Fetch a statement's rows before the next is executed."}
 	case errors.Is(err, errUndivided):
 		return &refusal{code: stateLimit, message: err.Error(), hint: "Add a primary key, delete fewer rows at a time, or set capture.predicates."}
+	case errors.As(err, &many):
+		return &refusal{code: stateLimit, message: err.Error(), hint: many.hint}
 	case errors.As(err, &cannot):
 		return refusedStatement(cannot, 0)
 	case errors.As(err, &large):

@@ -2,7 +2,6 @@ package session
 
 import (
 	"context"
-	"errors"
 
 	"github.com/opmux/opmux/capture/catalog"
 	"github.com/opmux/opmux/capture/classify"
@@ -38,12 +37,15 @@ func (s *Session) explainEnds(p *classify.Plan, e *entry) {
 	}
 }
 
-// errManyRows says that rows had to wait for what the transaction's DDL is, or tables
-// are that it made, and were too many; errManyOvertaken that they had to for rows before
-// which they came.
+// manyRowsError says that rows had to wait, and were too many: for what the transaction's DDL
+// is, or tables are that it made, or for rows that they were made of.
+type manyRowsError struct{ why, hint string }
+
+func (e *manyRowsError) Error() string { return "a statement wrote more rows than are kept, " + e.why }
+
 var (
-	errManyRows      = errors.New("a statement wrote more rows than are kept, with DDL in it or before it in its transaction: write them in smaller pieces, or commit the DDL first")
-	errManyOvertaken = errors.New("a statement wrote more rows than are kept, some of which its triggers or functions wrote, too, before it was done with them: write them in smaller pieces")
+	errManyBesideDDL = &manyRowsError{"with DDL in it or before it in its transaction", "Write them in smaller pieces, or commit the DDL first."}
+	errManyOvertaken = &manyRowsError{"some of which its triggers or functions wrote, too, before it was done with them", "Write them in smaller pieces."}
 )
 
 // take gathers what the capture triggers kept of one statement and makes operations
@@ -171,8 +173,8 @@ func (t *take) add(ctx context.Context, values []pgwire.DataRowValue) {
 	}
 	if t.ddl || t.overtaken || t.s.looksItself(t.tx) {
 		if t.bytes > t.s.withheld() {
-			t.err = errManyRows
-			if !t.ddl && t.overtaken {
+			t.err = errManyBesideDDL
+			if t.overtaken && !t.ddl {
 				t.err = errManyOvertaken
 			}
 		}
@@ -187,10 +189,7 @@ func (t *take) end(ctx context.Context, extended bool) error {
 	s := t.s
 	s.mu.Lock()
 	if t.overtaken {
-		rows, err := inWriteOrder(t.rows)
-		if t.rows = rows; t.err == nil {
-			t.err = err
-		}
+		t.reorder()
 	}
 	if t.ddl {
 		t.changedCatalogue()

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/opmux/opmux/capture/catalog"
+	"github.com/opmux/opmux/capture/classify"
 	"github.com/opmux/opmux/event"
 )
 
@@ -24,7 +25,22 @@ import (
 const maxHolders = 1 << 17
 
 // errNoOrder says that images are not such as the server can have kept.
-var errNoOrder = errors.New("the order in which a statement and its triggers wrote their rows is not known: write the rows one at a time")
+var errNoOrder = errors.New("the order in which its rows were written is not known")
+
+// reorder puts the rows in the order of the writes, or says that it cannot: by either policy,
+// since there is nothing then that may be carried. Callers hold s.mu.
+func (t *take) reorder() {
+	rows, err := inWriteOrder(t.rows)
+	if err != nil {
+		rows = nil
+		if t.err == nil {
+			t.err = &classify.Refusal{Construct: t.construct(), Reason: err.Error(), Hint: oneAtATime}
+		}
+	}
+	t.rows = rows
+}
+
+const oneAtATime = "Write the rows one at a time, or have the trigger change NEW in place of writing its own table."
 
 var holderSeed = maphash.MakeSeed()
 
