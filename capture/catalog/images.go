@@ -29,13 +29,16 @@ set extra_float_digits = 1 set bytea_output = 'hex' set xmlbinary = 'base64' set
 declare
   image text;
 begin
-  insert into opmux.captured_row values (pg_current_xact_id(), left(tg_op, 1), tg_relid, nullif(pg_trigger_depth(), 1)::text,
-    case when tg_op <> 'INSERT' then convert_to(format('%s', old), 'UTF8') end,
-    case when tg_op <> 'DELETE' then convert_to(format('%s', new), 'UTF8') end,
-    case when tg_op <> 'INSERT' then old.ctid end,
-    case when tg_op <> 'DELETE' then new.ctid end,
-    case when tg_op <> 'DELETE' and new.xmax = '0'::xid then new.cmin when tg_op <> 'INSERT' and age(old.xmin) > 0 then old.cmax end,
-    case when tg_op <> 'DELETE' then new.xmax <> '0'::xid else false end);
+  if tg_op = 'INSERT' then
+    insert into opmux.captured_row values (pg_current_xact_id(), 'I', tg_relid, nullif(pg_trigger_depth(), 1)::text, null, convert_to(format('%s', new), 'UTF8'),
+      null, new.ctid, case when new.xmax = '0'::xid then new.cmin end, new.xmax <> '0'::xid);
+  elsif tg_op = 'UPDATE' then
+    insert into opmux.captured_row values (pg_current_xact_id(), 'U', tg_relid, nullif(pg_trigger_depth(), 1)::text, convert_to(format('%s', old), 'UTF8'), convert_to(format('%s', new), 'UTF8'),
+      old.ctid, new.ctid, case when new.xmax = '0'::xid then new.cmin when age(old.xmin) > 0 then old.cmax end, new.xmax <> '0'::xid);
+  else
+    insert into opmux.captured_row values (pg_current_xact_id(), 'D', tg_relid, nullif(pg_trigger_depth(), 1)::text, convert_to(format('%s', old), 'UTF8'), null,
+      old.ctid, null, case when age(old.xmin) > 0 then old.cmax end, false);
+  end if;
   if getdatabaseencoding() in ('EUC_JP', 'EUC_TW') then
     select string_agg(v, '') into image from (values (case when tg_op <> 'INSERT' then format('%s', old) end), (case when tg_op <> 'DELETE' then format('%s', new) end)) i (v);
     if convert(convert_to(image, 'UTF8'), 'UTF8', getdatabaseencoding()) <> convert_to(image, getdatabaseencoding()) then
@@ -50,16 +53,17 @@ end $opmux$;
 
 // imagesSQL lists what was kept, kept_at being the place in the order of triggers.
 const imagesSQL = `(
-      select c.cmin::text::int8 as kept_at, c.what, c.relation, c.note, c.before, c.after, null::tid as was, null::tid as became, null::int8 as command
+      select c.cmin::text::int8 as kept_at, case when c.what in ('I', 'U', 'D') then 'V' else c.what end as what, c.relation, c.note, c.before, c.after, null::tid as was, null::tid as became, null::int8 as command
         from only opmux.captured c where c.xact = pg_current_xact_id()
       union all
       select c.cmin::text::int8, c.what, c.relation, c.note, c.before, c.after, c.was, c.became, c.command::text::int8
         from opmux.captured_row c where c.xact = pg_current_xact_id())`
 
-// takenSQL is the answer for rows of imagesSQL in their order: named d, with what is early.
-func takenSQL(from, early, order string) string {
+// takenSQL is the answer for rows of imagesSQL in their order: named d, with what is early, and
+// their places where these matter.
+func takenSQL(from, early, places, order string) string {
 	return `return query select case when d.what = 'G' and opmux.computes_by_any(d.relation) then 'F' else d.what end, n.nspname::text, c.relname::text, rn.nspname::text, rc.relname::text,
-        case when d.what not in ('I', 'U', 'D') then d.note when ` + early + ` then '` + NoteEarly + `' end, encode(d.before, 'hex'), encode(d.after, 'hex'), d.was::text, d.became::text, d.command::text
+        case when d.what not in ('I', 'U', 'D') then d.note when ` + early + ` then '` + NoteEarly + `' end, encode(d.before, 'hex'), encode(d.after, 'hex'), ` + places + `
       from ` + from + ` d left join pg_class c on c.oid = d.relation left join pg_namespace n on n.oid = c.relnamespace
         left join pg_class rc on rc.oid = case when c.relispartition then pg_partition_root(c.oid)::oid else c.oid end
         left join pg_namespace rn on rn.oid = rc.relnamespace
@@ -72,8 +76,8 @@ func takenSQL(from, early, order string) string {
 // a command still writes (BEFORE triggers, functions in it) ends before it, and is
 // early: some of the command's rows may have been written before. Where it wrote one of
 // these, they are to be put in front of it; so are rows that were passed over and whose command
-// is not known (TakenOvertaken). A row that was taken away, and whose command is
-// not known, comes where it was kept: what triggers wrote before is early, then, too.
+// is not known (TakenOvertaken). A row whose command is not known, and which gave a key up, comes
+// where it was kept: what was kept before is early, then, too, or of many rows what triggers wrote.
 //
 // It also looks at the transaction's locks, which no statement can write
 // without: a table that no capture trigger watches is told, but for an unlogged one
@@ -87,9 +91,10 @@ language plpgsql security definer set search_path = pg_catalog, pg_temp as $opmu
 #variable_conflict use_column
 declare
   awake boolean := coalesce(current_setting('opmux.capture', true), '') = 'on';
-  several boolean;
+  mixed boolean;
   overtaken boolean;
   unplaced boolean;
+  few boolean;
 begin
   if code is distinct from (select encode(sha256(s.secret || convert_to(pg_backend_pid()::text, 'UTF8')), 'hex') from opmux.capture_secret s) then
     raise insufficient_privilege using message = 'opmux.take_4 is opmux''s own';
@@ -111,10 +116,13 @@ begin
   end if;
   if pg_current_xact_id_if_assigned() is not null then
     perform set_config('opmux.computed', '', true);
-    select min(c.command::text::int8) <> max(c.command::text::int8) or bool_or(c.command is null), bool_or(c.passed), bool_or(c.command is null and c.what <> 'I') into several, overtaken, unplaced
-      from opmux.captured_row c where c.xact = pg_current_xact_id();
-    if not coalesce(several, false) then
-      ` + takenSQL(imagesSQL, "false", "d.kept_at") + `;
+    select bool_or(k.command < k.latest) or bool_or(k.unplaced and k.latest is not null) or bool_or(k.unplaced) and bool_or(k.deep), bool_or(k.passed), bool_or(k.unplaced), count(*) <= 65536
+      into mixed, overtaken, unplaced, few
+      from (select i.*, max(i.command) over (order by i.kept_at rows unbounded preceding) as latest
+        from (select c.cmin::text::int8 as kept_at, c.command::text::int8 as command, c.passed, c.command is null and c.what <> 'I' as unplaced, c.note is not null as deep
+          from opmux.captured_row c where c.xact = pg_current_xact_id()) i) k;
+    if not coalesce(mixed, false) and not coalesce(overtaken, false) then
+      ` + takenSQL(imagesSQL, "false", "null, null, null", "d.kept_at") + `;
     else
       if overtaken and exists (
         with k as materialized (select i.relation, i.was, i.became, i.passed, i.kept_at, case when i.command is null then i.kept_at else min(i.kept_at) over (partition by i.command) end as ended
@@ -125,7 +133,7 @@ begin
       end if;
       ` + takenSQL(`(select o.*, o.command is not null and max(o.ended) over (order by o.command groups between unbounded preceding and 1 preceding) > o.command as within
         from (select i.*, case when i.command is null then i.kept_at else min(i.kept_at) over (partition by i.command) end as ended from `+imagesSQL+` i) o)`,
-	"d.within or unplaced and d.note is not null", "d.ended, d.kept_at") + `;
+	"d.within or unplaced and (few or d.note is not null)", "d.was::text, d.became::text, case when overtaken then d.command::text end", "d.ended, d.kept_at") + `;
     end if;
     delete from opmux.captured c where c.xact = pg_current_xact_id();
   end if;

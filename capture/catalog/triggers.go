@@ -46,6 +46,7 @@ const (
 	TakenComputed  = "G" // table_name has generated columns; note: see ComputedUnder
 	TakenComputedF = "F" // as G, by what may look at any setting
 	TakenOvertaken = "O" // comes first: rows that follow need InWriteOrder
+	TakenOthers    = "V" // an image that another build's function kept
 	TakenHeld      = "H" // a cursor that this transaction's COMMIT will run; note: its statement
 )
 

@@ -25,6 +25,8 @@ func (t *take) one(ctx context.Context, q catalog.Querier, row *taken) error {
 		return t.define(row)
 	case catalog.TakenPart, catalog.TakenOvertaken:
 		return nil
+	case catalog.TakenOthers:
+		return errTaken
 	case catalog.TakenComputed, catalog.TakenComputedF:
 		return t.computed(row)
 	case catalog.TakenHeld:

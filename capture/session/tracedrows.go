@@ -123,9 +123,6 @@ func (t *take) image(row *taken, table *tracedTable) error {
 			return err
 		}
 	}
-	if (before == nil) != (row.was == "") || (after == nil) != (row.became == "") {
-		return errTaken
-	}
 	if !t.follows(table, row, before, after) {
 		return t.cannot(table.root.Qualified(), "writing "+table.root.Qualified()+" in "+t.construct(), "two of its rows had one key, one behind the other, and a trigger or function wrote one of them: which of these came first is not known", oneAtATime)
 	}
