@@ -1,6 +1,7 @@
 package integration
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -9,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/opmux/opmux/internal/rig"
 	"github.com/opmux/opmux/internal/testkit"
@@ -82,6 +84,14 @@ func TestI6TriggersThatOvertakeTheirStatement(t *testing.T) {
 			b.identical()
 		}
 	}
+	// Rows that are to be moved are held, as many as there is room for.
+	b.throughAgent(`INSERT INTO one SELECT i, true FROM generate_series(1001, 1900) i`)
+	conn, many := testkit.Connect(t, b.agent("a1").DSN()), &pgconn.PgError{}
+	if _, err := conn.Exec(b.ctx, `INSERT INTO one SELECT i, true FROM generate_series(2001, 12000) i`); !errors.As(err, &many) || many.Code != "54000" {
+		t.Errorf("too many rows to be held: %v, want 54000", err)
+	}
+	b.throughAgent(`INSERT INTO one SELECT i, false FROM generate_series(2001, 12000) i`)
+	b.identical()
 	if n := b.onPrimary("SELECT count(*) FROM opmux.captured")[0][0]; n != "0" {
 		t.Errorf("%s images were left behind", n)
 	}

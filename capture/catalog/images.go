@@ -122,14 +122,14 @@ begin
         from (select c.cmin::text::int8 as kept_at, c.command::text::int8 as command, c.passed, c.command is null and c.what <> 'I' as unplaced, c.note is not null as deep
           from opmux.captured_row c where c.xact = pg_current_xact_id()) i) k;
     if not coalesce(mixed, false) and not coalesce(overtaken, false) then
-      ` + takenSQL(imagesSQL, "false", "null, null, null", "d.kept_at") + `;
+      ` + takenSQL(imagesSQL, "false", "'', '', ''", "d.kept_at") + `;
     else
       if overtaken and exists (
         with k as materialized (select i.relation, i.was, i.became, i.passed, i.kept_at, case when i.command is null then i.kept_at else min(i.kept_at) over (partition by i.command) end as ended
           from (select c.relation, c.was, c.became, c.command::text::int8 as command, c.passed, c.cmin::text::int8 as kept_at from opmux.captured_row c where c.xact = pg_current_xact_id()) i)
         select from k join k later on later.relation = k.relation and later.was = k.became
           where k.passed and (later.ended, later.kept_at) < (k.ended, k.kept_at)) then
-        return query select 'O', '', '', '', '', null, null, null, null, null, null;
+        return query select 'O', '', '', '', '', '', '', '', '', '', '';
       end if;
       ` + takenSQL(`(select o.*, o.command is not null and max(o.ended) over (order by o.command groups between unbounded preceding and 1 preceding) > o.command as within
         from (select i.*, case when i.command is null then i.kept_at else min(i.kept_at) over (partition by i.command) end as ended from `+imagesSQL+` i) o)`,
@@ -138,7 +138,7 @@ begin
     delete from opmux.captured c where c.xact = pg_current_xact_id();
   end if;
   return query select case when c.relkind = 'S' then 'S' when c.relisshared then 'R' else 'X' end, n.nspname::text, c.relname::text, n.nspname::text, c.relname::text,
-      case when c.relkind <> 'S' then 'no capture trigger watches it' end, null, '', null, null, null
+      case when c.relkind <> 'S' then 'no capture trigger watches it' end, null, '', '', '', ''
     from pg_locks l join pg_class c on c.oid = l.relation join pg_namespace n on n.oid = c.relnamespace
     where l.locktype = 'relation' and l.pid = pg_backend_pid() and l.granted and c.relpersistence <> 't' and n.nspname <> 'opmux'
       and l.database in (0, (select d.oid from pg_database d where d.datname = current_database()))
@@ -147,10 +147,10 @@ begin
         or c.relkind in ('r', 'f') and not (c.relpersistence = 'u' and c.relfilenode = c.oid and pg_relation_size(c.oid) = 0) and n.nspname not in ('pg_catalog', 'information_schema', 'pg_toast')
           and not exists (select from pg_trigger t where t.tgrelid = c.oid and t.tgname = '!opmux' and t.tgenabled = 'A' and t.tgfoid = 'opmux.capture_row'::regproc))
     group by 1, 2, 3, 6;
-  return query select 'H', 'pg_catalog', 'pg_cursors', 'pg_catalog', 'pg_cursors', c.statement, null, '', null, null, null from pg_cursors c where c.is_holdable and c.creation_time >= now();
+  return query select 'H', 'pg_catalog', 'pg_cursors', 'pg_catalog', 'pg_cursors', c.statement, null, '', '', '', '' from pg_cursors c where c.is_holdable and c.creation_time >= now();
   if exists (select from (values ('pg_largeobject'::regclass), ('pg_largeobject_metadata'::regclass)) v (r)
     where pg_stat_get_xact_tuples_inserted(r) + pg_stat_get_xact_tuples_updated(r) + pg_stat_get_xact_tuples_deleted(r) > 0) then
-    return query select 'X', 'pg_catalog', 'pg_largeobject', 'pg_catalog', 'pg_largeobject', 'large objects are numbered by the server', null, '', null, null, null;
+    return query select 'X', 'pg_catalog', 'pg_largeobject', 'pg_catalog', 'pg_largeobject', 'large objects are numbered by the server', null, '', '', '', '';
   end if;
 end $opmux$;
 
