@@ -92,6 +92,13 @@ func TestI6TriggersThatOvertakeTheirStatement(t *testing.T) {
 	}
 	b.throughAgent(`INSERT INTO one SELECT i, false FROM generate_series(2001, 12000) i`)
 	b.identical()
+	// An agent of an older build that starts beside this one puts its own function back.
+	b.onPrimary(`CREATE OR REPLACE FUNCTION opmux.capture_row() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$ BEGIN
+		INSERT INTO opmux.captured VALUES (pg_current_xact_id(), left(tg_op, 1), tg_relid, NULL, NULL, convert_to(format('%s', new), 'UTF8')); RETURN NULL; END $$`)
+	if _, err := conn.Exec(b.ctx, `INSERT INTO one VALUES (20000, true)`); err == nil || !strings.Contains(err.Error(), "agents of different versions") {
+		t.Errorf("images of an older build: %v, want a refusal", err)
+	}
+	b.identical()
 	if n := b.onPrimary("SELECT count(*) FROM opmux.captured")[0][0]; n != "0" {
 		t.Errorf("%s images were left behind", n)
 	}

@@ -120,6 +120,8 @@ func brokenTx(err error) *refusal {
 		return &refusal{code: stateLimit, message: err.Error(), hint: "Fetch a statement's rows before the next is executed."}
 	case errors.Is(err, errUndivided):
 		return &refusal{code: stateLimit, message: err.Error(), hint: "Add a primary key, delete fewer rows at a time, or set capture.predicates."}
+	case errors.Is(err, errTaken):
+		return &refusal{code: stateNotSupported, message: err.Error(), hint: "Start an agent of the newest build once more: its functions are put in place then."}
 	case errors.As(err, &many):
 		return &refusal{code: stateLimit, message: err.Error(), hint: many.hint}
 	case errors.As(err, &cannot):
