@@ -36,6 +36,9 @@ type entry struct {
 	skipTags int
 	// shift is how many characters the agent put before the client's text.
 	shift int
+	// original is the place in the client's text of one in the text that was sent, nil
+	// where nothing but shift is between them.
+	original func(place int) int
 	// hold keeps CommandComplete and ReadyForQuery back for the front to release.
 	hold bool
 	// holdReady keeps ReadyForQuery alone back.

@@ -124,6 +124,8 @@ func brokenTx(err error) *refusal {
 		return &refusal{code: stateNotSupported, message: err.Error(), hint: "Start an agent of the newest build once more: its functions are put in place then."}
 	case errors.As(err, &many):
 		return &refusal{code: stateLimit, message: err.Error(), hint: many.hint}
+	case errors.Is(err, errManyParts):
+		return &refusal{code: stateLimit, message: err.Error(), hint: "Change fewer rows at a time, run the statements one after the other, or set capture.chunk."}
 	case errors.As(err, &cannot):
 		return refusedStatement(cannot, 0)
 	case errors.As(err, &large):
