@@ -23,8 +23,10 @@ func (t *take) one(ctx context.Context, q catalog.Querier, row *taken) error {
 		return nil
 	case catalog.TakenDDL:
 		return t.define(row)
-	case catalog.TakenPart:
+	case catalog.TakenPart, catalog.TakenOvertaken:
 		return nil
+	case catalog.TakenOthers:
+		return errTaken
 	case catalog.TakenComputed, catalog.TakenComputedF:
 		return t.computed(row)
 	case catalog.TakenHeld:
