@@ -168,8 +168,16 @@ type job struct {
 	// path are the schemas that unqualified names are looked up in.
 	path []string
 	eff  effects
+	// local are the relations of stmt that are table expressions, outer the names of those
+	// that are in sight around it.
+	local map[*pg.RangeVar]bool
+	outer map[string]bool
 	// context is what matters of the session's settings.
 	context meaning
+	// asImages: whatever it writes travels as rows, since it is one part of a statement.
+	asImages bool
+	// along are the tables that its foreign keys change.
+	along []*catalog.Table
 	// timed: unsafe met a function of the transaction's time.
 	timed bool
 	// loaded are the database's facts, once asked for.

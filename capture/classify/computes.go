@@ -5,7 +5,6 @@ import (
 	"strings"
 
 	pg "github.com/pganalyze/pg_query_go/v6"
-	"google.golang.org/protobuf/proto"
 
 	"github.com/opmux/opmux/capture/catalog"
 )
@@ -80,24 +79,23 @@ func (j *job) populates(rel *pg.RangeVar, query *pg.Node) error {
 	}
 	j.uncacheable = true
 	c := &Computes{Schema: strings.TrimSuffix(j.plan.Tables[0], "."+rel.Relname), Name: rel.Relname}
-	err := walk(query, func(m proto.Message) (bool, error) {
-		rv, ok := m.(*pg.RangeVar)
-		if !ok || rv.Schemaname == "" && j.eff.ctes[rv.Relname] {
-			return true, nil
+	err := eachRelation(query, nil, func(rv *pg.RangeVar, local bool) error {
+		if local {
+			return nil
 		}
 		t, err := j.lookup(rv.Schemaname, rv.Relname)
 		if errors.Is(err, errMustFail) {
-			return true, nil // the server will say so
+			return nil // the server will say so
 		}
 		if err != nil {
-			return false, err
+			return err
 		}
 		switch t.Kind {
 		case catalog.Ordinary, catalog.Partitioned, catalog.View:
 			c.Locks = append(c.Locks, catalog.QuoteIdent(t.Schema)+"."+catalog.QuoteIdent(t.Name))
-			return true, nil
+			return nil
 		}
-		return false, j.refuse(j.plan.Construct+" of "+t.Qualified(), rv.Location, "it is no table or view, and cannot be locked against what changes it", "Add WITH NO DATA, and REFRESH it on each server.")
+		return j.refuse(j.plan.Construct+" of "+t.Qualified(), rv.Location, "it is no table or view, and cannot be locked against what changes it", "Add WITH NO DATA, and REFRESH it on each server.")
 	})
 	j.plan.Computes = c
 	return err

@@ -5,7 +5,6 @@ import (
 	"strings"
 
 	pg "github.com/pganalyze/pg_query_go/v6"
-	"google.golang.org/protobuf/proto"
 
 	"github.com/opmux/opmux/capture/catalog"
 	"github.com/opmux/opmux/event"
@@ -311,21 +310,16 @@ func (j *job) createView(st *pg.ViewStmt) error {
 		return j.never("CREATE VIEW in schema opmux", st.View.Location, "schema opmux is opmux's own", "")
 	}
 	temp := isTempName(st.View) || j.makesTemporary()
-	ctes := &job{eff: effects{ctes: map[string]bool{}}}
-	if err := ctes.names(st.Query); err != nil {
-		return err
-	}
-	err := walk(st.Query, func(m proto.Message) (bool, error) {
-		rv, ok := m.(*pg.RangeVar)
-		if !ok || rv.Schemaname == "" && ctes.eff.ctes[rv.Relname] {
-			return true, nil
+	err := eachRelation(st.Query, nil, func(rv *pg.RangeVar, local bool) error {
+		if local {
+			return nil
 		}
 		t, err := j.lookup(rv.Schemaname, rv.Relname)
 		if errors.Is(err, errMustFail) {
-			return true, nil
+			return nil
 		}
 		temp = temp || t != nil && t.Temp
-		return true, err
+		return err
 	})
 	if err != nil {
 		return err

@@ -81,10 +81,7 @@ func created(st *pg.CreateStmt) []target {
 
 // setsOff gives up all tables where a statement calls what may write any.
 func (j *job) setsOff(stmt *pg.Node, r *Refusal) error {
-	if j.eff.ctes == nil {
-		j.eff.ctes = map[string]bool{}
-	}
-	if err := j.names(stmt); err != nil {
+	if err := j.sight(); err != nil {
 		return err
 	}
 	return walk(stmt, func(m proto.Message) (bool, error) {

@@ -18,8 +18,6 @@ type effects struct {
 	setval []*pg.FuncCall
 	// context: it may change session settings (set_config).
 	context bool
-	// ctes are the names of all its common table expressions.
-	ctes map[string]bool
 	// subqueries: it reads more than its target's row.
 	subqueries bool
 	// maxParam is the highest parameter number.
@@ -29,17 +27,8 @@ type effects struct {
 // scan walks a part of a statement and adds its effects to the job's; a part that
 // may write elsewhere is an error (*Refusal).
 func (j *job) scan(parts ...proto.Message) error {
-	if j.eff.ctes == nil {
-		j.eff.ctes = map[string]bool{}
-	}
-	// There is no table expression without its keyword.
-	for _, p := range parts {
-		if !mayHaveWith(j.located) {
-			break
-		}
-		if err := j.names(p); err != nil {
-			return err
-		}
+	if err := j.sight(); err != nil {
+		return err
 	}
 	for _, p := range parts {
 		if err := walk(p, j.visit); err != nil {
@@ -49,13 +38,19 @@ func (j *job) scan(parts ...proto.Message) error {
 	return nil
 }
 
-// names collects the names of common table expressions, which hide relations.
-func (j *job) names(part proto.Message) error {
-	return walk(part, func(m proto.Message) (bool, error) {
-		if cte, ok := m.(*pg.CommonTableExpr); ok {
-			j.eff.ctes[cte.Ctename] = true
+// sight notes which names of the statement are those of its table expressions, which hide
+// relations.
+func (j *job) sight() error {
+	// There is no table expression without its keyword.
+	if j.local != nil || len(j.outer) == 0 && !mayHaveWith(j.located) {
+		return nil
+	}
+	j.local = map[*pg.RangeVar]bool{}
+	return eachRelation(j.stmt, j.outer, func(rv *pg.RangeVar, local bool) error {
+		if local {
+			j.local[rv] = true
 		}
-		return true, nil
+		return nil
 	})
 }
 
@@ -120,8 +115,7 @@ func (j *job) visit(m proto.Message) (bool, error) {
 	case *pg.FuncCall:
 		return true, j.visitCall(n)
 	case *pg.InsertStmt, *pg.UpdateStmt, *pg.DeleteStmt, *pg.MergeStmt:
-		return false, j.refuse("a data-modifying statement in WITH", -1, "it changes several tables in one statement whose rows cannot be told apart",
-			"Run the statements one after the other in one transaction.")
+		return false, j.notApart("it changes several tables in one statement whose rows cannot be told apart")
 	case *pg.IntoClause:
 		return false, j.refuse(constructInto, -1, "it is a part of another statement", "Run it on its own.")
 	case *pg.TypeCast:
@@ -264,7 +258,7 @@ func (j *job) operator(list []*pg.Node) error {
 // reads judges a relation that is read: views and row security policies run
 // functions that the statement does not name.
 func (j *job) reads(rv *pg.RangeVar) error {
-	if rv.Schemaname == "" && j.eff.ctes[rv.Relname] {
+	if j.local[rv] {
 		return nil
 	}
 	facts, err := j.facts()
@@ -308,7 +302,7 @@ func (j *job) view(schema, name string) error {
 	if err != nil || len(tree.Stmts) != 1 {
 		return j.refuse("view "+qualified, -1, "its definition cannot be parsed", "Read the tables that it reads.")
 	}
-	inner := &job{ctx: j.ctx, c: j.c, in: j.in, located: def, plan: j.plan, path: j.path, loaded: j.loaded, views: j.views}
+	inner := &job{ctx: j.ctx, c: j.c, in: j.in, located: def, plan: j.plan, path: j.path, loaded: j.loaded, views: j.views, stmt: tree.Stmts[0].Stmt}
 	if !slices.Contains(inner.path, "pg_catalog") {
 		inner.path = append([]string{"pg_catalog"}, inner.path...)
 	}

@@ -80,6 +80,16 @@ func faithful(r *replica) {
 		{`DELETE FROM history WHERE ctid IN (SELECT ctid FROM history WHERE tid = 1 LIMIT 3) RETURNING tid`, nil},
 		{`DELETE FROM history AS h USING customer c WHERE c.id = h.bid AND h.filler > $1`, []any{"a"}},
 		{`DELETE FROM history WHERE tid = 77`, nil}, {`DELETE FROM history WHERE tid = 2 AND filler IS NULL`, nil}, {`DELETE FROM deferred WHERE x = 2`, nil},
+		{`WITH c AS (INSERT INTO customer(name, mail) VALUES ('wi', 'wi@x'), ('th', NULL) RETURNING *), o AS (INSERT INTO orders(customer, total) SELECT id, 7 FROM c RETURNING id, customer)
+			INSERT INTO item("order", no, price) SELECT id, customer, 3 FROM o -- trailing`, nil},
+		{`WITH gone AS (DELETE FROM jobs WHERE id > 100 RETURNING id, state AS s) INSERT INTO history(tid, filler) SELECT id, s FROM gone RETURNING tid`, nil},
+		{`WITH new(i) AS (INSERT INTO jobs(id) VALUES ($1) ON CONFLICT DO NOTHING RETURNING id) SELECT i FROM new UNION ALL SELECT id FROM jobs WHERE id = $1 LIMIT 1`, []any{4000}},
+		{`WITH new(i) AS (INSERT INTO jobs(id) VALUES ($1) ON CONFLICT DO NOTHING RETURNING id) SELECT i FROM new UNION ALL SELECT id FROM jobs WHERE id = $1 LIMIT 1`, []any{4000}},
+		{`WITH a AS (UPDATE jobs SET state = 'with' WHERE id < 5), b AS (UPDATE customer c SET note = j.state FROM jobs j WHERE j.id = c.id RETURNING c.*, j.state AS "of job") DELETE FROM history WHERE filler IS NULL`, nil},
+		{`WITH i AS (INSERT INTO jobs(id) VALUES (4000)), d AS (DELETE FROM jobs WHERE id = 4000 RETURNING id) SELECT 1`, nil},
+		{`WITH up AS (INSERT INTO jobs(id, state) VALUES (4000, 'x'), (4001, 'y') ON CONFLICT (id) DO UPDATE SET state = excluded.state RETURNING *), h AS (DELETE FROM history RETURNING *) SELECT count(*), max(h.tid) FROM up, h`, nil},
+		{`WITH item_gone AS (DELETE FROM item WHERE "order" > 3), order_gone AS (DELETE FROM orders WHERE id > 3) DELETE FROM customer WHERE id > 60 RETURNING id, (SELECT count(*) FROM item)`, nil},
+		{`PREPARE w(int) AS /* ( */ WITH d AS (DELETE FROM jobs WHERE id = $1 RETURNING id) INSERT INTO history(tid) SELECT id + 1 FROM d`, nil}, {`EXECUTE w(4001)`, nil}, {`EXECUTE w(2 + 2)`, nil},
 		{`TRUNCATE history, made RESTART IDENTITY`, nil},
 	}
 	for _, s := range statements {

@@ -164,6 +164,8 @@ func (i *inserting) plain(rows [][]*pg.Node) error {
 		return i.refuse("INSERT into "+i.t.Qualified()+", which has no columns", -1, "nothing comes back of its rows", "INSERT … DEFAULT VALUES, or add a column.")
 	case len(i.t.Columns) == 0:
 		return i.text(i.t, i.st.Relation, i.node, i.st.ReturningList, becauseKey)
+	case i.asImages:
+		return i.asRows(becauseWith)
 	case i.st.OnConflictClause != nil:
 		return i.asRows("only the rows that did not conflict are known afterwards")
 	case rows == nil && i.st.SelectStmt == nil:
@@ -173,7 +175,7 @@ func (i *inserting) plain(rows [][]*pg.Node) error {
 	case i.eff.subqueries:
 		return i.asRows("a value is read by a subquery")
 	case i.st.WithClause != nil:
-		return i.asRows("it has a WITH clause")
+		return i.asRows(becauseWith)
 	case i.st.Override == pg.OverridingKind_OVERRIDING_USER_VALUE:
 		return i.asRows("values of identity columns are drawn")
 	}

@@ -196,7 +196,7 @@ func (j *job) unpinned(m *modified) (string, error) {
 	case len(m.others) > 0:
 		return "it reads other tables", nil
 	case m.with != nil:
-		return "it has a WITH clause", nil
+		return becauseWith, nil
 	case m.where == nil:
 		return "it names no row by a key", nil
 	case j.eff.subqueries:

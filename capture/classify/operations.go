@@ -16,6 +16,9 @@ func (p *Plan) Operations(e Execution) ([]event.Operation, error) {
 	if p.Kind == Refused {
 		return p.flagged(e), nil
 	}
+	if len(p.Parts) > 0 {
+		return p.ofParts(e)
+	}
 	op := event.Operation{Kind: event.OpStatement, Class: p.Class, Reason: p.Reason, Tables: p.Tables, Sequences: e.Sequences}
 	op.Digest = event.Digest{SQLState: "00000", Affected: -1}
 	if p.frozen.counted {

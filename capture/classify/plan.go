@@ -167,6 +167,10 @@ type Plan struct {
 	// Unnamed says that it takes away rows that no key names: its transaction is to
 	// follow all before it (event.BehindAll), and a target has no rows to hash.
 	Unnamed bool
+	// Parts are the statements of one that writes in WITH, in the order in which they are to be published;
+	// a row is of one of them, see PartOf. All rows of an execution are needed in one call
+	// of Operations; TagOf is what the client is told.
+	Parts []Part
 	// Inner is the plan of the statement that PREPARE names, or that Runs does.
 	Inner *Plan
 	// Args are the arguments of EXECUTE as constants, ArgsConstant whether all of
@@ -182,6 +186,13 @@ type Plan struct {
 	// moment of the clock; copyFormat is how to read it.
 	copyColumns []dateField
 	copyFormat  copyFormat
+
+	// hidden are the expressions of the hidden columns. edits is what SQL has in place of
+	// the text edited, tag what begins the command tag.
+	hidden []string
+	edits  []edit
+	edited string
+	tag    string
 
 	frozen frozen
 	// in is what the plan was made of, for Recheck.
@@ -256,8 +267,9 @@ type Execution struct {
 	Params []event.Param
 	// TxTime is now() of the transaction in microseconds since the Unix epoch.
 	TxTime int64
-	// Rows are the hidden columns of each row of this part.
+	// Rows are the hidden columns of each row of this part, Parts those of Plan.Parts.
 	Rows     [][]event.Value
+	Parts    []PartRows
 	Affected int64
 	Tag      string
 	// First and More tell the parts of a long result or COPY stream.

@@ -26,6 +26,7 @@ type Predicates struct{ Tables, Carry string }
 const (
 	becauseKey  = "a function of its literals, parameters and the rows it names by key"
 	becauseLock = "a function of its literals, parameters and the rows of its table, which was locked before it"
+	becauseWith = "it has a WITH clause"
 	becauseText = "capture.predicates says that it hits the same rows on every server"
 )
 
@@ -76,6 +77,9 @@ func (m *modified) scope() scope { return scope{table: m.table, rel: relName(m.r
 // modify plans an UPDATE or DELETE as text where it names one row by a key, or where
 // its table's policy has it travel whole; otherwise images plan its rows.
 func (j *job) modify(n *pg.Node, m *modified, images func(why string) error) error {
+	if j.asImages {
+		return images(becauseWith)
+	}
 	why, err := j.unpinned(m)
 	if why == "" && err == nil {
 		why, err = j.unsafeSet(m)

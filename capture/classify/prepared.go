@@ -48,6 +48,11 @@ func (j *job) prepare(st *pg.PrepareStmt) error {
 	switch plan.Kind {
 	case Pass, Draw, Write:
 		p.SQL = j.body[:at] + plan.SQL
+		p.edited = j.body[:at] + plan.edited
+		for _, e := range plan.edits {
+			e.at += at
+			p.edits = append(p.edits, e)
+		}
 	case Refused: // the policy decides
 	default:
 		return fmt.Errorf("PREPARE of such a statement: %w", errMustFail)

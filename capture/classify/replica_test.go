@@ -127,6 +127,15 @@ func (r *replica) onPrimary(plan *classify.Plan, text string, params []event.Par
 		for _, v := range row[len(row)-plan.Hidden:] {
 			hidden = append(hidden, event.Value{Null: v == nil, Text: v})
 		}
+		if at, own, _ := plan.PartOf(hidden); len(plan.Parts) > 0 {
+			if e.Parts == nil {
+				e.Parts = make([]classify.PartRows, len(plan.Parts))
+			}
+			if at >= 0 {
+				e.Parts[at].Rows = append(e.Parts[at].Rows, own)
+			}
+			continue
+		}
 		e.Rows = append(e.Rows, hidden)
 	}
 	e.Affected, e.Tag = res.CommandTag.RowsAffected(), res.CommandTag.String()

@@ -56,6 +56,7 @@ func (j *job) hide(t *catalog.Table, rel string, columns []string, client []*pg.
 		}
 		p.SQL = text + strings.Join(names, ", ")
 	}
+	p.hidden = names
 	return plain
 }
 

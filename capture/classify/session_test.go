@@ -135,7 +135,7 @@ func TestFlaggedStatementsMarkTheirTables(t *testing.T) {
 		`UPDATE audited SET x = 1`: "*", `DO $$ begin end $$`: "*", `SELECT writer(1)`: "*", `GRANT SELECT ON jobs TO public`: "",
 		`UPDATE history SET tid = 1`: "public.history", `UPDATE customer SET id = id + 1`: "public.customer public.orders",
 		`MERGE INTO jobs USING customer c ON c.id = jobs.id WHEN MATCHED THEN DELETE`:            "public.jobs",
-		`WITH x AS (DELETE FROM customer RETURNING *) INSERT INTO history(tid) SELECT id FROM x`: "public.history public.customer public.orders public.item",
+		`WITH x AS (DELETE FROM customer RETURNING (SELECT 1)) INSERT INTO history(tid) TABLE x`: "public.history public.customer public.orders public.item",
 		`CREATE UNLOGGED TABLE fresh AS SELECT 1`:                                                "public.fresh", `CREATE MATERIALIZED VIEW m AS TABLE summary`: "public.m", `ALTER TABLE jobs ADD n int GENERATED ALWAYS AS IDENTITY`: "public.jobs",
 		`COPY customer(name) FROM STDIN WITH (ENCODING 'latin1')`: "public.customer", `INSERT INTO cache VALUES (1)`: "public.cache",
 	} {

@@ -12,6 +12,9 @@ import (
 // statement plans one statement by its kind. What is not listed, here or among
 // DDL, is refused.
 func (j *job) statement(n *pg.Node) error {
+	if with := modifying(n); with != nil {
+		return j.with(n, with)
+	}
 	switch s := n.Node.(type) {
 	case *pg.Node_SelectStmt:
 		return j.selects(n, s.SelectStmt)

@@ -174,7 +174,7 @@ func (j *job) finishWrite(t *catalog.Table, touched []*catalog.Table) error {
 	}
 	p.ContextChanges = j.eff.context
 	p.Sequences = sequences(append(slices.Clone(j.eff.draws), p.Sequences...))
-	p.Deferrable = t.Deferrable()
+	p.Deferrable, j.along = t.Deferrable(), touched
 	for _, c := range touched {
 		p.Deferrable = p.Deferrable || c.Deferrable()
 		p.TableRefs = append(p.TableRefs, c)

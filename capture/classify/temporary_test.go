@@ -31,6 +31,7 @@ func TestI6TemporaryObjectsInDefinitions(t *testing.T) {
 		`CREATE FUNCTION f() RETURNS foo.a%TYPE LANGUAGE sql AS 'SELECT 1'`:                 "refused",
 		`CREATE FUNCTION f() RETURNS int LANGUAGE sql BEGIN ATOMIC SELECT 1 FROM foo; END`:  "refused",
 		`CREATE FUNCTION f(x public.foo) RETURNS text LANGUAGE sql AS 'SELECT 1'`:           "ddl",
+		`CREATE VIEW v AS WITH foo AS (SELECT * FROM foo) SELECT * FROM foo`:                "pass",
 		`CREATE TABLE holder (f foo)`:                                                       "refused",
 		`CREATE TABLE holder (f int DEFAULT nextval('sq'))`:                                 "refused",
 		`CREATE TABLE holder (f int DEFAULT nextval('public.sq'))`:                          "ddl",

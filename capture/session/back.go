@@ -160,11 +160,15 @@ func (s *Session) tagAnswer(ctx context.Context, e *entry, m pgwire.Message) err
 		e.skipTags--
 		return nil
 	}
+	tag := pgwire.Tag(m.Body())
+	if own := e.exec.tagOf(tag); own != tag {
+		m = pgwire.Message{Type: m.Type, Raw: pgwire.AppendMessage(nil, m.Type, append([]byte(own), 0))}
+	}
 	s.locked(func() {
 		if e.hold {
 			s.held = append(s.held, m.Raw...)
 		}
-		s.completed(ctx, e, pgwire.Tag(m.Body()))
+		s.completed(ctx, e, tag)
 	})
 	if !e.hold {
 		if e.warning != nil {
@@ -253,8 +257,8 @@ func (s *Session) tellError(e *entry, m pgwire.Message, fields []pgwire.Field) e
 		}
 		return s.toClient(m.Type, pgwire.AppendFields(nil, fields))
 	}
-	if e.shift != 0 {
-		return s.toClient(m.Type, pgwire.AppendFields(nil, shiftPosition(fields, e.shift)))
+	if e.shift != 0 || e.original != nil {
+		return s.toClient(m.Type, pgwire.AppendFields(nil, e.inClientsText(fields)))
 	}
 	return s.toClient(m.Type, m.Body())
 }
@@ -314,7 +318,7 @@ func (s *Session) rowAnswer(ctx context.Context, e *entry, m pgwire.Message) err
 	}
 	defer s.row.done()
 	s.locked(func() { s.addRow(ctx, x, values) })
-	if e.silent || x.plan.ClientColumns < 0 {
+	if !x.clients(values) || e.silent || x.plan.ClientColumns < 0 {
 		return nil
 	}
 	return s.toClient(m.Type, body)

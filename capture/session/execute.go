@@ -146,6 +146,9 @@ func (s *Session) writeExtended(ctx context.Context, m pgwire.Message, body pgwi
 		}
 		return err
 	}
+	if len(one.plan.Parts) > 0 && one.plan.ClientColumns >= 0 && body.Limit != 0 {
+		return s.refuseExtended(limitedParts)
+	}
 	tx, r, err := s.begin(ctx, one, true)
 	if err != nil {
 		return err

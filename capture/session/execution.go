@@ -20,8 +20,10 @@ type execution struct {
 	item *logItem
 	// rows are hidden columns that have not been made operations yet.
 	rows     [][]event.Value
-	kept     int // bytes of rows and data
-	parts    int // operations were made of that many parts
+	several  []partRows // these of plan.Parts
+	own      int64      // the rows of the client's among those of parts, since it was last told
+	kept     int        // bytes of rows and data
+	parts    int        // operations were made of that many parts
 	hash     digest.Rows
 	hashed   bool
 	columns  int // of the row description, hidden ones included; 0: not seen
@@ -59,16 +61,20 @@ func (s *Session) addRow(ctx context.Context, x *execution, values []pgwire.Data
 		x.tx.fail(err)
 		return
 	}
-	if s.cfg.Level == event.LevelFull && !x.plan.Unnamed {
-		x.hash.Add(row)
-		x.hashed = true
-	}
-	x.rows = append(x.rows, row)
 	n := 0
 	for _, v := range row {
 		n += 16 + len(v.Text)
 	}
 	x.keep(n)
+	if len(x.plan.Parts) > 0 {
+		s.addToPart(x, row)
+		return
+	}
+	if s.cfg.Level == event.LevelFull && !x.plan.Unnamed {
+		x.hash.Add(row)
+		x.hashed = true
+	}
+	x.rows = append(x.rows, row)
 	switch {
 	case x.plan.Whole: // bounded by the statement's own text
 	case x.plan.Undivided:
@@ -158,7 +164,7 @@ func (s *Session) operationsOf(x *execution, more bool) ([]event.Operation, erro
 }
 
 func (s *Session) operationsWith(x *execution, more bool, marks []event.SequenceMark) ([]event.Operation, error) {
-	e := classify.Execution{Params: x.params, Rows: x.rows, Affected: x.affected, Tag: x.tag,
+	e := classify.Execution{Params: x.params, Rows: x.rows, Parts: s.partsOf(x), Affected: x.affected, Tag: x.tag,
 		First: x.parts == 0, More: more, Data: x.data, Sequences: marks}
 	if x.tx.probe != nil {
 		if x.plan.Lock != "" && !seesWhatCommits(x.tx.probe.isolation) {

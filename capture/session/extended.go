@@ -73,6 +73,9 @@ var emptyStatement = &classify.Plan{Kind: classify.Pass, Class: event.ClassNone,
 func (s *Session) parseEntry(st *statement) *entry {
 	s.setStatement(st)
 	e := &entry{kind: answerParse, onDone: func() { st.before = nil }}
+	if st.plan != nil {
+		e.rewrote(st.plan, 0)
+	}
 	e.onFail = func() {
 		if st.name == "" && !e.skipped && s.statements[""] == st {
 			st.gone = true

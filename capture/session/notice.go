@@ -46,7 +46,7 @@ func (s *Session) notice() error {
 			return nil
 		}
 	}
-	return s.toClient(m.Type, pgwire.AppendFields(nil, shiftPosition(fields, e.shift)))
+	return s.toClient(m.Type, pgwire.AppendFields(nil, e.inClientsText(fields)))
 }
 
 // parameter forwards a setting that the server reports. It may be one that

@@ -3,23 +3,37 @@ package session
 import (
 	"strconv"
 
+	"github.com/opmux/opmux/capture/classify"
 	"github.com/opmux/opmux/wire/pgwire"
 )
 
 // stateActiveTransaction warns that BEGIN came inside a transaction.
 const stateActiveTransaction = "25001"
 
-// shiftPosition makes an error's position count from the client's own text, in
-// front of which the agent had put shift characters (I5). A negative shift
-// stands for text of the client's that was sent apart.
-func shiftPosition(fields []pgwire.Field, shift int) []pgwire.Field {
+// inClientsText makes an error's position count from the client's own text, in
+// front of which the agent had put shift characters (I5), and in which it had put others
+// (original). A negative shift stands for text of the client's that was sent apart.
+func (e *entry) inClientsText(fields []pgwire.Field) []pgwire.Field {
 	for i := range fields {
 		if fields[i].Code != pgwire.FieldPosition {
 			continue
 		}
-		if n, err := strconv.Atoi(fields[i].Value); err == nil && n > shift {
-			fields[i].Value = strconv.Itoa(n - shift)
+		n, err := strconv.Atoi(fields[i].Value)
+		if err != nil || n <= e.shift {
+			continue
 		}
+		if n -= e.shift; e.original != nil {
+			n = e.original(n)
+		}
+		fields[i].Value = strconv.Itoa(n)
 	}
 	return fields
+}
+
+// rewrote says that a plan's own text has others in it, behind before characters of the
+// client's that were sent apart.
+func (e *entry) rewrote(p *classify.Plan, before int) {
+	if p.Rewritten() {
+		e.original = func(place int) int { return p.Original(place-before) + before }
+	}
 }

@@ -47,6 +47,9 @@ type entry struct {
 	skipTags int
 	// shift is how many characters the agent put before the client's text.
 	shift int
+	// original is the place in the client's text of one in the text that was sent, nil
+	// where nothing but shift is between them.
+	original func(place int) int
 	// refusal, when set, takes the place of the error that the server is made to give.
 	refusal *refusal
 	// unless, when set, is asked before ReadyForQuery is forwarded; true: it is not.

@@ -119,6 +119,8 @@ func brokenTx(err error) *refusal {
 		return &refusal{code: stateLimit, message: err.Error(), hint: "Fetch a statement's rows before the next is executed."}
 	case errors.Is(err, errUndivided):
 		return &refusal{code: stateLimit, message: err.Error(), hint: "Add a primary key, delete fewer rows at a time, or set capture.predicates."}
+	case errors.Is(err, errManyParts):
+		return &refusal{code: stateLimit, message: err.Error(), hint: "Change fewer rows at a time, run the statements one after the other, or set capture.chunk."}
 	case errors.As(err, &cannot):
 		return refusedStatement(cannot, 0)
 	case errors.As(err, &large):

@@ -137,7 +137,7 @@ func (x *execution) keep(n int) {
 // made forgets rows and data that were made operations, or are lost.
 func (x *execution) made() {
 	x.keep(-x.kept)
-	x.rows, x.data = nil, nil
+	x.rows, x.several, x.data = nil, nil, nil
 }
 
 func (item *logItem) size() int { return itemBytes + sizeOf(item.ops) }

@@ -204,6 +204,7 @@ func (s *Session) hook(p *classify.Plan, text string, e *entry) error {
 		}
 		e.onTag = func(string) { s.savepoint(tx, p) }
 	case classify.Prepare:
+		e.rewrote(p, -e.shift)
 		st := &statement{name: p.Name, plan: p, text: text, sqlLevel: true, columns: -1}
 		e.onTag = func(string) { s.statements[p.Name] = st }
 	case classify.Deallocate:

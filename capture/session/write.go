@@ -79,6 +79,7 @@ func (s *Session) write(ctx context.Context, p part, wrap, hold bool) (bool, err
 	x := s.newExecution(tx, plan, p.params)
 	failed := false
 	e := &entry{kind: answerQuery, shift: -p.before, hold: hold, holdReady: true, exec: x, plan: plan, onFail: func() { failed = true }}
+	e.rewrote(plan, p.before)
 	if plan.CopyDraw != nil {
 		e.exec, e.hold = nil, false // its answer is only the first of several
 	}

@@ -1,0 +1,164 @@
+package integration
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/opmux/opmux/internal/rig"
+	"github.com/opmux/opmux/internal/testkit"
+)
+
+// withSchema has tables that depend on one another by each kind of foreign key.
+var withSchema = []string{
+	`CREATE TABLE a (id int PRIMARY KEY, u int UNIQUE, v int)`,
+	`CREATE TABLE b (id int PRIMARY KEY, u int UNIQUE, v int, r int REFERENCES a ON DELETE CASCADE)`,
+	`CREATE TABLE c (id int PRIMARY KEY, u int, v int, r int REFERENCES a)`,
+	`CREATE TABLE d (id int PRIMARY KEY, u int UNIQUE, v int, r int REFERENCES b ON DELETE SET NULL ON UPDATE CASCADE)`,
+	`CREATE TABLE e (id serial PRIMARY KEY, u int, v int DEFAULT 7, r int)`,
+	`CREATE TABLE f (id int PRIMARY KEY, u int, v int, r int REFERENCES a ON DELETE CASCADE) PARTITION BY RANGE (id)`,
+	`CREATE TABLE f_low PARTITION OF f FOR VALUES FROM (MINVALUE) TO (15)`, `CREATE TABLE f_high PARTITION OF f FOR VALUES FROM (15) TO (MAXVALUE)`,
+	`CREATE TABLE g (id int PRIMARY KEY, u int, v int, r int REFERENCES g ON DELETE SET NULL)`,
+	`CREATE TABLE h (id int, u int, v text, r timestamptz DEFAULT clock_timestamp())`,
+	`CREATE TABLE i (id int PRIMARY KEY, u int, v int, r int REFERENCES d DEFERRABLE INITIALLY DEFERRED)`,
+}
+
+// writesInWith are statements as applications write them.
+var writesInWith = []string{
+	`WITH x AS (INSERT INTO a VALUES (1001, 1001, 1) RETURNING id) INSERT INTO b (id, r) SELECT 1001, id FROM x`,
+	`WITH x AS (INSERT INTO b (id, r) VALUES (1002, 1002)) INSERT INTO a (id) VALUES (1002)`,
+	`WITH x AS (INSERT INTO e (u) VALUES (1), (2) RETURNING *), y AS (INSERT INTO e (u) SELECT u + id FROM x RETURNING id) SELECT count(*) FROM x, y`,
+	`WITH x AS (DELETE FROM b WHERE r = 1001 RETURNING *) DELETE FROM a WHERE id = 1001 RETURNING *`,
+	`WITH x AS (DELETE FROM a WHERE id = 1002), y AS (UPDATE b SET r = NULL WHERE r = 1002 RETURNING id, r) SELECT * FROM y`,
+	`WITH x AS (INSERT INTO h (id, v) VALUES (1, 'one'), (1, 'one') RETURNING *), y AS (INSERT INTO h (id, v) SELECT id, v || '!' FROM x) SELECT * FROM x`,
+	`WITH gone AS (DELETE FROM h RETURNING *) INSERT INTO e (u, v) SELECT id, length(v) FROM gone`,
+	`WITH pgrst_source AS (INSERT INTO "public"."e"("u", "v") SELECT "pgrst_body"."u", "pgrst_body"."v" FROM (SELECT '[{"u": 5, "v": 6}, {"u": 7, "v": null}]'::json AS json_data) pgrst_payload, LATERAL (SELECT "u", "v" FROM json_to_recordset(pgrst_payload.json_data) AS _("u" integer, "v" integer)) pgrst_body RETURNING "public"."e".*)
+		SELECT '' AS total_result_set, pg_catalog.count(_postgrest_t) AS page_total, array[]::text[] AS header, coalesce(json_agg(_postgrest_t), '[]') AS body, nullif(current_setting('response.headers', true), '') AS response_headers FROM (SELECT "e".* FROM "pgrst_source" AS "e") _postgrest_t`,
+	`WITH input(u, v) AS (VALUES (5, 1), (6, 2)), ins AS (INSERT INTO a SELECT u + 2000, u, v FROM input ON CONFLICT (u) DO NOTHING RETURNING id) SELECT id FROM ins UNION ALL SELECT id FROM a JOIN input USING (u)`,
+	`WITH u AS (UPDATE a SET v = v + 1 WHERE id = 2005 RETURNING *), log AS (INSERT INTO h (id, v) SELECT id, 'a' || v FROM u) SELECT v FROM u`,
+	`WITH next AS (SELECT id FROM e WHERE v IS NOT NULL ORDER BY id LIMIT 2 FOR UPDATE SKIP LOCKED), done AS (DELETE FROM e USING next WHERE e.id = next.id RETURNING e.*) INSERT INTO h (id, v) SELECT id, v::text FROM done RETURNING id, r IS NULL`,
+	`WITH x AS (INSERT INTO f SELECT i, i FROM generate_series(10, 20) i RETURNING *) UPDATE a SET v = (SELECT count(*) FROM x) WHERE id > 2000`,
+	`BEGIN; SAVEPOINT s; WITH x AS (DELETE FROM f RETURNING *) SELECT count(*) FROM x; ROLLBACK TO s; WITH x AS (DELETE FROM f WHERE id > 12 RETURNING *) INSERT INTO c (id) SELECT id FROM x; COMMIT`,
+}
+
+// Statements that write in WITH are carried as the rows of each of their parts, without
+// capture triggers, in both protocols.
+func TestWritesInWith(t *testing.T) {
+	for _, mode := range []pgx.QueryExecMode{pgx.QueryExecModeSimpleProtocol, pgx.QueryExecModeCacheStatement} {
+		t.Run(mode.String(), func(t *testing.T) {
+			b := up(t, rig.Config{Digest: "full", Verify: "full"}, withSchema...)
+			conn := testkit.Connect(t, b.agent("a1").DSN())
+			for _, sql := range writesInWith {
+				b.runParts(conn, mode, sql)
+			}
+			b.identical()
+			b.sequencesFollow()
+			if v := b.verdicts(int64(len(writesInWith))); v.Match != v.Sum() {
+				t.Errorf("verdicts %+v, want matches alone", v)
+			}
+		})
+	}
+}
+
+// I6: foreign keys look at what all parts have done, and a backup does one after the other. Whatever the
+// parts are, it ends as the primary does, or the statement is refused.
+// OPMUX_WITH_SEED and OPMUX_WITH_STATEMENTS set other ones than those of each run.
+func TestI6RandomWritesInWith(t *testing.T) {
+	seed, statements := rand.Uint64(), 500
+	if s := os.Getenv("OPMUX_WITH_SEED"); s != "" {
+		seed, _ = strconv.ParseUint(s, 10, 64)
+	}
+	if s := os.Getenv("OPMUX_WITH_STATEMENTS"); s != "" {
+		statements, _ = strconv.Atoi(s)
+	}
+	t.Logf("OPMUX_WITH_SEED=%d", seed)
+	b := up(t, rig.Config{Digest: "full", Verify: "full"}, withSchema...)
+	conn := testkit.Connect(t, b.agent("a1").DSN())
+	g := withMaker{rand.New(rand.NewPCG(seed, 1))}
+	carried, refused, failed := 0, 0, 0
+	for range statements {
+		sql := g.statement()
+		_, err := conn.Exec(b.ctx, sql, pgx.QueryExecModeSimpleProtocol)
+		var answer *pgconn.PgError
+		switch {
+		case err == nil:
+			carried++
+		case errors.As(err, &answer) && strings.HasPrefix(answer.Message, "opmux: "):
+			refused++
+		case errors.As(err, &answer):
+			failed++
+		default:
+			t.Fatalf("%s: %v", sql, err)
+		}
+	}
+	t.Logf("%d carried, %d refused, %d failed", carried, refused, failed)
+	if carried < statements/4 {
+		t.Errorf("only %d of %d statements were carried", carried, statements)
+	}
+	b.identical()
+	if v, err := b.Verdicts(b.ctx); err != nil || v.Mismatch+v.Missing > 0 {
+		t.Errorf("verdicts %+v, %v; want no mismatch and nothing missing", v, err)
+	}
+}
+
+// withMaker makes random statements that write in WITH.
+type withMaker struct{ *rand.Rand }
+
+// refersTo are the tables that the rows of one refer to.
+var refersTo = map[string]string{"b": "a", "c": "a", "d": "b", "f": "a", "g": "g", "i": "d"}
+
+func (g withMaker) statement() string {
+	tables := []string{"a", "b", "c", "d", "e", "f", "g", "h", "i"}
+	g.Shuffle(len(tables), func(i, k int) { tables[i], tables[k] = tables[k], tables[i] })
+	if g.IntN(3) == 0 {
+		tables[1] = tables[0] // two writes of one table
+	}
+	var with []string
+	n := 1 + g.IntN(3)
+	for i := range n {
+		part := g.write(tables[i])
+		if g.IntN(2) == 0 {
+			part += " RETURNING *"
+		}
+		with = append(with, fmt.Sprintf("w%d AS (%s)", i, part))
+	}
+	main := "SELECT 1"
+	if g.IntN(3) > 0 {
+		main = g.write(tables[n])
+	}
+	return "WITH " + strings.Join(with, ", ") + " " + main
+}
+
+func (g withMaker) write(table string) string {
+	some := func() string { from := g.IntN(30); return fmt.Sprintf("BETWEEN %d AND %d", from, from+g.IntN(8)) }
+	parent := func() string {
+		p, ok := refersTo[table]
+		if !ok || g.IntN(4) == 0 {
+			return "NULL"
+		}
+		if g.IntN(3) == 0 {
+			return strconv.Itoa(g.IntN(30)) // a part may be about to write it
+		}
+		return fmt.Sprintf("(SELECT min(id) FROM %s WHERE id >= %d)", p, g.IntN(30))
+	}
+	if table == "h" {
+		return []string{"INSERT INTO h (id, v) SELECT i, 'h' FROM generate_series(1, 3) i", "DELETE FROM h WHERE id " + some()}[g.IntN(2)]
+	}
+	switch g.IntN(6) {
+	case 0, 1, 2:
+		rows := fmt.Sprintf("INSERT INTO %s (id, u, v, r) SELECT i, i * %d, %d, %s::int FROM generate_series(%d, %d) i", table, 1+g.IntN(2), g.IntN(100), parent(), g.IntN(25), 25+g.IntN(6))
+		return rows + []string{" ON CONFLICT DO NOTHING", " ON CONFLICT (id) DO UPDATE SET v = excluded.v", ""}[g.IntN(3)]
+	case 3:
+		set := []string{"v = v + 1", "r = " + parent(), "u = u + 100", "id = id + 40, v = 0"}[g.IntN(4)]
+		return fmt.Sprintf("UPDATE %s SET %s WHERE id %s", table, set, some())
+	default:
+		return fmt.Sprintf("DELETE FROM %s WHERE id %s", table, some())
+	}
+}
