@@ -171,11 +171,11 @@ func TestCopyFromStdin(t *testing.T) {
 func TestRefusals(t *testing.T) {
 	b := up(t, rig.Config{}, classesSchema...)
 	for _, sql := range []string{
-		"UPDATE t SET id = id + 1000",                                  // key-changing
-		"UPDATE nokey SET a = 2",                                       // no usable key
-		"SELECT touch()",                                               // a function that writes
-		"DO $$ BEGIN UPDATE t SET n = 9; END $$",                       // opaque
-		"WITH d AS (DELETE FROM t RETURNING *) SELECT count(*) FROM d", // writing CTE
+		"UPDATE t SET id = id + 1000",                            // key-changing
+		"UPDATE nokey SET a = 2",                                 // no usable key
+		"SELECT touch()",                                         // a function that writes
+		"DO $$ BEGIN UPDATE t SET n = 9; END $$",                 // opaque
+		"WITH d AS (DELETE FROM t RETURNING (SELECT 1)) TABLE d", // writing CTE of unnamed columns
 	} {
 		before := b.end()
 		result := b.psql(sql)

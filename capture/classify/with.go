@@ -97,6 +97,9 @@ func (j *job) notApart(reason string) *Refusal {
 
 // with plans a statement that writes in its WITH.
 func (j *job) with(n *pg.Node, with *pg.WithClause) error {
+	if j.c.catalog.Triggers() {
+		return j.notApart("capture triggers keep its rows, however many") // not in memory, as here
+	}
 	text, err := readWith(j.body, with)
 	if err != nil {
 		return j.notApart(err.Error())
