@@ -165,6 +165,7 @@ func (s *Session) pop() {
 	s.queue[0] = nil
 	s.queue = s.queue[1:]
 	if len(s.queue) == 0 {
+		clear(s.room[:cap(s.room)]) // where the queue outgrew it, it has entries yet
 		s.queue = s.room[:0]
 		s.empty.Broadcast()
 	}

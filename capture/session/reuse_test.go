@@ -98,6 +98,27 @@ func TestTheQueueTakesNoMemory(t *testing.T) {
 	}
 }
 
+// A long pipeline leaves nothing behind.
+func TestTheQueueKeepsNothing(t *testing.T) {
+	s := bare()
+	for range 3 * queueRoom {
+		s.push(&entry{kind: answerExecute})
+	}
+	for range 3 * queueRoom {
+		s.locked(s.pop)
+	}
+	s.push(s.plainEntry(answerSync, false))
+	s.locked(s.pop)
+	if cap(s.queue) != queueRoom {
+		t.Errorf("the queue keeps room for %d entries", cap(s.queue))
+	}
+	for _, e := range s.room[:cap(s.room)] {
+		if e != nil {
+			t.Fatal("the queue keeps an entry that has ended")
+		}
+	}
+}
+
 // A context is known again by its row, and by no other row.
 func TestContextIsTold(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 4))
