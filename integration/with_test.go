@@ -162,3 +162,21 @@ func (g withMaker) write(table string) string {
 		return fmt.Sprintf("DELETE FROM %s WHERE id %s", table, some())
 	}
 }
+
+// What is held of such a statement is bounded; the client's own rows are not held.
+func TestI7WritesInWithAreBounded(t *testing.T) {
+	b := up(t, rig.Config{AgentYAML: "capture: {chunk: 16KiB}\n"}, withSchema...)
+	conn := testkit.Connect(t, b.agent("a1").DSN())
+	for _, mode := range []pgx.QueryExecMode{pgx.QueryExecModeSimpleProtocol, pgx.QueryExecModeCacheStatement} {
+		b.runParts(conn, mode, `WITH x AS (INSERT INTO h (id) VALUES (1) RETURNING id) SELECT repeat('read', 100), x.id FROM x, generate_series(1, 5000)`)
+		err := execute(b.ctx, conn, mode, `WITH x AS (INSERT INTO e (u) SELECT generate_series(1, 5000) RETURNING id) SELECT count(*) FROM x`)
+		var answer *pgconn.PgError
+		if !errors.As(err, &answer) || answer.Code != "54000" || !strings.Contains(answer.Message, "capture.chunk") {
+			t.Errorf("5,000 rows in %s: %v, want 54000", mode, err)
+		}
+	}
+	if n := b.onPrimary("SELECT count(*) FROM e")[0][0]; n != "0" {
+		t.Errorf("%s rows of what failed are there", n)
+	}
+	b.identical()
+}

@@ -61,11 +61,6 @@ func (s *Session) addRow(ctx context.Context, x *execution, values []pgwire.Data
 		x.tx.fail(err)
 		return
 	}
-	n := 0
-	for _, v := range row {
-		n += 16 + len(v.Text)
-	}
-	x.keep(n)
 	if len(x.plan.Parts) > 0 {
 		s.addToPart(x, row)
 		return
@@ -75,6 +70,7 @@ func (s *Session) addRow(ctx context.Context, x *execution, values []pgwire.Data
 		x.hashed = true
 	}
 	x.rows = append(x.rows, row)
+	x.keep(sizeOfRow(row))
 	switch {
 	case x.plan.Whole: // bounded by the statement's own text
 	case x.plan.Undivided:
@@ -85,6 +81,15 @@ func (s *Session) addRow(ctx context.Context, x *execution, values []pgwire.Data
 	case x.kept >= s.piece():
 		s.makePart(ctx, x, true)
 	}
+}
+
+// sizeOfRow is what a row takes of memory.
+func sizeOfRow(row []event.Value) int {
+	n := 0
+	for _, v := range row {
+		n += 16 + len(v.Text)
+	}
+	return n
 }
 
 // errUndivided says that backups could not do in pieces what the primary did at once.

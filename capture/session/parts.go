@@ -30,6 +30,7 @@ func (s *Session) addToPart(x *execution, row []event.Value) {
 	}
 	p := &x.several[at]
 	p.rows = append(p.rows, own)
+	x.keep(sizeOfRow(row)) // own is a piece of it
 	if s.cfg.Level == event.LevelFull && !x.plan.Parts[at].Unnamed {
 		p.hash.Add(own)
 	}

@@ -1,6 +1,9 @@
 package session_test
 
-import "testing"
+import (
+	"strings"
+	"testing"
+)
 
 // withScripts are statements that write in WITH.
 var withScripts = map[string][]func(*rawClient){
@@ -57,3 +60,18 @@ var withScripts = map[string][]func(*rawClient){
 // TestI5WritesInWithAnswerAsTheServer: the rows of every part come in one result, of
 // which the client sees its own.
 func TestI5WritesInWithAnswerAsTheServer(t *testing.T) { sameAnswers(t, withScripts) }
+
+// A limit would count the agent's rows, too.
+func TestI5LimitsOfWritesInWithAreRefused(t *testing.T) {
+	r := rigWith(t, setting{})
+	r.pg.Exec(t, r.db, schema...)
+	c := dialRaw(t, r.address, r.db)
+	defer c.close()
+	ext(`WITH d AS (DELETE FROM t WHERE id < $1 RETURNING id) SELECT id FROM d`, nil, 2, "5")(c)
+	if got := c.take(); !strings.Contains(got, "with a row limit") {
+		t.Errorf("Execute with a limit: %s", got)
+	}
+	if n := r.pg.Query(t, r.db, `SELECT count(*) FROM t`)[0][0]; n != "20" {
+		t.Errorf("%s rows are left of 20", n)
+	}
+}

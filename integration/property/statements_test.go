@@ -89,7 +89,7 @@ var shapes = []shape{
 	{"upsert nothing", 5, upsertNothing}, {"upsert update", 7, upsertUpdate},
 	{"queue pop", 5, queuePop}, {"queue claim", 4, queueClaim}, {"update from", 4, updateFrom}, {"delete using", 3, deleteUsing},
 	{"read", 5, read}, {"lock", 4, lock}, {"draw", 2, draw}, {"fail", 3, fail}, {"time", 5, updateTime},
-	{"subqueries", 6, subqueries}, {"parts", 5, parts}, {"overriding", 2, overriding}, {"bulk", 1, bulk}, {"setval", 1, setval},
+	{"writes in WITH", 7, nil}, {"subqueries", 6, subqueries}, {"parts", 5, parts}, {"overriding", 2, overriding}, {"bulk", 1, bulk}, {"setval", 1, setval},
 }
 
 // draw draws a statement on any table.
@@ -109,6 +109,9 @@ func (s *schema) draw(r *rand.Rand) stmt {
 				continue
 			}
 			b := &builder{r: r, stmt: stmt{kind: sh.kind}}
+			if sh.draw == nil { // it draws others of these
+				sh.draw = writesInWith
+			}
 			if sh.draw(b, s, pick(r, s.tables...)) {
 				return b.stmt
 			}
