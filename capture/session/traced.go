@@ -74,6 +74,8 @@ type taken struct {
 	// was and became tell a version of a row by its place in the table, command what wrote
 	// it; empty: there is none, or it is not known.
 	was, became, command string
+	// emptied is how often its table was truncated before.
+	emptied int
 	// definition is what DDL is, or refusal why it cannot be carried.
 	definition *definition
 	refusal    *classify.Refusal

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"hash/maphash"
 	"slices"
+	"strconv"
 
 	"github.com/opmux/opmux/capture/catalog"
 	"github.com/opmux/opmux/capture/classify"
@@ -97,9 +98,9 @@ func (h *keyHolders) holds(table *tracedTable, row *taken, values []event.Value,
 	return true
 }
 
-// version names the version of a row at a place.
+// version names the version of a row at a place. Behind a TRUNCATE places come again.
 func version(row *taken, place string) uint64 {
-	return maphash.String(holderSeed, row.schema+"\x00"+row.table+"\x00"+place) | 1
+	return maphash.String(holderSeed, row.schema+"\x00"+row.table+"\x00"+strconv.Itoa(row.emptied)+"\x00"+place) | 1
 }
 
 func sameValue(a, b event.Value) bool { return a.Null == b.Null && string(a.Text) == string(b.Text) }
@@ -127,8 +128,13 @@ type rowsOfCommand struct {
 // It fails where that cannot be: the commands are not what they seem.
 func inWriteOrder(rows []taken) ([]taken, error) {
 	w := &writeOrder{rows: rows, done: make([]bool, len(rows)), makers: map[uint64]int{}, commands: map[string]*rowsOfCommand{}, out: make([]taken, 0, len(rows))}
+	emptied := map[string]int{}
 	for i := range rows {
 		row := &rows[i]
+		if row.what == catalog.TakenTruncate {
+			emptied[row.schema+"\x00"+row.table]++
+		}
+		row.emptied = emptied[row.schema+"\x00"+row.table]
 		if row.became != "" {
 			w.makers[version(row, row.became)] = i
 		}

@@ -16,7 +16,11 @@ func images(words string) []taken {
 	for _, w := range strings.Fields(words) {
 		p := strings.Split(w, ":")
 		was, became, _ := strings.Cut(p[2], ">")
-		rows = append(rows, taken{note: p[0], command: p[1], was: was, became: became})
+		row := taken{note: p[0], command: p[1], was: was, became: became}
+		if row.note == "truncate" {
+			row.what = catalog.TakenTruncate
+		}
+		rows = append(rows, row)
 	}
 	return rows
 }
@@ -31,6 +35,7 @@ func TestI6ImagesAreInTheOrderOfTheWrites(t *testing.T) {
 		"what its command wrote before comes with it":   {"f:2:B>F a:1:X>A b:1:Y>B c:1:Z>C", "a b f c"},
 		"a command began when all was there":            {"f:2:Q>q g:2:B>F a:1:X>A b:1:Y>B c:1:Z>C", "a b f g c"},
 		"two levels":                                    {"g:3:F>G f:2:A>F h:2:Q>q a:1:X>A b:1:Y>B", "a f g h b"},
+		"a place that comes again behind a TRUNCATE":    {"a:1:>A b:2:A>B truncate:: c:3:>A d:5:E>F e:4:>E", "a b truncate c e d"},
 		"other places of one name":                      {"a:1:>A b:2:C> c:3:C>D", "a b c"},
 	} {
 		got, err := inWriteOrder(images(c.kept))
