@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"strconv"
 	"strings"
 
 	"github.com/opmux/opmux/event"
@@ -51,6 +52,9 @@ select rel.oid::pg_catalog.text, pg_catalog.json_build_object(
   'OddPartitions', (select pg_catalog.count(*) from tree where tree.oid <> rel.oid and (relkind = 'f' or relpersistence = 'u')),
   'Exclusion', exists (select from pg_catalog.pg_constraint x where x.conrelid = rel.oid and x.contype = 'x'),
   'Triggers', (select pg_catalog.json_agg(pg_catalog.json_build_object('Name', t.tgname, 'Enabled', t.tgenabled, 'Events', t.tgtype,
+                 'Source', (select tp.prosrc from pg_catalog.pg_proc tp join pg_catalog.pg_language tl on tl.oid = tp.prolang
+                   where tp.oid = t.tgfoid and tl.lanname = 'plpgsql' and pg_catalog.length(tp.prosrc) <= ` + strconv.Itoa(maxTriggerSource) + `),
+                 'Asks', exists (select from (` + functionsIn("t.tgqual::pg_catalog.text") + `) f (oid) where f.oid >= 16384),
                  'Of', (select pg_catalog.json_agg(ta.attname) from pg_catalog.pg_attribute ta where ta.attrelid = t.tgrelid and ta.attnum = any (t.tgattr::pg_catalog.int2[]))) order by t.tgname, t.tgrelid)
                from pg_catalog.pg_trigger t where t.tgrelid in (select oid from tree) and not t.tgisinternal and t.tgenabled <> 'D'
                  and t.tgname not in ('!opmux', '!opmux_truncate', '!opmux_computed')),

@@ -186,7 +186,14 @@ type Trigger struct {
 	Events  int    // tgtype: the Trigger… bits, among others
 	// Of are the columns that an UPDATE must set to fire it, none: any.
 	Of []string
+	// Source is the function's text where it is in PL/pgSQL and not long, else "".
+	Source string
+	// Asks says that its WHEN calls functions of the user's.
+	Asks bool
 }
+
+// maxTriggerSource is how many characters of a trigger's function are looked at.
+const maxTriggerSource = 8192
 
 // The bits of Trigger.Events.
 const (
@@ -199,16 +206,18 @@ const (
 // Fires returns the name of a trigger that one of the events fires, "" for none. set are
 // the columns that an UPDATE sets, generated ones included; nil: they are not known.
 func (t *Table) Fires(events int, set []string) string {
-	for _, tr := range t.Triggers {
-		fired := tr.Events & events
-		if fired == TriggerUpdate && len(tr.Of) > 0 && set != nil && !overlaps(tr.Of, set) {
-			continue
-		}
-		if fired != 0 {
-			return tr.Name
+	for i := range t.Triggers {
+		if t.Triggers[i].FiredBy(events, set) {
+			return t.Triggers[i].Name
 		}
 	}
 	return ""
+}
+
+// FiredBy says of one of them what Fires says of all.
+func (tr *Trigger) FiredBy(events int, set []string) bool {
+	fired := tr.Events & events
+	return fired != 0 && (fired != TriggerUpdate || len(tr.Of) == 0 || set == nil || overlaps(tr.Of, set))
 }
 
 // UpdateEvents are the events that an UPDATE of columns is: one that may move a row to

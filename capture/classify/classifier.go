@@ -174,8 +174,10 @@ type job struct {
 	outer map[string]bool
 	// context is what matters of the session's settings.
 	context meaning
-	// asImages: whatever it writes travels as rows, since it is one part of a statement.
-	asImages bool
+	// imagesFor is why whatever it writes travels as rows, "" where it need not; triggered are
+	// the columns that calm triggers compute besides.
+	imagesFor string
+	triggered []string
 	// along are the tables that its foreign keys change.
 	along []*catalog.Table
 	// timed: unsafe met a function of the transaction's time.

@@ -42,8 +42,11 @@ func (j *job) insert(n *pg.Node, st *pg.InsertStmt) error {
 	if updates {
 		events |= catalog.TriggerUpdate
 	}
-	t, err := j.target(st.Relation, events)
+	t, err := j.written(st.Relation, events)
 	if err != nil {
+		return err
+	}
+	if err := j.calmly(t, events, nil, st.Relation.Location); err != nil {
 		return err
 	}
 	i := &inserting{job: j, node: n, st: st, t: t}
@@ -64,6 +67,9 @@ func (j *job) insert(n *pg.Node, st *pg.InsertStmt) error {
 		err = i.plain(values)
 	}
 	if err != nil {
+		return err
+	}
+	if err := j.alongside(t, touched, events, nil); err != nil {
 		return err
 	}
 	return j.finishWrite(t, touched)
@@ -164,8 +170,8 @@ func (i *inserting) plain(rows [][]*pg.Node) error {
 		return i.refuse("INSERT into "+i.t.Qualified()+", which has no columns", -1, "nothing comes back of its rows", "INSERT … DEFAULT VALUES, or add a column.")
 	case len(i.t.Columns) == 0:
 		return i.text(i.t, i.st.Relation, i.node, i.st.ReturningList, becauseKey)
-	case i.asImages:
-		return i.asRows(becauseWith)
+	case i.imagesFor != "":
+		return i.asRows(i.imagesFor)
 	case i.st.OnConflictClause != nil:
 		return i.asRows("only the rows that did not conflict are known afterwards")
 	case rows == nil && i.st.SelectStmt == nil:

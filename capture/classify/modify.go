@@ -26,14 +26,21 @@ func (j *job) update(n *pg.Node, st *pg.UpdateStmt) error {
 	if err != nil {
 		return err
 	}
-	if err := j.quiet(t, t.UpdateEvents(assigned), assigned, st.Relation.Location); err != nil {
+	events, set := t.UpdateEvents(assigned), assigned
+	if err := j.calmly(t, events, set, st.Relation.Location); err != nil {
 		return err
+	}
+	if assigned = j.besides(t, assigned); t.UpdateEvents(assigned) != events { // what its triggers compute may move it
+		return j.quiet(t, events, set, st.Relation.Location)
 	}
 	if t.Temp {
 		return j.temporary()
 	}
 	touched, err := j.cascades(t, assigned, false)
 	if err != nil {
+		return err
+	}
+	if err := j.alongside(t, touched, events, set); err != nil {
 		return err
 	}
 	m := &modified{table: t, rel: st.Relation, where: st.WhereClause, others: st.FromClause, with: st.WithClause,
@@ -145,8 +152,11 @@ func (j *job) delete(n *pg.Node, st *pg.DeleteStmt) error {
 	if err := j.scan(parts...); err != nil {
 		return err
 	}
-	t, err := j.target(st.Relation, catalog.TriggerDelete)
+	t, err := j.written(st.Relation, catalog.TriggerDelete)
 	if err != nil {
+		return err
+	}
+	if err := j.calmly(t, catalog.TriggerDelete, nil, st.Relation.Location); err != nil {
 		return err
 	}
 	if t.Temp {
@@ -154,6 +164,9 @@ func (j *job) delete(n *pg.Node, st *pg.DeleteStmt) error {
 	}
 	touched, err := j.cascades(t, nil, true)
 	if err != nil {
+		return err
+	}
+	if err := j.alongside(t, touched, catalog.TriggerDelete, nil); err != nil {
 		return err
 	}
 	m := &modified{table: t, rel: st.Relation, where: st.WhereClause, others: st.UsingClause, with: st.WithClause, client: st.ReturningList}

@@ -14,6 +14,27 @@ import (
 // whose hash, at level full, the caller fills in. An error means that the
 // execution cannot be published and must be rolled back.
 func (p *Plan) Operations(e Execution) ([]event.Operation, error) {
+	ops, err := p.operations(e)
+	if err != nil || !p.asleep || len(ops) == 0 || ops[0].Kind == event.OpSequence {
+		return ops, err
+	}
+	if e.First {
+		ops = append([]event.Operation{Sleep("replica")}, ops...)
+	}
+	if !e.More {
+		ops = append(ops, Sleep("origin"))
+	}
+	return ops, nil
+}
+
+// Sleep are the operations before ("replica") and behind ("origin") images of rows that say all
+// that triggers and foreign keys did: on a target neither acts on them.
+func Sleep(role string) event.Operation {
+	return event.Operation{Kind: event.OpSet, Class: event.ClassText, Reason: "session context",
+		Settings: []event.Setting{{Name: "session_replication_role", Value: role}}, Digest: event.Digest{SQLState: "00000", Affected: -1}}
+}
+
+func (p *Plan) operations(e Execution) ([]event.Operation, error) {
 	if p.Kind == Refused {
 		return p.flagged(e), nil
 	}

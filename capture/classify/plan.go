@@ -187,6 +187,8 @@ type Plan struct {
 	copyColumns []dateField
 	copyFormat  copyFormat
 
+	// asleep: triggers of targets must not act on its rows.
+	asleep bool
 	// hidden are the expressions of the hidden columns. edits is what SQL has in place of
 	// the text edited, tag what begins the command tag.
 	hidden []string

@@ -77,8 +77,8 @@ func (m *modified) scope() scope { return scope{table: m.table, rel: relName(m.r
 // modify plans an UPDATE or DELETE as text where it names one row by a key, or where
 // its table's policy has it travel whole; otherwise images plan its rows.
 func (j *job) modify(n *pg.Node, m *modified, images func(why string) error) error {
-	if j.asImages {
-		return images(becauseWith)
+	if j.imagesFor != "" {
+		return images(j.imagesFor)
 	}
 	why, err := j.unpinned(m)
 	if why == "" && err == nil {

@@ -192,6 +192,10 @@ func (r *replica) onBackup(ops []event.Operation, e classify.Execution) {
 			if r.in.Level == event.LevelFull && op.Digest.Affected >= 0 && op.Class != event.ClassRows { // rows that no key names are not hashed
 				r.sameRows(op, res.Rows, e.Rows)
 			}
+		case event.OpSet:
+			for _, s := range op.Settings {
+				r.exec(r.backup, fmt.Sprintf("SET LOCAL %s = '%s'", s.Name, s.Value))
+			}
 		case event.OpRows:
 			for _, row := range op.Rows.Rows {
 				r.applyRow(op.Rows, row)

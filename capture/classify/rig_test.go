@@ -93,7 +93,7 @@ var shop = []string{
 	`create table top(id int primary key, x int)`, `create table sub() inherits (top)`,
 	`create table deferred(id int primary key deferrable initially deferred, x int)`,
 	`create table tree(id int primary key, parent int references tree deferrable initially deferred)`,
-	`create function touch() returns trigger language plpgsql as 'begin return new; end'`,
+	`create function touch() returns trigger language plpgsql as 'begin perform tid from history; return new; end'`,
 	`create table audited(id int primary key, x int)`,
 	`create trigger audit before update on audited for each row execute function touch()`,
 	`create table ruled(id int primary key)`, `create rule r as on delete to ruled do instead nothing`,

@@ -31,7 +31,7 @@ func (i *inserting) upsert() ([]*catalog.Table, error) {
 			i.plan.Sequences = append(i.plan.Sequences, d.draws...)
 		}
 	}
-	assigned = recomputed(i.t, assigned)
+	assigned = i.besides(i.t, assigned)
 	key := i.t.Identity(append(generated(i.t), assigned...))
 	if key == nil && i.t.Identity(assigned) != nil {
 		return nil, i.refuse("ON CONFLICT DO UPDATE on "+i.t.Qualified(), -1, "its key is a generated column, which cannot be set on the backups", "Add a unique key of NOT NULL columns that are not generated.")

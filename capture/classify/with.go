@@ -152,7 +152,7 @@ func namesBefore(with *pg.WithClause, i int) map[string]bool {
 // within is the job of one of a statement's parts.
 func (j *job) within(stmt *pg.Node, body string, names map[string]bool) *job {
 	p := &job{ctx: j.ctx, c: j.c, in: j.in, stmt: stmt, located: j.located, grammar: j.grammar, body: body, path: j.path,
-		context: j.context, loaded: j.loaded, views: j.views, outer: names, asImages: true}
+		context: j.context, loaded: j.loaded, views: j.views, outer: names, imagesFor: becauseWith}
 	p.plan = &Plan{Kind: Pass, Class: event.ClassNone, SQL: body, Construct: construct(stmt), CatalogVersion: j.plan.CatalogVersion, InHex: j.in.InHex, in: j.plan.in}
 	return p
 }
@@ -277,16 +277,29 @@ func (p *Plan) ofParts(e Execution) ([]event.Operation, error) {
 		if err != nil {
 			return nil, err
 		}
-		for i := range ops {
-			ops[i].Digest.Hash = rows.Hash
-		}
+		Hash(ops, rows.Hash)
 		list = append(list, ops...)
 	}
 	if len(list) == 0 {
 		return p.marks(event.Operation{Sequences: e.Sequences, Digest: event.Digest{SQLState: "00000"}}), nil
 	}
-	list[0].Sequences = e.Sequences
+	for i := range list {
+		if list[i].Kind != event.OpSet {
+			list[i].Sequences = e.Sequences
+			break
+		}
+	}
 	return list, nil
+}
+
+// Hash puts the hash of its rows on the operation that ends an execution.
+func Hash(ops []event.Operation, hash []byte) {
+	for i := len(ops) - 1; i >= 0; i-- {
+		if ops[i].Kind != event.OpSet {
+			ops[i].Digest.Hash = hash
+			return
+		}
+	}
 }
 
 // PartRows are the rows of one of Plan.Parts.

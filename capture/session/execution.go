@@ -183,8 +183,8 @@ func (s *Session) operationsWith(x *execution, more bool, marks []event.Sequence
 	if err != nil {
 		return nil, err
 	}
-	if n := len(ops); n > 0 && !more && x.hashed {
-		ops[n-1].Digest.Hash = x.hash.Sum()
+	if !more && x.hashed {
+		classify.Hash(ops, x.hash.Sum())
 	}
 	s.deps.Metrics.count(ops)
 	return ops, nil

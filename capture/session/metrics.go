@@ -54,7 +54,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 
 func (m *Metrics) count(ops []event.Operation) {
 	for i := range ops {
-		if !ops[i].More {
+		if !ops[i].More && ops[i].Kind != event.OpSet {
 			m.counter(operationLabels{ops[i].Class, ops[i].Kind}).Inc()
 		}
 	}

@@ -54,13 +54,6 @@ func (l *onLog) giveUpAll(tables, diverged []string, r *classify.Refusal) error 
 	return nil
 }
 
-// replica are the operations before and behind images: on a target neither triggers
-// nor foreign keys act on them, since what those did on the primary has images too.
-func replica(role string) event.Operation {
-	return event.Operation{Kind: event.OpSet, Class: event.ClassText, Reason: "session context",
-		Settings: []event.Setting{{Name: "session_replication_role", Value: role}}, Digest: event.Digest{SQLState: "00000", Affected: -1}}
-}
-
 // lastOps are the operations that the present item has.
 func (l *onLog) lastOps() []event.Operation {
 	if l.item == nil {
@@ -75,9 +68,9 @@ func (l *onLog) asleep(op event.Operation) {
 		l.tx.count(-sizeOf(l.item.ops[n-1:]))
 		l.item.ops = l.item.ops[:n-1]
 	} else {
-		l.put(replica("replica"))
+		l.put(classify.Sleep("replica"))
 	}
 	l.put(op)
-	l.put(replica("origin"))
+	l.put(classify.Sleep("origin"))
 	l.s.deps.Metrics.count(l.item.ops[len(l.item.ops)-2 : len(l.item.ops)-1])
 }
