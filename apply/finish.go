@@ -7,6 +7,8 @@ import (
 	"sync"
 	"time"
 
+	"go.uber.org/zap"
+
 	"github.com/opmux/opmux/apply/execute"
 	"github.com/opmux/opmux/apply/schedule"
 	"github.com/opmux/opmux/digest"
@@ -38,6 +40,8 @@ type finisher struct {
 	saving  sync.Mutex
 	saved   int64 // the position that the keeper has stored
 	savedAt time.Time
+
+	warnedAt time.Time // of an operation that was unlike the primary's
 }
 
 func newFinisher(st *stream) *finisher {
@@ -84,6 +88,7 @@ func (f *finisher) finishAll(ctx context.Context, list []finishing) error {
 	records := make([]*event.DigestRecord, len(list))
 	for i, t := range list {
 		counts.add(t)
+		f.warnUnlike(t)
 		record, own, err := f.conclude(ctx, t)
 		if err != nil {
 			return err
@@ -114,6 +119,7 @@ func (f *finisher) finishAll(ctx context.Context, list []finishing) error {
 type counts struct {
 	outcomes   map[string]int
 	operations execute.Counts
+	unlike     int
 }
 
 func (c *counts) add(t finishing) {
@@ -131,11 +137,13 @@ func (c *counts) add(t finishing) {
 			for _, n := range t.result.Operations {
 				c.operations.Add(n)
 			}
+			c.unlike += t.result.Unlike.Count
 		}
 	}
 }
 
 func (c *counts) report(st *stream) {
+	st.metrics.unlike.WithLabelValues(st.source).Add(float64(c.unlike))
 	for outcome, n := range c.outcomes {
 		st.metrics.transactions.WithLabelValues(st.source, outcome).Add(float64(n))
 	}
@@ -143,6 +151,20 @@ func (c *counts) report(st *stream) {
 		st.metrics.operations.WithLabelValues(st.source, string(n.Kind), "single").Add(float64(n.All - n.InSets))
 		st.metrics.operations.WithLabelValues(st.source, string(n.Kind), "set").Add(float64(n.InSets))
 	}
+}
+
+// warnAgain is how soon one more operation that was unlike the primary's is told of.
+const warnAgain = time.Second
+
+// warnUnlike says, without a verifier too, that the target has diverged.
+func (f *finisher) warnUnlike(t finishing) {
+	if t.result == nil || t.result.Unlike.Count == 0 || t.result.Unknown != "" || time.Since(f.warnedAt) < warnAgain {
+		return
+	}
+	f.warnedAt = time.Now()
+	o := t.result.Unlike.First
+	f.log.Warn("an operation hit another number of rows than on the primary: the target had diverged before", zap.Int64("offset", t.Offset), zap.Int32("operation", o.Index),
+		zap.Strings("tables", o.Tables), zap.Int64("rows", o.Rows), zap.Int64("on_the_primary", o.OnPrimary), zap.Int("of_the_transaction", t.result.Unlike.Count))
 }
 
 // conclude returns a transaction's digests, nil for none to publish, and its

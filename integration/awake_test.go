@@ -48,36 +48,3 @@ func TestI6TriggersThatNeverSleep(t *testing.T) {
 	b.runParts(conn, pgx.QueryExecModeSimpleProtocol, refused[0])
 	b.identical()
 }
-
-// I6: what a trigger writes is kept before rows of its statement that were written before
-// it. Where it wrote one of these, a backup would be left with the wrong one.
-func TestI6TriggersThatOvertakeTheirStatement(t *testing.T) {
-	b := up(t, rig.Config{AgentYAML: triggersOn},
-		`CREATE TABLE node (id int PRIMARY KEY, up int, total int DEFAULT 0)`, `INSERT INTO node VALUES (2, 1), (1, NULL), (4, 3), (3, NULL)`,
-		`CREATE FUNCTION rolls() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN UPDATE node SET total = total + NEW.total - OLD.total WHERE id = NEW.up; RETURN NULL; END $$`,
-		`CREATE TRIGGER rolls AFTER UPDATE ON node FOR EACH ROW EXECUTE FUNCTION rolls()`,
-		`CREATE TABLE one (id int PRIMARY KEY, main bool)`, `INSERT INTO one VALUES (1, false), (2, false)`,
-		`CREATE FUNCTION alone() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN UPDATE one SET main = false WHERE id <> NEW.id AND main; RETURN NULL; END $$`,
-		`CREATE TRIGGER alone AFTER UPDATE ON one FOR EACH ROW WHEN (NEW.main) EXECUTE FUNCTION alone()`,
-		`CREATE TABLE kept (id int PRIMARY KEY, n int DEFAULT 0)`, `INSERT INTO kept VALUES (1), (2)`,
-		`CREATE FUNCTION comes() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN INSERT INTO kept VALUES (OLD.id % 2 + 1, 9) ON CONFLICT DO NOTHING; RETURN NULL; END $$`,
-		`CREATE TRIGGER comes AFTER DELETE ON kept FOR EACH ROW EXECUTE FUNCTION comes()`,
-		`CREATE TABLE bag (v text, seen bool DEFAULT false)`, `INSERT INTO bag VALUES ('a'), ('b')`,
-		`CREATE FUNCTION sees() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN UPDATE bag SET seen = true WHERE v <> NEW.v AND NOT seen AND v LIKE '%!'; RETURN NULL; END $$`,
-		`CREATE TRIGGER sees AFTER UPDATE ON bag FOR EACH ROW WHEN (NOT NEW.seen) EXECUTE FUNCTION sees()`)
-	for _, mode := range []pgx.QueryExecMode{pgx.QueryExecModeSimpleProtocol, pgx.QueryExecModeCacheDescribe} {
-		conn := testkit.Connect(t, b.agent("a1").DSN())
-		for _, sql := range []string{`UPDATE node SET total = total + 5`, `UPDATE one SET main = true`, `DELETE FROM kept`, `UPDATE bag SET v = v || '!'`} {
-			if _, err := conn.Exec(b.ctx, sql, mode); err == nil || !strings.Contains(err.Error(), "which of these came last") {
-				t.Errorf("%s: %v, want a refusal", sql, err)
-			}
-		}
-		// One at a time, in one statement too.
-		for _, sql := range []string{`UPDATE node SET total = total + 5 WHERE id IN (2, 4)`, `UPDATE node SET total = total + 1 WHERE up IS NULL`, `UPDATE one SET main = true WHERE id = 1`,
-			`UPDATE bag SET v = v || '?' WHERE v LIKE 'a%'`,
-			`DO $$ BEGIN UPDATE node SET total = 7 WHERE id = 2; UPDATE node SET total = 9 WHERE id = 1; UPDATE node SET total = 8 WHERE id = 2; END $$`} {
-			b.runParts(conn, mode, sql)
-		}
-	}
-	b.identical()
-}

@@ -329,6 +329,8 @@ func (r *replay) finish(op *event.Operation) {
 			d.Digest = event.Digest{SQLState: "00000", Affected: cur.affected}
 			if want < 0 {
 				d.Affected = -1 // the primary's side has no count either
+			} else if cur.affected != want {
+				r.result.Unlike.add(cur, want)
 			}
 			if wantHash && cur.rows != nil {
 				d.Hash = cur.rows.Sum()

@@ -62,6 +62,29 @@ type Result struct {
 	Marks Marks
 	// Operations counts what was executed.
 	Operations Counts
+	// Unlike tells of those that hit another number of rows than on the primary.
+	Unlike Unlike
+}
+
+// Unlike are operations that hit another number of rows than on the primary: the target
+// had diverged before. First is the first of so many.
+type Unlike struct {
+	Count int
+	First UnlikeOperation
+}
+
+// UnlikeOperation says which one it is.
+type UnlikeOperation struct {
+	Index     int32
+	Tables    []string
+	Rows      int64 // here
+	OnPrimary int64
+}
+
+func (u *Unlike) add(o *operation, want int64) {
+	if u.Count++; u.Count == 1 {
+		u.First = UnlikeOperation{Index: o.index, Tables: o.tables, Rows: o.affected, OnPrimary: want}
+	}
 }
 
 // Counts are numbers of operations by kind; there are few kinds.

@@ -28,7 +28,7 @@ const ComputedTriggerName = "!opmux_computed"
 // until the images are taken; TakeSQL takes them, its parameter is CaptureMAC.
 const (
 	SwitchOn = "SET LOCAL opmux.capture = 'on'"
-	TakeSQL  = "SELECT what, schema_name, table_name, root_schema, root_table, note, before, after FROM opmux.take_3($1)"
+	TakeSQL  = "SELECT what, schema_name, table_name, root_schema, root_table, note, before, after, was, became, command FROM opmux.take_4($1)"
 )
 
 // The values of TakeSQL's first column.
@@ -45,15 +45,15 @@ const (
 	TakenRoles     = "R" // roles or their settings were changed, which fires no event trigger
 	TakenComputed  = "G" // table_name has generated columns; note: see ComputedUnder
 	TakenComputedF = "F" // as G, by what may look at any setting
+	TakenOvertaken = "O" // comes first: rows that follow need InWriteOrder
+	TakenOthers    = "V" // an image that another build's function kept
 	TakenHeld      = "H" // a cursor that this transaction's COMMIT will run; note: its statement
 )
 
 // triggersSQL installs what the capture triggers need. Images are printed under
 // settings of the function's own, so that every session reads them the same, and kept
 // for the transaction's own time only, so that their table need not survive a crash.
-// Their order is that of the commands which kept them (cmin): a sequence of opmux's
-// would be the client's lastval().
-// Who may call opmux.take_3 is told by a code that only opmux can make: images hold
+// Who may call opmux.take_4 is told by a code that only opmux can make: images hold
 // columns that the role may not read.
 //
 // A partitioned table has none: its partitions have, and one that is attached to it
@@ -61,12 +61,6 @@ const (
 //
 // What it answers is a matter of builds: an older one, which starts beside this, puts
 // back what has its own name.
-//
-// opmux.take_3 also looks at the transaction's locks, which no statement can write
-// without: a table that no capture trigger watches is told, but for an unlogged one
-// that never had a row, since to make it locks it as well (its file is the first one that
-// it had, so no TRUNCATE emptied it, and empty), and so is every sequence
-// that was drawn from. Large objects show in the transaction's statistics.
 var triggersSQL = `
 create schema if not exists opmux;
 create unlogged table if not exists opmux.captured (
@@ -82,25 +76,7 @@ insert into opmux.capture_secret
   select pg_catalog.sha256(pg_catalog.convert_to(pg_catalog.gen_random_uuid()::pg_catalog.text || pg_catalog.gen_random_uuid()::pg_catalog.text, 'UTF8'))
   where not exists (select from opmux.capture_secret);
 
-create or replace function opmux.capture_row() returns trigger language plpgsql security definer
-set search_path = pg_catalog, pg_temp set datestyle = 'ISO' set intervalstyle = 'postgres' set timezone = 'UTC'
-set extra_float_digits = 1 set bytea_output = 'hex' set xmlbinary = 'base64' set quote_all_identifiers = off as $opmux$
-declare
-  image text;
-begin
-  insert into opmux.captured values (pg_current_xact_id(), left(tg_op, 1), tg_relid, nullif(pg_trigger_depth(), 1)::text,
-    case when tg_op <> 'INSERT' then convert_to(format('%s', old), 'UTF8') end,
-    case when tg_op <> 'DELETE' then convert_to(format('%s', new), 'UTF8') end);
-  if getdatabaseencoding() in ('EUC_JP', 'EUC_TW') then
-    select string_agg(v, '') into image from (values (case when tg_op <> 'INSERT' then format('%s', old) end), (case when tg_op <> 'DELETE' then format('%s', new) end)) i (v);
-    if convert(convert_to(image, 'UTF8'), 'UTF8', getdatabaseencoding()) <> convert_to(image, getdatabaseencoding()) then
-      raise exception using errcode = 'feature_not_supported',
-        message = format('opmux: a row of %s has a character that the database''s encoding has two forms of, one of which backups write', tg_relid::regclass);
-    end if;
-  end if;
-  return null;
-end $opmux$;
-
+` + keptSQL + `
 create or replace function opmux.capture_truncate() returns trigger language plpgsql security definer
 set search_path = pg_catalog, pg_temp as $opmux$
 begin
@@ -145,61 +121,10 @@ set search_path = pg_catalog, pg_temp as $opmux$
   order by c.oid
 $opmux$;
 
-` + ddlSQL + `
-create or replace function opmux.take_3(code text)
-returns table (what text, schema_name text, table_name text, root_schema text, root_table text, note text, before text, after text)
-language plpgsql security definer set search_path = pg_catalog, pg_temp as $opmux$
-#variable_conflict use_column
-declare
-  awake boolean := coalesce(current_setting('opmux.capture', true), '') = 'on';
-begin
-  if code is distinct from (select encode(sha256(s.secret || convert_to(pg_backend_pid()::text, 'UTF8')), 'hex') from opmux.capture_secret s) then
-    raise insufficient_privilege using message = 'opmux.take_3 is opmux''s own';
-  end if;
-  perform set_config('opmux.capture', '', true);
-  if current_setting('transaction_read_only') = 'on' then
-    if exists (select from opmux.captured c where c.xact = pg_current_xact_id_if_assigned()) then
-      what := 'X';
-      note := 'it made its transaction read-only';
-      return next;
-    end if;
-    return;
-  end if;
-  if not awake then
-    what := 'X';
-    note := 'it changed the setting opmux.capture';
-    return next;
-    return;
-  end if;
-  if pg_current_xact_id_if_assigned() is not null then
-    perform set_config('opmux.computed', '', true);
-    return query select case when d.what = 'G' and opmux.computes_by_any(d.relation) then 'F' else d.what end, n.nspname::text, c.relname::text, rn.nspname::text, rc.relname::text, d.note, encode(d.before, 'hex'), encode(d.after, 'hex')
-      from opmux.captured d left join pg_class c on c.oid = d.relation left join pg_namespace n on n.oid = c.relnamespace
-        left join pg_class rc on rc.oid = case when c.relispartition then pg_partition_root(c.oid)::oid else c.oid end
-        left join pg_namespace rn on rn.oid = rc.relnamespace
-      where d.xact = pg_current_xact_id() order by d.cmin::text::int8;
-    delete from opmux.captured c where c.xact = pg_current_xact_id();
-  end if;
-  return query select case when c.relkind = 'S' then 'S' when c.relisshared then 'R' else 'X' end, n.nspname::text, c.relname::text, n.nspname::text, c.relname::text,
-      case when c.relkind <> 'S' then 'no capture trigger watches it' end, null, ''
-    from pg_locks l join pg_class c on c.oid = l.relation join pg_namespace n on n.oid = c.relnamespace
-    where l.locktype = 'relation' and l.pid = pg_backend_pid() and l.granted and c.relpersistence <> 't' and n.nspname <> 'opmux'
-      and l.database in (0, (select d.oid from pg_database d where d.datname = current_database()))
-      and l.mode in ('RowExclusiveLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock')
-      and (c.relkind = 'S' or c.oid in ('pg_authid'::regclass, 'pg_auth_members'::regclass, 'pg_db_role_setting'::regclass)
-        or c.relkind in ('r', 'f') and not (c.relpersistence = 'u' and c.relfilenode = c.oid and pg_relation_size(c.oid) = 0) and n.nspname not in ('pg_catalog', 'information_schema', 'pg_toast')
-          and not exists (select from pg_trigger t where t.tgrelid = c.oid and t.tgname = '!opmux' and t.tgenabled = 'A' and t.tgfoid = 'opmux.capture_row'::regproc))
-    group by 1, 2, 3, 6;
-  return query select 'H', 'pg_catalog', 'pg_cursors', 'pg_catalog', 'pg_cursors', c.statement, null, '' from pg_cursors c where c.is_holdable and c.creation_time >= now();
-  if exists (select from (values ('pg_largeobject'::regclass), ('pg_largeobject_metadata'::regclass)) v (r)
-    where pg_stat_get_xact_tuples_inserted(r) + pg_stat_get_xact_tuples_updated(r) + pg_stat_get_xact_tuples_deleted(r) > 0) then
-    return query select 'X', 'pg_catalog', 'pg_largeobject', 'pg_catalog', 'pg_largeobject', 'large objects are numbered by the server', null, '';
-  end if;
-end $opmux$;
-
+` + ddlSQL + takeSQL + `
 revoke all on function opmux.keep_triggers(oid), opmux.unwatched(), opmux.computes(oid), opmux.computes_by_any(oid) from public;
 grant usage on schema opmux to public;
-grant execute on function opmux.take_3(text) to public;
+grant execute on function opmux.take_4(text) to public;
 ` + ddlTriggersSQL
 
 // watchFor is how long an agent that starts tries to get at tables that others lock.
@@ -212,7 +137,7 @@ func (c *Catalog) installTriggers(ctx context.Context) error {
 		if !notAllowed(err) {
 			return fmt.Errorf("catalogue: install the capture triggers (capture.triggers): %w", err)
 		}
-		there, err := one(ctx, c.lookups, "select (pg_catalog.to_regprocedure('opmux.take_3(text)') is not null)::pg_catalog.text")
+		there, err := one(ctx, c.lookups, "select (pg_catalog.to_regprocedure('opmux.take_4(text)') is not null)::pg_catalog.text")
 		if err != nil || there != "true" {
 			return errors.Join(errors.New("catalogue: the capture triggers (capture.triggers) are not there, or those of an older build, and the login may not install them: let a superuser's login start the agent once"), err)
 		}

@@ -97,6 +97,7 @@ func (l *Ledger) publishDigest(tx *event.Transaction, offset int64) {
 // fillDigest completes a record from the operations in tx, which follow those that
 // were seen in chunks.
 func fillDigest(r *event.DigestRecord, kept *chunked, tx *event.Transaction) {
+	kept.Expect(int(kept.Count()) + len(tx.Operations))
 	for i := range tx.Operations {
 		kept.Add(&tx.Operations[i])
 	}

@@ -65,20 +65,20 @@ func (s *Session) runOwn(name string, e *entry, params ...pgwire.Param) error {
 	// A portal of its own for each: one whose statement failed stays until the
 	// transaction ends.
 	bind := pgwire.BindBody{Portal: name, Statement: name, Params: params}
-	if err := s.send(pgwire.Bind, bind.Append(nil), ownBind(e.onError)); err != nil {
+	if err := sendBody(s, pgwire.Bind, bind, s.ownBind(e.onError)); err != nil {
 		return err
 	}
-	if err := s.send(pgwire.Execute, pgwire.ExecuteBody{Portal: name}.Append(nil), e); err != nil {
+	if err := sendBody(s, pgwire.Execute, pgwire.ExecuteBody{Portal: name}, e); err != nil {
 		return err
 	}
-	return s.send(pgwire.Close, pgwire.Target{Portal: true, Name: name}.Append(nil), &entry{kind: answerClose, silent: true})
+	return sendBody(s, pgwire.Close, pgwire.Target{Portal: true, Name: name}, s.plainEntry(answerClose, true))
 }
 
 // ownBind is the entry of a Bind of an own statement. One that has gone was made in
 // another process of the server's: the client hears of that, not of a statement that
 // it never made.
-func ownBind(onError func([]pgwire.Field) bool) *entry {
-	e := &entry{kind: answerBind, silent: true}
+func (s *Session) ownBind(onError func([]pgwire.Field) bool) *entry {
+	e := s.plainEntry(answerBind, true)
 	e.onError = func(fields []pgwire.Field) bool {
 		if pgwire.FieldValue(fields, pgwire.FieldCode) == stateNoStatement {
 			e.refusal = otherProcess

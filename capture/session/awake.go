@@ -37,6 +37,11 @@ func (s *Session) holds(p *classify.Plan, sent string, e *entry) error {
 	if err != nil {
 		return err
 	}
-	e.onTag = both(e.onTag, func(string) { tx.holds[sent] = true })
+	e.onTag = both(e.onTag, func(string) {
+		if tx.holds == nil {
+			tx.holds = map[string]bool{}
+		}
+		tx.holds[sent] = true
+	})
 	return nil
 }

@@ -59,13 +59,12 @@ func (s *Session) answer(ctx context.Context, typ byte) error {
 		return s.stream()
 	}
 	m, err := s.sr.Message(s.cfg.MaxMessage)
-	var large *pgwire.TooLargeError
-	if errors.As(err, &large) {
-		// A row whose hidden columns cannot be taken out: to go on without it
-		// would lose it, so the session ends, and its transaction with it.
-		return s.die(tooLarge(large))
-	}
 	if err != nil {
+		if large := asTooLarge(err); large != nil {
+			// A row whose hidden columns cannot be taken out: to go on without it
+			// would lose it, so the session ends, and its transaction with it.
+			return s.die(tooLarge(large))
+		}
 		return upstreamError(err)
 	}
 	return s.matched(ctx, e, m)
@@ -137,6 +136,7 @@ func (s *Session) ended(ctx context.Context, e *entry, m pgwire.Message) error {
 	}
 	e.done()
 	s.pop()
+	s.spare(e)
 	return nil
 }
 
@@ -187,6 +187,7 @@ func (s *Session) tagAnswer(ctx context.Context, e *entry, m pgwire.Message) err
 		s.mu.Lock()
 		e.done()
 		s.pop()
+		s.spare(e)
 		s.mu.Unlock()
 	}
 	return nil
@@ -222,8 +223,8 @@ func (s *Session) errorAnswer(e *entry, m pgwire.Message) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	e.fail()
-	e.onFail, e.exec = nil, nil
+	s.fail(e)
+	e.onFail, e.binds, e.exec = nil, nil, nil
 	if s.copyIn {
 		// The front may be waiting for data of a client that waits for this answer.
 		s.copyIn = false
@@ -288,6 +289,7 @@ func (s *Session) readyAnswer(e *entry, m pgwire.Message) error {
 	}
 	s.skipping, s.failed, s.copyIn = false, false, false
 	s.pop()
+	s.spare(e)
 	return nil
 }
 
@@ -297,13 +299,12 @@ func (s *Session) rowAnswer(ctx context.Context, e *entry, m pgwire.Message) err
 		if e.onRow == nil {
 			return nil
 		}
-		_, values, err := pgwire.SplitDataRow(m.Body(), 0, nil, nil)
+		_, values, err := s.row.split(m.Body(), 0)
 		if err != nil {
 			return upstreamError(err)
 		}
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		e.onRow(values)
+		s.locked(func() { e.onRow(values) })
+		s.row.done()
 		return nil
 	}
 	x := e.exec
@@ -314,10 +315,11 @@ func (s *Session) rowAnswer(ctx context.Context, e *entry, m pgwire.Message) err
 	if err != nil {
 		return err
 	}
-	body, values, err := pgwire.SplitDataRow(m.Body(), keep, nil, nil)
+	body, values, err := s.row.split(m.Body(), keep)
 	if err != nil {
 		return upstreamError(err)
 	}
+	defer s.row.done()
 	s.locked(func() { s.addRow(ctx, x, values) })
 	if !x.clients(values) || e.silent || x.plan.ClientColumns < 0 {
 		return nil

@@ -28,6 +28,7 @@ func (s *Session) describeAnswer(e *entry, m pgwire.Message) error {
 		s.mu.Lock()
 		e.done()
 		s.pop()
+		s.spare(e)
 		s.mu.Unlock()
 	}
 	return nil

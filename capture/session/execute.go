@@ -71,14 +71,16 @@ func (s *Session) passExtended(ctx context.Context, m pgwire.Message, one part) 
 	}
 	failed := s.transactionStatus() == pgwire.StatusFailed
 	done := false
-	e := &entry{kind: answerExecute}
+	e := s.plainEntry(answerExecute, false)
 	if err := s.hook(one.plan, one.text, e); err != nil {
 		return err
 	}
 	if err := s.holds(one.plan, one.text, e); err != nil {
 		return err
 	}
-	e.onTag = both(e.onTag, func(string) { done = true })
+	if failed {
+		e.onTag = both(e.onTag, func(string) { done = true })
+	}
 	if err := s.sendRaw(m, e); err != nil {
 		return err
 	}
@@ -262,7 +264,7 @@ func (s *Session) onSync(ctx context.Context, m pgwire.Message) error {
 			s.mu.Unlock()
 		}
 		s.synced = true
-		return s.sendRaw(m, &entry{kind: answerSync})
+		return s.sendRaw(m, s.plainEntry(answerSync, false))
 	}
 	if s.unfetched() { // else the Sync goes in one packet with the statement
 		if err := s.drainPortals(true); err != nil {

@@ -145,7 +145,7 @@ func (s *Session) makePart(ctx context.Context, x *execution, more bool) {
 		x.tx.fail(err)
 		return
 	}
-	x.item.ops = append(x.item.ops, ops...)
+	x.item.put(ops)
 	x.tx.count(sizeOf(ops))
 	if !more {
 		x.item.exec = nil
@@ -253,7 +253,8 @@ func (s *Session) settleItem(item *logItem, ops []event.Operation, err error) {
 		tx.fail(err)
 		return
 	}
-	item.exec, item.ops = nil, append(item.ops, ops...)
+	item.exec = nil
+	item.put(ops)
 	tx.count(sizeOf(ops))
 }
 

@@ -170,7 +170,16 @@ func (s *Session) onBind(ctx context.Context, m pgwire.Message) error {
 			return s.refuseExtended(unread.refusal)
 		}
 	}
-	return s.send(pgwire.Bind, body.Append(nil), s.setPortal(p))
+	return s.bind(m, body, p)
+}
+
+// bind sends the Bind of a captured portal.
+func (s *Session) bind(m pgwire.Message, body pgwire.BindBody, p *portal) error {
+	e := s.setPortal(p)
+	if p.plan.Hidden == 0 {
+		return s.sendRaw(m, e) // adjustFormats had nothing to alter
+	}
+	return sendBody(s, pgwire.Bind, body, e)
 }
 
 func (s *Session) resultChanged(st *statement) bool {
@@ -281,7 +290,7 @@ func (s *Session) onDescribe(m pgwire.Message) error {
 	if err != nil {
 		return s.refuseExtended(malformed(err))
 	}
-	e := &entry{kind: answerDescribe}
+	e := s.plainEntry(answerDescribe, false)
 	if t.Portal {
 		s.mu.Lock()
 		if p := s.portals[t.Name]; p != nil {

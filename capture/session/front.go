@@ -119,12 +119,11 @@ func (s *Session) dispatch(ctx context.Context, typ byte) error {
 		}
 	}
 	m, err := s.cr.Message(s.cfg.MaxMessage)
-	var large *pgwire.TooLargeError
 	observing := s.deps.Observer != nil
-	switch {
-	case errors.As(err, &large) && observing:
+	switch large := asTooLarge(err); {
+	case large != nil && observing:
 		return s.observeTooLarge(ctx, large)
-	case errors.As(err, &large):
+	case large != nil:
 		return s.onTooLarge(large)
 	case err != nil:
 		return clientError(err)
@@ -190,6 +189,16 @@ func (s *Session) send(typ byte, body []byte, e *entry) error {
 	return nil
 }
 
+// sendBody is send of a body that is put together for it.
+func sendBody[B interface{ Append(b []byte) []byte }](s *Session, typ byte, body B, e *entry) error {
+	s.scratch = body.Append(s.scratch[:0])
+	err := s.send(typ, s.scratch, e)
+	if cap(s.scratch) > bufferSize {
+		s.scratch = nil
+	}
+	return err
+}
+
 // sendRaw is send for a message of the client's that goes unchanged.
 func (s *Session) sendRaw(m pgwire.Message, e *entry) error {
 	if e != nil && !s.push(e) {
@@ -199,6 +208,16 @@ func (s *Session) sendRaw(m pgwire.Message, e *entry) error {
 		return upstreamError(err)
 	}
 	return nil
+}
+
+// asTooLarge returns what an error says of a message that is too large, nil: it is another one.
+func asTooLarge(err error) *pgwire.TooLargeError {
+	if err == nil {
+		return nil // most often; what follows takes memory
+	}
+	var large *pgwire.TooLargeError
+	errors.As(err, &large)
+	return large
 }
 
 // onTooLarge refuses a message that would have to be kept whole.

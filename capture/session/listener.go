@@ -30,6 +30,8 @@ type Listener struct {
 	deps   *Deps
 	limits Limits
 	shapes *shapes
+	// contexts are those of its sessions.
+	contexts contexts
 
 	handshakes  *semaphore.Weighted
 	share       *share

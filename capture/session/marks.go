@@ -25,7 +25,7 @@ func (s *Session) marks(ctx context.Context, tx *txn, ops []event.Operation, q c
 			return nil, err
 		}
 		for _, name := range all {
-			tx.sequences[classify.SequenceRef(name)] = struct{}{}
+			tx.drawn(classify.SequenceRef(name))
 		}
 	}
 	var marks []event.SequenceMark

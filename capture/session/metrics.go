@@ -1,6 +1,7 @@
 package session
 
 import (
+	"maps"
 	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -17,6 +18,14 @@ type Metrics struct {
 	refusals     *prometheus.CounterVec
 	operations   *prometheus.CounterVec
 	lostMarks    prometheus.Counter
+	// counters are those of operations that have come, so that labels need not be looked
+	// up for each. The map is replaced, never altered.
+	counters atomic.Pointer[map[operationLabels]prometheus.Counter]
+}
+
+type operationLabels struct {
+	class event.Class
+	kind  event.OpKind
 }
 
 // NewMetrics registers the metrics with reg; nil registers them nowhere.
@@ -46,7 +55,23 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 func (m *Metrics) count(ops []event.Operation) {
 	for i := range ops {
 		if !ops[i].More {
-			m.operations.WithLabelValues(string(ops[i].Class), string(ops[i].Kind)).Inc()
+			m.counter(operationLabels{ops[i].Class, ops[i].Kind}).Inc()
 		}
 	}
+}
+
+func (m *Metrics) counter(l operationLabels) prometheus.Counter {
+	known := m.counters.Load()
+	if known != nil {
+		if c := (*known)[l]; c != nil {
+			return c
+		}
+	}
+	c := m.operations.WithLabelValues(string(l.class), string(l.kind))
+	more := map[operationLabels]prometheus.Counter{l: c}
+	if known != nil {
+		maps.Copy(more, *known)
+	}
+	m.counters.CompareAndSwap(known, &more) // else another session's: it comes in next time
+	return c
 }

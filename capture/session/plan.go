@@ -133,7 +133,8 @@ func (s *Session) forgetOwnObjects(ctx context.Context) error {
 // planned without a look at them: it would be a query, before which some of them
 // must run (SET TRANSACTION).
 func contextFree(text string) bool {
-	switch firstWord(text) {
+	var room [longestFree]byte
+	switch string(firstWord(room[:0], text)) {
 	case "begin", "start", "commit", "end", "rollback", "abort", "savepoint", "release", "set", "reset", "show",
 		"discard", "deallocate", "listen", "unlisten", "notify":
 		return true
@@ -141,13 +142,19 @@ func contextFree(text string) bool {
 	return false
 }
 
-// firstWord is the word that a text begins with.
-func firstWord(text string) string {
-	word := strings.ToLower(strings.TrimLeft(text, " \t\r\n"))
-	if i := strings.IndexFunc(word, func(r rune) bool { return r < 'a' || r > 'z' }); i >= 0 {
-		word = word[:i]
+// longestFree is longer than each of those words.
+const longestFree = len("deallocate") + 1
+
+// firstWord appends the word that a text begins with to into, in lower case, as far as there is room.
+func firstWord(into []byte, text string) []byte {
+	for _, c := range []byte(strings.TrimLeft(text, " \t\r\n")) {
+		c |= 0x20
+		if c < 'a' || c > 'z' || len(into) == cap(into) {
+			break
+		}
+		into = append(into, c)
 	}
-	return word
+	return into
 }
 
 // planFailedBlock tells transaction control from the rest, which a failed block

@@ -17,7 +17,7 @@ var errOldSnapshot = errors.New("the transaction's isolation level was changed b
 
 // seesWhatCommits tells whether every statement of a transaction has a snapshot of its own.
 func seesWhatCommits(isolation string) bool {
-	return isolation == "read committed" || isolation == "read uncommitted"
+	return isolation == readCommitted || isolation == "read uncommitted"
 }
 
 // unlockable tells whether the statements of the open transaction, or of the one that

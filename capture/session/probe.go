@@ -6,6 +6,7 @@ import (
 	"sort"
 	"strconv"
 	"strings"
+	"sync/atomic"
 
 	"github.com/opmux/opmux/capture/catalog"
 	"github.com/opmux/opmux/event"
@@ -25,6 +26,8 @@ const (
 	probeColumns  = 9
 	contextColumn = 6
 )
+
+const readCommitted = "read committed"
 
 const encodingSetting = "client_encoding"
 
@@ -76,6 +79,7 @@ type sessionContext struct {
 	user     string
 	schemas  []string // current_schemas(true): the order in which names resolve
 	settings []event.Setting
+	last     atomic.Pointer[leveled] // what withIsolation returned last
 }
 
 func (c *sessionContext) setting(name string) string {
@@ -103,7 +107,7 @@ func (s *Session) parseProbe(row []pgwire.DataRowValue, known *sessionContext) (
 	if len(row) != probeColumns+len(catalog.ContextSettings) {
 		return nil, fmt.Errorf("probe returned %d columns, expected %d", len(row), probeColumns+len(catalog.ContextSettings))
 	}
-	p := &probe{isolation: string(row[5].Value)}
+	p := &probe{isolation: isolationName(row[5].Value)}
 	async := string(row[4].Value) == "off"
 	var err error
 	if !row[0].Null {
@@ -124,16 +128,30 @@ func (s *Session) parseProbe(row []pgwire.DataRowValue, known *sessionContext) (
 	}
 	s.clientEncoding = string(row[encodingColumn].Value)
 	row, readable := s.charset().row(row)
-	raw := rawContext(row)
-	if known != nil && known.raw == raw && known.async == async {
+	if known != nil && known.async == async && known.tells(row) {
 		p.context = known
 		return p, nil
 	}
-	if p.context, err = newContext(row, raw, s.serverEncoding); err != nil {
+	key := contextKey{rawContext(row), s.serverEncoding, async, !readable}
+	if p.context, err = newContext(row, key.raw, s.serverEncoding); err != nil {
 		return nil, err
 	}
 	p.context.async, p.context.garbled = async, !readable
+	p.context = s.contexts.same(key, p.context)
 	return p, nil
+}
+
+// tells says whether rawContext of a row is the context's, without making it.
+func (c *sessionContext) tells(row []pgwire.DataRowValue) bool {
+	raw := c.raw
+	for _, v := range row[contextColumn:] {
+		n := len(v.Value)
+		if len(raw) <= n || raw[:n] != string(v.Value) || raw[n] != 0 {
+			return false
+		}
+		raw = raw[n+1:]
+	}
+	return raw == ""
 }
 
 // rawContext is what contexts are compared by.
@@ -173,6 +191,14 @@ func newContext(row []pgwire.DataRowValue, raw, database string) (*sessionContex
 	}
 	sort.Slice(c.settings, func(i, j int) bool { return c.settings[i].Name < c.settings[j].Name })
 	return c, nil
+}
+
+// isolationName is the name of an isolation level; the usual one takes no memory.
+func isolationName(value []byte) string {
+	if string(value) == readCommitted {
+		return readCommitted
+	}
+	return string(value)
 }
 
 func quotePath(path []string) string {

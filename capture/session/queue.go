@@ -10,7 +10,7 @@ import (
 
 // answerKind is the message of the client's (or the agent's) that an entry
 // awaits the answer of.
-type answerKind int
+type answerKind uint8
 
 const (
 	answerQuery answerKind = iota
@@ -29,8 +29,19 @@ type entry struct {
 	kind answerKind
 	// silent swallows the whole answer, errors too: the agent asked.
 	silent bool
-	// refusal, when set, takes the place of the error that the server is made to give.
-	refusal *refusal
+	// hold keeps CommandComplete and ReadyForQuery back for the front to release.
+	hold bool
+	// holdReady keeps ReadyForQuery alone back.
+	holdReady bool
+	// passReady forwards ReadyForQuery of an entry that is silent otherwise.
+	passReady bool
+	// muteWarning swallows notices: the agent's own BEGIN made the client's one warn.
+	muteWarning bool
+	// skipped is set before onFail where the server never looked at the message,
+	// because one before it in the pipeline had failed.
+	skipped bool
+	// plain: nobody but the queue knows of it, so that it can be used again.
+	plain bool
 	// skipTags is how many CommandComplete messages precede the client's own
 	// (BEGIN that was put before a statement).
 	skipTags int
@@ -39,31 +50,24 @@ type entry struct {
 	// original is the place in the client's text of one in the text that was sent, nil
 	// where nothing but shift is between them.
 	original func(place int) int
-	// hold keeps CommandComplete and ReadyForQuery back for the front to release.
-	hold bool
-	// holdReady keeps ReadyForQuery alone back.
-	holdReady bool
-	// passReady forwards ReadyForQuery of an entry that is silent otherwise.
-	passReady bool
+	// refusal, when set, takes the place of the error that the server is made to give.
+	refusal *refusal
 	// unless, when set, is asked before ReadyForQuery is forwarded; true: it is not.
 	unless func() bool
 	// onNotice gets a notice under the session's lock; true: the client does not.
 	onNotice func(fields []pgwire.Field) bool
-	// muteWarning swallows notices: the agent's own BEGIN made the client's one warn.
-	muteWarning bool
 	// describes is the statement whose description passes, for entries that
 	// describe it; plan tells its hidden columns.
 	describes *statement
 	plan      *classify.Plan
+	// binds is the portal that a Bind of the client's makes.
+	binds *portal
 	// portal is the client's portal that an Execute runs, where it is a write's.
 	portal *portal
 	// where makes an error's context the client's own, nil: it is.
 	where func(string) string
 	// warning goes to the client before CommandComplete.
 	warning *refusal
-	// skipped is set before onFail where the server never looked at the message,
-	// because one before it in the pipeline had failed.
-	skipped bool
 	// exec is the write being captured, nil for anything else.
 	exec *execution
 	// onTag runs under the session's lock when CommandComplete arrived.
@@ -72,19 +76,26 @@ type entry struct {
 	onDone func()
 	// onFail runs under the session's lock when it ended in an error or was skipped.
 	onFail func()
-	// onRow gets the rows of a silent entry.
+	// onRow gets the rows of a silent entry, which it must not keep.
 	onRow func(values []pgwire.DataRowValue)
 	// onError gets the error under the session's lock; true: the client does not.
 	onError func(fields []pgwire.Field) bool
 }
 
+// done and fail end an entry. Callers hold the session's mu.
 func (e *entry) done() {
+	if e.binds != nil {
+		e.binds.before = nil
+	}
 	if e.onDone != nil {
 		e.onDone()
 	}
 }
 
-func (e *entry) fail() {
+func (s *Session) fail(e *entry) {
+	if e.binds != nil {
+		s.unbind(e)
+	}
 	if e.onFail != nil {
 		e.onFail()
 	}
@@ -93,6 +104,33 @@ func (e *entry) fail() {
 // ends tells whether the entry's answer ends with ReadyForQuery.
 func (e *entry) ends() bool {
 	return e.kind == answerQuery || e.kind == answerSync || e.kind == answerFunction
+}
+
+// queueRoom is how many entries a session keeps memory for, for messages whose answers
+// are under way together, and for answers to come.
+const queueRoom = 16
+
+// plainEntry makes an entry that nobody but the queue may know of. Most are; a
+// transaction of a few statements has dozens.
+func (s *Session) plainEntry(kind answerKind, silent bool) *entry {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := len(s.spares)
+	if n == 0 {
+		return &entry{kind: kind, silent: silent, plain: true}
+	}
+	e := s.spares[n-1]
+	s.spares = s.spares[:n-1]
+	e.kind, e.silent, e.plain = kind, silent, true
+	return e
+}
+
+// spare takes a plain entry that has ended, for plainEntry. Callers hold s.mu.
+func (s *Session) spare(e *entry) {
+	if e.plain && len(s.spares) < queueRoom {
+		*e = entry{} // it keeps nothing alive
+		s.spares = append(s.spares, e)
+	}
 }
 
 // push appends an entry. After an error the server skips everything up to the
@@ -104,10 +142,14 @@ func (s *Session) push(e *entry) bool {
 	defer s.mu.Unlock()
 	if s.skipping && e.kind != answerSync && !s.syncAhead() {
 		e.skipped = true
-		e.fail()
+		s.fail(e)
 		return false
 	}
 	s.skipping = false
+	if s.queue == nil {
+		s.room = make([]*entry, 0, queueRoom)
+		s.queue = s.room
+	}
 	s.queue = append(s.queue, e)
 	return true
 }
@@ -123,6 +165,7 @@ func (s *Session) pop() {
 	s.queue[0] = nil
 	s.queue = s.queue[1:]
 	if len(s.queue) == 0 {
+		clear(s.room[:cap(s.room)]) // where the queue outgrew it, it has entries yet
 		s.queue = s.room[:0]
 		s.empty.Broadcast()
 	}
@@ -135,7 +178,8 @@ func (s *Session) skip() {
 		e := s.queue[0]
 		s.pop()
 		e.skipped = true
-		e.fail()
+		s.fail(e)
+		s.spare(e)
 	}
 	s.skipping = len(s.queue) == 0
 }

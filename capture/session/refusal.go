@@ -108,6 +108,7 @@ func brokenTx(err error) *refusal {
 	var cannot *classify.Refusal
 	var large *pgwire.TooLargeError
 	var refused *order.RefusedError
+	var many *manyRowsError
 	switch {
 	case err == nil:
 		return nil
@@ -119,6 +120,10 @@ func brokenTx(err error) *refusal {
 		return &refusal{code: stateLimit, message: err.Error(), hint: "Fetch a statement's rows before the next is executed."}
 	case errors.Is(err, errUndivided):
 		return &refusal{code: stateLimit, message: err.Error(), hint: "Add a primary key, delete fewer rows at a time, or set capture.predicates."}
+	case errors.Is(err, errTaken):
+		return &refusal{code: stateNotSupported, message: err.Error(), hint: "Start an agent of the newest build once more: its functions are put in place then."}
+	case errors.As(err, &many):
+		return &refusal{code: stateLimit, message: err.Error(), hint: many.hint}
 	case errors.Is(err, errManyParts):
 		return &refusal{code: stateLimit, message: err.Error(), hint: "Change fewer rows at a time, run the statements one after the other, or set capture.chunk."}
 	case errors.As(err, &cannot):

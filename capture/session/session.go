@@ -29,8 +29,9 @@ type Session struct {
 	cfg  *Config
 	deps *Deps
 	log  *zap.Logger
-	// shapes are shared by all sessions of the listener.
-	shapes *shapes
+	// shapes and contexts are shared by all sessions of the listener.
+	shapes   *shapes
+	contexts *contexts
 
 	client, server Conn
 	cr, sr         *pgwire.Reader // client and server stream
@@ -50,6 +51,8 @@ type Session struct {
 	empty *sync.Cond // queue has run empty, or the back has ended
 	queue []*entry
 	room  []*entry // the queue's first backing array, used again
+	// spares are entries that can be used again.
+	spares []*entry
 	// skipping says that what is sent now is skipped by the server: from an error
 	// of the extended protocol until Sync is sent.
 	skipping bool
@@ -79,6 +82,9 @@ type Session struct {
 
 	// The rest is the front's alone.
 
+	// scratch has room for a message's body that is sent at once.
+	scratch []byte
+
 	// begun is true inside a block that the client opened, as far as sent.
 	begun bool
 	// wrapped is true from a BEGIN of the agent's to its COMMIT.
@@ -92,6 +98,8 @@ type Session struct {
 	syncSent bool
 	// inParts is true while the statements of one Query are run one by one.
 	inParts atomic.Bool
+	// row is the back's own.
+	row splitRow
 	// readyKept says that the last message of the primary's was a ReadyForQuery that the
 	// client did not get; the back's own.
 	readyKept bool

@@ -4,6 +4,7 @@ import (
 	"sync/atomic"
 
 	"github.com/opmux/opmux/capture/classify"
+	"github.com/opmux/opmux/event"
 )
 
 // share is what all sessions of a listener hold of their open transactions (I7).
@@ -140,6 +141,15 @@ func (x *execution) made() {
 }
 
 func (item *logItem) size() int { return itemBytes + sizeOf(item.ops) }
+
+// put adds operations that nobody else has.
+func (item *logItem) put(ops []event.Operation) {
+	if len(item.ops) == 0 {
+		item.ops = ops
+		return
+	}
+	item.ops = append(item.ops, ops...)
+}
 
 // add puts an item on the log.
 func (t *txn) add(item *logItem) {

@@ -171,7 +171,7 @@ func (s *Session) uncaptured(ctx context.Context, p part, e *entry) error {
 	}
 	if r, err := s.reachedBySQL(p, false); err != nil || r != nil {
 		if r != nil {
-			e.fail()
+			s.fail(e)
 			return s.refusePart(r, p)
 		}
 		return err

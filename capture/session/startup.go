@@ -103,7 +103,7 @@ func (l *Listener) admit(h *hello) (ledger ledger, captured bool, err error) {
 }
 
 func (l *Listener) newSession(h *hello, server Conn, ledger ledger) *Session {
-	s := &Session{cfg: l.cfg, deps: l.deps, shapes: l.shapes, log: l.deps.Log.With(zap.String("client", h.conn.RemoteAddr().String())),
+	s := &Session{cfg: l.cfg, deps: l.deps, shapes: l.shapes, contexts: &l.contexts, log: l.deps.Log.With(zap.String("client", h.conn.RemoteAddr().String())),
 		client: h.conn, server: server, cr: h.reader, sr: pgwire.NewReader(server, bufferSize),
 		up: pgwire.NewWriter(server, bufferSize), down: pgwire.NewWriter(h.conn, bufferSize),
 		ledger: ledger, database: h.database, user: h.user, stopping: l.stopping, share: l.share, status: pgwire.StatusIdle,

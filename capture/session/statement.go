@@ -2,6 +2,7 @@ package session
 
 import (
 	"context"
+	"slices"
 
 	"github.com/opmux/opmux/capture/classify"
 	"github.com/opmux/opmux/event"
@@ -101,31 +102,35 @@ func (s *Session) restoreStatement(st *statement) {
 
 // setPortal makes a portal known; the entry is that of its Bind.
 func (s *Session) setPortal(p *portal) *entry {
+	e := s.plainEntry(answerBind, false)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	p.before = s.portals[p.name]
 	s.portals[p.name] = p
-	e := &entry{kind: answerBind, onDone: func() { p.before = nil }}
-	e.onFail = func() {
-		p.gone = true
-		if s.portals[p.name] != p {
-			return
-		}
-		before := p.before
-		for before != nil && before.gone {
-			before = before.before
-		}
-		switch {
-		case p.name == "" && !e.skipped:
-			// The server has dropped the former one, or has not come so far.
-			s.portals[""] = &portal{plan: mustFail}
-		case before == nil:
-			delete(s.portals, p.name)
-		default:
-			s.portals[p.name] = before
-		}
-	}
+	e.binds = p
 	return e
+}
+
+// unbind forgets the portal of a Bind that has failed. Callers hold s.mu.
+func (s *Session) unbind(e *entry) {
+	p := e.binds
+	p.gone = true
+	if s.portals[p.name] != p {
+		return
+	}
+	before := p.before
+	for before != nil && before.gone {
+		before = before.before
+	}
+	switch {
+	case p.name == "" && !e.skipped:
+		// The server has dropped the former one, or has not come so far.
+		s.portals[""] = &portal{plan: mustFail}
+	case before == nil:
+		delete(s.portals, p.name)
+	default:
+		s.portals[p.name] = before
+	}
 }
 
 // statementNamed returns a prepared statement, nil if there is none.
@@ -211,12 +216,30 @@ func (s *Session) preparedAs(ctx context.Context, name string, extended bool) (*
 	return now, nil, nil
 }
 
+// smallParam is how many bytes share memory with a statement's other parameters: one that
+// is kept keeps the others.
+const smallParam = 128
+
 // eventParams turns bound values into what a transaction carries. Their bytes
 // are copied, since the message's go with the next one.
 func eventParams(params []pgwire.Param, oids []uint32) []event.Param {
 	out := make([]event.Param, len(params))
+	small := 0
+	for i := range params {
+		if n := len(params[i].Value); n <= smallParam {
+			small += n
+		}
+	}
+	slab := make([]byte, 0, small)
 	for i, p := range params {
-		out[i] = event.Param{Null: p.Null, Binary: p.Binary, Value: append([]byte(nil), p.Value...)}
+		out[i] = event.Param{Null: p.Null, Binary: p.Binary}
+		switch n, start := len(p.Value), len(slab); {
+		case n > smallParam:
+			out[i].Value = slices.Clone(p.Value)
+		case n > 0:
+			slab = append(slab, p.Value...)
+			out[i].Value = slab[start:len(slab):len(slab)]
+		}
 		if i < len(oids) {
 			out[i].OID = oids[i]
 		}

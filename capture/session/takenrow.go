@@ -11,14 +11,15 @@ import (
 	"github.com/opmux/opmux/wire/pgwire"
 )
 
-var errTaken = errors.New("opmux.take_3 answered in a form that this agent does not know; are agents of different versions on this source?")
+var errTaken = errors.New("opmux.take_4 answered in a form that this agent does not know; are agents of different versions on this source?")
 
 func readTaken(values []pgwire.DataRowValue) (taken, error) {
-	if len(values) != 8 {
+	if len(values) != 11 {
 		return taken{}, errTaken
 	}
 	text := func(i int) string { return string(values[i].Value) }
-	row := taken{what: text(0), schema: text(1), table: text(2), rootSchema: text(3), root: text(4), note: text(5)}
+	row := taken{what: text(0), schema: text(1), table: text(2), rootSchema: text(3), root: text(4), note: text(5),
+		was: text(8), became: text(9), command: text(10)}
 	var err error
 	for i, into := range []*[]byte{&row.before, &row.after} {
 		if v := values[6+i]; !v.Null && err == nil {

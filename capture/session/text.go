@@ -2,6 +2,7 @@ package session
 
 import (
 	"encoding/json"
+	"slices"
 	"sort"
 	"strconv"
 	"strings"
@@ -29,8 +30,24 @@ func inline(sql string, args []string) string {
 	return strings.NewReplacer(pairs...).Replace(sql) // in one pass: a name may hold a $1
 }
 
-// withIsolation returns the settings with the transaction's isolation level.
+// leveled are settings with an isolation level.
+type leveled struct {
+	level    string
+	settings []event.Setting
+}
+
+// withIsolation returns the settings with the transaction's isolation level, which
+// callers must not alter: one transaction after the other has the same.
 func (c *sessionContext) withIsolation(level string) []event.Setting {
+	if l := c.last.Load(); l != nil && l.level == level {
+		return l.settings
+	}
+	l := &leveled{level, c.atLevel(level)}
+	c.last.Store(l)
+	return l.settings
+}
+
+func (c *sessionContext) atLevel(level string) []event.Setting {
 	out := make([]event.Setting, 0, len(c.settings)+1)
 	for _, s := range c.settings {
 		if s.Name != abbreviations || s.Value != defaultAbbreviations {
@@ -39,5 +56,5 @@ func (c *sessionContext) withIsolation(level string) []event.Setting {
 	}
 	out = append(out, event.Setting{Name: "transaction_isolation", Value: level})
 	sort.Slice(out, func(i, j int) bool { return out[i].Name < out[j].Name })
-	return out
+	return slices.Clip(out)
 }

@@ -2,7 +2,6 @@ package session
 
 import (
 	"context"
-	"errors"
 
 	"github.com/opmux/opmux/capture/catalog"
 	"github.com/opmux/opmux/capture/classify"
@@ -38,9 +37,16 @@ func (s *Session) explainEnds(p *classify.Plan, e *entry) {
 	}
 }
 
-// errManyRows says that rows had to wait for what the transaction's DDL is, or tables
-// are that it made, and were too many.
-var errManyRows = errors.New("a statement wrote more rows than are kept, with DDL in it or before it in its transaction: write them in smaller pieces, or commit the DDL first")
+// manyRowsError says that rows had to wait, and were too many: for what the transaction's DDL
+// is, or tables are that it made, or for rows that they were made of.
+type manyRowsError struct{ why, hint string }
+
+func (e *manyRowsError) Error() string { return "a statement wrote more rows than are kept, " + e.why }
+
+var (
+	errManyBesideDDL = &manyRowsError{"with DDL in it or before it in its transaction", "Write them in smaller pieces, or commit the DDL first."}
+	errManyOvertaken = &manyRowsError{"some of which its triggers or functions wrote, too, before it was done with them", "Write them in smaller pieces."}
+)
 
 // take gathers what the capture triggers kept of one statement and makes operations
 // of it. It is guarded by the session's mu.
@@ -52,21 +58,24 @@ type take struct {
 	rows  []taken
 	bytes int
 	group *imageGroup
-	// nested are rows that triggers of the statement wrote.
-	nested map[uint64]nested
-	// unremembered are tables of which there are too many such rows, with their depth.
-	unremembered map[string]int
+	keyHolders
 	onLog
 	// own: the statement made or dropped temporary objects; ddl: there is DDL among
-	// the rows, early: rows before these are operations already.
-	own, ddl, early bool
-	err             error
+	// the rows, early: rows before these are operations already; overtaken: they are
+	// still to be put in their order.
+	own, ddl, early, overtaken bool
+	err                        error
 }
 
 // taken is one row of catalog.TakeSQL.
 type taken struct {
 	what, schema, table, rootSchema, root, note string
 	before, after                               []byte
+	// was and became tell a version of a row by its place in the table, command what wrote
+	// it; empty: there is none, or it is not known.
+	was, became, command string
+	// emptied is how often its table was truncated before.
+	emptied int
 	// definition is what DDL is, or refusal why it cannot be carried.
 	definition *definition
 	refusal    *classify.Refusal
@@ -159,13 +168,17 @@ func (t *take) add(ctx context.Context, values []pgwire.DataRowValue) {
 	}
 	t.rows = append(t.rows, row)
 	t.ddl = t.ddl || row.what == catalog.TakenDDL
+	t.overtaken = t.overtaken || row.what == catalog.TakenOvertaken
 	t.bytes += len(row.before) + len(row.after) + itemBytes
 	if t.bytes < t.s.piece() {
 		return
 	}
-	if t.ddl || t.s.looksItself(t.tx) {
+	if t.ddl || t.overtaken || t.s.looksItself(t.tx) {
 		if t.bytes > t.s.withheld() {
-			t.err = errManyRows
+			t.err = errManyBesideDDL
+			if t.overtaken && !t.ddl {
+				t.err = errManyOvertaken
+			}
 		}
 		return
 	}
@@ -177,6 +190,9 @@ func (t *take) add(ctx context.Context, values []pgwire.DataRowValue) {
 func (t *take) end(ctx context.Context, extended bool) error {
 	s := t.s
 	s.mu.Lock()
+	if t.overtaken {
+		t.reorder()
+	}
 	if t.ddl {
 		t.changedCatalogue()
 	}

@@ -1,106 +1,207 @@
 package session
 
 import (
+	"errors"
 	"hash/maphash"
 	"slices"
 	"strconv"
 
+	"github.com/opmux/opmux/capture/catalog"
+	"github.com/opmux/opmux/capture/classify"
 	"github.com/opmux/opmux/event"
 )
 
-// The server runs the triggers behind the rows of a statement when it has written all of
-// them, row by row. So what the trigger of one row writes is kept before another row of
-// the same statement, though it came after it. That matters where it wrote that row: a
-// target would be left with what the statement wrote. Such is told by rows that do not go
-// on from what was kept of them before.
+// The server runs the triggers behind a statement's rows when it has written all of
+// them. opmux.take_4 puts images into the order of the writes as far as the commands that
+// wrote them tell it. The rest is here.
+//
+// Two things make an order a right one: each image comes behind that which the row was
+// made by, and a key is taken when it is free. Then each finds its own row by its key, and
+// leaves what the row is in the end. The first of these is certain: a row's place in its table
+// (ctid) is no other row's within a transaction. The second is so wherever the
+// commands' order is known, and looked at where it is not.
 
-// maxNested bounds the rows written by triggers that are remembered (I7): of tables in
-// which others are not, it is not known whether their statement wrote them, too.
-const maxNested = 1 << 17
+// maxHolders bounds the keys of early rows that are remembered (I7): of tables with more of
+// them, whether a key was free is not known.
+const maxHolders = 1 << 17
 
-// nested is what a trigger made of a row: sums of what it was and is, 0 where it is none.
-type nested struct {
-	was, is uint64
-	depth   int
-}
+// errNoOrder says that images are not such as the server can have kept.
+var errNoOrder = errors.New("the order in which its rows were written is not known")
 
-var nestedSeed = maphash.MakeSeed()
-
-// overtaken says that a row was written by a trigger of the statement which wrote what is
-// kept only now. A row that such a statement has as it was before the trigger's write is
-// taken for one, too: which of them came last is not known.
-func (t *take) overtaken(table *tracedTable, note string, before, after []event.Value) bool {
-	depth := 1
-	if note != "" {
-		depth, _ = strconv.Atoi(note) // the trigger's own
-	}
-	was, is := sumOf(before), sumOf(after)
-	switch {
-	case table.key == nil: // the row itself names it
-		name := func(sum uint64) string { return strconv.FormatUint(sum, 36) }
-		known, ok := t.nested[nestedKey(table, name(is))]
-		if was != 0 && depth > 1 {
-			t.remember(table, name(was), nested{was, is, depth})
+// reorder puts the rows in the order of the writes, or says that it cannot: by either policy,
+// since there is nothing then that may be carried. Callers hold s.mu.
+func (t *take) reorder() {
+	rows, err := inWriteOrder(t.rows)
+	if err != nil {
+		rows = nil
+		if t.err == nil {
+			t.err = &classify.Refusal{Construct: t.construct(), Reason: err.Error(), Hint: oneAtATime}
 		}
-		return is != 0 && t.before(table, known, ok, depth)
-	case before == nil:
-		return t.goesOn(table, after, nested{was, is, depth})
-	case after == nil || slices.EqualFunc(at(before, table.keyAt), at(after, table.keyAt), sameValue):
-		return t.goesOn(table, before, nested{was, is, depth})
 	}
-	gone, come := t.goesOn(table, before, nested{was, 0, depth}), t.goesOn(table, after, nested{0, is, depth})
-	return gone || come
+	t.rows = rows
 }
 
-func (t *take) goesOn(table *tracedTable, row []event.Value, now nested) (overtaken bool) {
-	name := keyText(at(row, table.keyAt))
-	known, ok := t.nested[nestedKey(table, name)]
-	if t.before(table, known, ok, now.depth) && (!ok || known.is != now.was || known.was == now.is) {
+const oneAtATime = "Write the rows one at a time, or have the trigger change NEW in place of writing its own table."
+
+var holderSeed = maphash.MakeSeed()
+
+// keyHolders says which version of a row has a key that early rows had: 0 is none.
+type keyHolders struct {
+	holders map[uint64]uint64
+	// unremembered are tables of which there are too many such rows.
+	unremembered map[string]bool
+}
+
+// follows says that an image goes on from what was carried before: the key that it is found
+// by is its row's, and the one that it takes is free.
+func (t *take) follows(table *tracedTable, row *taken, before, after []event.Value) bool {
+	if table.key == nil { // the row itself is what it is found by, and equal ones are the same
 		return true
 	}
-	if ok || now.depth > 1 {
-		now.depth = max(now.depth, known.depth)
-		t.remember(table, name, now)
+	was, became := version(row, row.was), version(row, row.became)
+	if before == nil {
+		return t.holds(table, row, after, 0, became)
 	}
-	return false
+	if after == nil {
+		return t.holds(table, row, before, was, 0)
+	}
+	if slices.EqualFunc(at(before, table.keyAt), at(after, table.keyAt), sameValue) {
+		return t.holds(table, row, before, was, became)
+	}
+	return t.holds(table, row, before, was, 0) && t.holds(table, row, after, 0, became)
 }
 
-// before says that a row of a depth may have been written before one that is known.
-func (t *take) before(table *tracedTable, known nested, ok bool, depth int) bool {
-	if !ok {
-		known.depth = t.unremembered[table.root.Qualified()]
+// holds says that a key may be a version's, and notes whose it is from now on.
+func (h *keyHolders) holds(table *tracedTable, row *taken, values []event.Value, was, becomes uint64) bool {
+	early, of := row.note == catalog.NoteEarly, table.root.Qualified()
+	if !early && len(h.holders) == 0 {
+		return true
 	}
-	return depth < known.depth
+	key := maphash.String(holderSeed, of+"\x00"+keyText(at(values, table.keyAt)))
+	holder, known := h.holders[key]
+	switch {
+	case known && holder != was, !known && !early && h.unremembered[of]:
+		return false
+	case !known && !early:
+		return true
+	case !known && len(h.holders) >= maxHolders:
+		if h.unremembered == nil {
+			h.unremembered = map[string]bool{}
+		}
+		h.unremembered[of] = true
+		return true
+	}
+	if h.holders == nil {
+		h.holders = map[uint64]uint64{}
+	}
+	h.holders[key] = becomes
+	return true
 }
 
-// remember keeps what a trigger made of a row.
-func (t *take) remember(table *tracedTable, name string, now nested) {
-	key, of := nestedKey(table, name), table.root.Qualified()
-	if _, ok := t.nested[key]; !ok && len(t.nested) >= maxNested {
-		t.unremembered[of] = max(t.unremembered[of], now.depth)
-		return
-	}
-	if t.nested == nil {
-		t.nested, t.unremembered = map[uint64]nested{}, map[string]int{}
-	}
-	t.nested[key] = now
-}
-
-func nestedKey(table *tracedTable, name string) uint64 {
-	return maphash.String(nestedSeed, table.root.Qualified()+"\x00"+name)
+// version names the version of a row at a place. Behind a TRUNCATE places come again.
+func version(row *taken, place string) uint64 {
+	return maphash.String(holderSeed, row.schema+"\x00"+row.table+"\x00"+strconv.Itoa(row.emptied)+"\x00"+place) | 1
 }
 
 func sameValue(a, b event.Value) bool { return a.Null == b.Null && string(a.Text) == string(b.Text) }
 
-func sumOf(row []event.Value) uint64 {
-	if row == nil {
-		return 0
+// writeOrder puts rows in front of those that were made of them.
+type writeOrder struct {
+	rows     []taken
+	done     []bool
+	makers   map[uint64]int // of each version, the row that made it
+	commands map[string]*rowsOfCommand
+	out      []taken
+}
+
+// rowsOfCommand are the rows of one command in the order in which it wrote them.
+type rowsOfCommand struct {
+	rows  []int
+	next  int // the first that has no place yet
+	begun bool
+}
+
+// inWriteOrder leaves the order as it is but for rows that came before what they
+// are made of, which they are put behind. What a command wrote before comes with it. And all
+// that a command's rows were made of was there when it began: it sees nothing that came later.
+//
+// It fails where that cannot be: the commands are not what they seem.
+func inWriteOrder(rows []taken) ([]taken, error) {
+	w := &writeOrder{rows: rows, done: make([]bool, len(rows)), makers: map[uint64]int{}, commands: map[string]*rowsOfCommand{}, out: make([]taken, 0, len(rows))}
+	emptied := map[string]int{}
+	for i := range rows {
+		row := &rows[i]
+		if row.what == catalog.TakenTruncate {
+			emptied[row.schema+"\x00"+row.table]++
+		}
+		row.emptied = emptied[row.schema+"\x00"+row.table]
+		if row.became != "" {
+			w.makers[version(row, row.became)] = i
+		}
+		if row.command != "" {
+			c := w.commands[row.command]
+			if c == nil {
+				c = &rowsOfCommand{}
+				w.commands[row.command] = c
+			}
+			c.rows = append(c.rows, i)
+		}
 	}
-	var b []byte
-	for _, v := range row {
-		b = strconv.AppendBool(b, v.Null)
-		b = strconv.AppendInt(b, int64(len(v.Text)), 10)
-		b = append(b, v.Text...)
+	for i := range rows {
+		w.place(i)
 	}
-	return maphash.Bytes(nestedSeed, b) | 1
+	return w.out, w.check()
+}
+
+// check looks whether every row comes behind that which made it.
+func (w *writeOrder) check() error {
+	seen := make(map[uint64]bool, len(w.makers))
+	for i := range w.out {
+		row := &w.out[i]
+		if row.was != "" {
+			v := version(row, row.was)
+			if _, made := w.makers[v]; made && !seen[v] {
+				return errNoOrder
+			}
+		}
+		if row.became != "" {
+			seen[version(row, row.became)] = true
+		}
+	}
+	return nil
+}
+
+// place gives a row its place, behind what has to come before it.
+func (w *writeOrder) place(i int) {
+	if w.done[i] {
+		return
+	}
+	c := w.commands[w.rows[i].command]
+	if c == nil {
+		w.done[i] = true
+		w.placeMaker(i)
+		w.out = append(w.out, w.rows[i])
+		return
+	}
+	if !c.begun {
+		c.begun = true
+		for _, row := range c.rows {
+			w.placeMaker(row)
+		}
+	}
+	for c.next < len(c.rows) && !w.done[i] {
+		row := c.rows[c.next]
+		c.next++
+		w.done[row] = true
+		w.out = append(w.out, w.rows[row])
+	}
+}
+
+// placeMaker gives the row that made what a row was its place.
+func (w *writeOrder) placeMaker(i int) {
+	if row := &w.rows[i]; row.was != "" {
+		if maker, ok := w.makers[version(row, row.was)]; ok {
+			w.place(maker)
+		}
+	}
 }

@@ -19,12 +19,14 @@ func (t *take) one(ctx context.Context, q catalog.Querier, row *taken) error {
 		t.own = true
 		return nil
 	case catalog.TakenSequence:
-		t.tx.sequences[classify.SequenceRef{Schema: row.schema, Name: row.table}] = struct{}{}
+		t.tx.drawn(classify.SequenceRef{Schema: row.schema, Name: row.table})
 		return nil
 	case catalog.TakenDDL:
 		return t.define(row)
-	case catalog.TakenPart:
+	case catalog.TakenPart, catalog.TakenOvertaken:
 		return nil
+	case catalog.TakenOthers:
+		return errTaken
 	case catalog.TakenComputed, catalog.TakenComputedF:
 		return t.computed(row)
 	case catalog.TakenHeld:

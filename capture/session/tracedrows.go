@@ -123,9 +123,8 @@ func (t *take) image(row *taken, table *tracedTable) error {
 			return err
 		}
 	}
-	if t.overtaken(table, row.note, before, after) {
-		return t.cannot(table.root.Qualified(), "writing "+table.root.Qualified()+" in "+t.construct(), "a trigger wrote a row that the statement which fired it wrote, too, and which of these came last is not known",
-			"Write the rows one at a time, or have the trigger change NEW in place of writing its own table.")
+	if !t.follows(table, row, before, after) {
+		return t.cannot(table.root.Qualified(), "writing "+table.root.Qualified()+" in "+t.construct(), "two of its rows had one key, one behind the other, and a trigger or function wrote one of them: which of these came first is not known", oneAtATime)
 	}
 	switch row.what {
 	case catalog.TakenInsert:

@@ -1,6 +1,8 @@
 package session
 
 import (
+	"slices"
+
 	"github.com/google/uuid"
 
 	"github.com/opmux/opmux/capture/classify"
@@ -98,7 +100,7 @@ func newTxn(of *share) (*txn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &txn{id: event.TxID(id), share: of, plans: map[*classify.Plan]struct{}{}, sequences: map[classify.SequenceRef]struct{}{}, holds: map[string]bool{}}, nil
+	return &txn{id: event.TxID(id), share: of, plans: map[*classify.Plan]struct{}{}}, nil
 }
 
 // dependsOn is the highest ticket that it may have to follow.
@@ -154,12 +156,20 @@ func (t *txn) note(p *classify.Plan) {
 		t.note(p.Inner)
 	}
 	for _, ref := range p.Sequences {
-		t.sequences[ref] = struct{}{}
+		t.drawn(ref)
 	}
 	t.catalogVersion = max(t.catalogVersion, p.CatalogVersion)
 	if _, known := t.plans[p]; !known {
 		t.keepPlan(p)
 	}
+}
+
+// drawn notes a sequence that may have been drawn from.
+func (t *txn) drawn(ref classify.SequenceRef) {
+	if t.sequences == nil {
+		t.sequences = map[classify.SequenceRef]struct{}{}
+	}
+	t.sequences[ref] = struct{}{}
 }
 
 // enter puts the context in which the next operation runs on the log.
@@ -300,7 +310,14 @@ func (t *txn) operations() []event.Operation { return flatten(t.log, t.spilled) 
 // flatten lists the operations of a log; savepoints appear only where parts of the
 // transaction are written out already, or are about to be.
 func flatten(log []*logItem, savepoints bool) []event.Operation {
-	var out []event.Operation
+	n := 0
+	for _, item := range log {
+		n += len(item.ops)
+		if item.savepoint != "" && savepoints {
+			n++
+		}
+	}
+	out := slices.Grow([]event.Operation(nil), n)
 	for _, item := range log {
 		if item.savepoint != "" && savepoints {
 			out = append(out, savepointOp(event.OpSavepoint, item.savepoint))

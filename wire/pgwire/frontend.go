@@ -73,6 +73,9 @@ func DecodeBind(body []byte) (BindBody, error) {
 	if len(formats) > 1 && len(formats) != n {
 		return p, &ProtocolError{"Bind message has neither no format, nor one, nor one for each parameter"}
 	}
+	if n > 0 && 4*n <= len(c.b) { // what it says of itself is not believed
+		p.Params = make([]Param, 0, n)
+	}
 	for i := 0; i < n && !c.bad; i++ {
 		v, null := c.value()
 		p.Params = append(p.Params, Param{Null: null, Binary: formatOf(formats, i) == 1, Value: v})

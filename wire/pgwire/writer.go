@@ -35,12 +35,7 @@ func (w *Writer) Write(p []byte) error {
 
 // Message appends a message of that type.
 func (w *Writer) Message(typ byte, body []byte) error {
-	var header [headerSize]byte
-	header[0] = typ
-	binary.BigEndian.PutUint32(header[1:], uint32(len(body)+4))
-	if err := w.Write(header[:]); err != nil {
-		return err
-	}
+	w.buf = binary.BigEndian.AppendUint32(append(w.buf, typ), uint32(len(body)+4))
 	return w.Write(body)
 }
 
