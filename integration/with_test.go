@@ -28,6 +28,11 @@ var withSchema = []string{
 	`CREATE TABLE g (id int PRIMARY KEY, u int, v int, r int REFERENCES g ON DELETE SET NULL)`,
 	`CREATE TABLE h (id int, u int, v text, r timestamptz DEFAULT clock_timestamp())`,
 	`CREATE TABLE i (id int PRIMARY KEY, u int, v int, r int REFERENCES d DEFERRABLE INITIALLY DEFERRED)`,
+	`CREATE TABLE k (id int PRIMARY KEY, u int NOT NULL UNIQUE, v int, r int REFERENCES a ON DELETE RESTRICT)`,
+	`CREATE TABLE l (id int PRIMARY KEY, u int UNIQUE, v int, r int DEFAULT 3 REFERENCES k ON DELETE SET DEFAULT ON UPDATE SET DEFAULT, w int REFERENCES b ON DELETE CASCADE)`,
+	`CREATE TABLE m (id int PRIMARY KEY, u int, v int, r int REFERENCES k (u) ON UPDATE SET NULL DEFERRABLE, w int REFERENCES a ON DELETE CASCADE, EXCLUDE USING btree (v WITH =) WHERE (v > 90))`,
+	`CREATE TABLE n (id int PRIMARY KEY, u int NOT NULL UNIQUE, v int, r int REFERENCES k ON DELETE CASCADE, w int REFERENCES b ON DELETE SET NULL)`,
+	`CREATE TABLE o (id int PRIMARY KEY, u int, v int, r int REFERENCES n, w int REFERENCES b ON DELETE CASCADE)`,
 }
 
 // writesInWith are statements as applications write them.
@@ -112,10 +117,16 @@ func TestI6RandomWritesInWith(t *testing.T) {
 type withMaker struct{ *rand.Rand }
 
 // refersTo are the tables that the rows of one refer to.
-var refersTo = map[string]string{"b": "a", "c": "a", "d": "b", "f": "a", "g": "g", "i": "d"}
+var refersTo = map[string]string{"b": "a", "c": "a", "d": "b", "f": "a", "g": "g", "i": "d", "k": "a", "l": "k", "m": "k", "n": "k", "o": "n"}
+
+// alsoRefersTo are those of a second foreign key.
+var alsoRefersTo = map[string]string{"l": "b", "m": "a", "n": "b", "o": "b"}
 
 func (g withMaker) statement() string {
-	tables := []string{"a", "b", "c", "d", "e", "f", "g", "h", "i"}
+	tables := []string{"a", "b", "c", "d", "e", "f", "g", "h", "i", "k", "l", "m", "n", "o"}
+	if g.IntN(2) == 0 {
+		tables = [][]string{{"a", "k", "n", "o", "b"}, {"k", "l", "b", "a"}, {"a", "k", "m", "b"}, {"k", "n", "b", "o"}}[g.IntN(4)] // close to one another
+	}
 	g.Shuffle(len(tables), func(i, k int) { tables[i], tables[k] = tables[k], tables[i] })
 	if g.IntN(3) == 0 {
 		tables[1] = tables[0] // two writes of one table
@@ -138,8 +149,8 @@ func (g withMaker) statement() string {
 
 func (g withMaker) write(table string) string {
 	some := func() string { from := g.IntN(30); return fmt.Sprintf("BETWEEN %d AND %d", from, from+g.IntN(8)) }
-	parent := func() string {
-		p, ok := refersTo[table]
+	parentIn := func(of map[string]string) string {
+		p, ok := of[table]
 		if !ok || g.IntN(4) == 0 {
 			return "NULL"
 		}
@@ -148,15 +159,24 @@ func (g withMaker) write(table string) string {
 		}
 		return fmt.Sprintf("(SELECT min(id) FROM %s WHERE id >= %d)", p, g.IntN(30))
 	}
+	parent := func() string { return parentIn(refersTo) }
 	if table == "h" {
 		return []string{"INSERT INTO h (id, v) SELECT i, 'h' FROM generate_series(1, 3) i", "DELETE FROM h WHERE id " + some()}[g.IntN(2)]
 	}
 	switch g.IntN(6) {
 	case 0, 1, 2:
-		rows := fmt.Sprintf("INSERT INTO %s (id, u, v, r) SELECT i, i * %d, %d, %s::int FROM generate_series(%d, %d) i", table, 1+g.IntN(2), g.IntN(100), parent(), g.IntN(25), 25+g.IntN(6))
-		return rows + []string{" ON CONFLICT DO NOTHING", " ON CONFLICT (id) DO UPDATE SET v = excluded.v", ""}[g.IntN(3)]
+		columns, second := "id, u, v, r", ""
+		if _, ok := alsoRefersTo[table]; ok {
+			columns, second = columns+", w", ", "+parentIn(alsoRefersTo)+"::int"
+		}
+		from, to := g.IntN(25), 25+g.IntN(6)
+		if g.IntN(2) == 0 {
+			to = from + g.IntN(3) // fewer conflicts
+		}
+		rows := fmt.Sprintf("INSERT INTO %s (%s) SELECT i, i * %d, %d, %s::int%s FROM generate_series(%d, %d) i", table, columns, 1+g.IntN(2), g.IntN(100), parent(), second, from, to)
+		return rows + []string{" ON CONFLICT DO NOTHING", " ON CONFLICT (id) DO UPDATE SET v = excluded.v", " ON CONFLICT (id) DO UPDATE SET u = excluded.u + 50", ""}[g.IntN(4)]
 	case 3:
-		set := []string{"v = v + 1", "r = " + parent(), "u = u + 100", "id = id + 40, v = 0"}[g.IntN(4)]
+		set := []string{"v = v + 1", "r = " + parent(), "u = u + 100", "id = id + 40, v = 0", fmt.Sprintf("id = %d", g.IntN(30))}[g.IntN(5)]
 		return fmt.Sprintf("UPDATE %s SET %s WHERE id %s", table, set, some())
 	default:
 		return fmt.Sprintf("DELETE FROM %s WHERE id %s", table, some())

@@ -72,6 +72,9 @@ func outputName(n *pg.Node) (strong bool, name string, ok bool) {
 	case *pg.Node_ColumnRef:
 		return true, lastName(e.ColumnRef.Fields), true
 	case *pg.Node_AIndirection:
+		if last := e.AIndirection.Indirection; last[len(last)-1].GetAStar() != nil {
+			return false, "", false // as many as its type has
+		}
 		if name := lastName(e.AIndirection.Indirection); name != "" {
 			return true, name, true
 		}

@@ -116,18 +116,25 @@ func (a *wrote) entangled(b *wrote) string {
 	switch {
 	case slices.ContainsFunc(a.family, func(t *catalog.Table) bool { return len(a.references(t)) > 0 }):
 		return "it writes " + a.table.Qualified() + ", whose rows refer to one another, in several parts"
-	case len(a.assigned) > 0 && len(b.assigned) > 0 && touchesUnique(a.modified()) && touchesUnique(b.modified()):
+	case touchesUnique(a.modified()) && (touchesUnique(b.modified()) || a.kind == kindInsert && b.kind == kindInsert):
+		// DO UPDATE may give up what an INSERT takes.
 		return "several parts change what a unique key of " + a.table.Qualified() + " is of"
 	}
 	for _, t := range a.family {
 		for _, fk := range t.ReferencedBy {
-			// The server looks whether somebody has put the key there again.
-			if a.kind == kindDelete && fk.OnDelete == "a" && (b.kind == kindInsert || overlap(fk.KeyColumns, b.assigned)) {
+			if a.mayLeave(fk) && (b.kind == kindInsert || overlap(fk.KeyColumns, b.assigned)) {
 				return "it may take away a row of " + a.table.Qualified() + " and put in one that rows of " + fk.Schema + "." + fk.Table + " refer to"
 			}
 		}
 	}
 	return ""
+}
+
+// mayLeave says that it takes keys away for which the server looks, behind all parts, whether
+// somebody has put them there again, or whether what a default refers to is there.
+func (a *wrote) mayLeave(fk catalog.ForeignKey) bool {
+	looked := func(action string) bool { return action == "a" || action == "d" }
+	return a.kind == kindDelete && looked(fk.OnDelete) || overlap(fk.KeyColumns, a.assigned) && looked(fk.OnUpdate)
 }
 
 // crossed is entangled of parts that write different tables.
@@ -146,12 +153,50 @@ func (a *wrote) crossed(b *wrote) string {
 		}
 	}
 	for _, t := range a.along {
-		// Whether these still refer to rows of b's that go is looked at when a's are gone, too.
-		if b.kind == kindDelete && slices.ContainsFunc(t.ForeignKeys, func(fk catalog.ForeignKey) bool { return b.owns(fk) && (fk.OnDelete == "a" || fk.OnDelete == "r") }) {
-			return "foreign keys take rows of " + t.Qualified() + " away that refer to rows of " + b.table.Qualified()
+		if slices.ContainsFunc(t.ForeignKeys, func(fk catalog.ForeignKey) bool { return b.disturbs(t, fk) }) {
+			return "foreign keys take rows of " + t.Qualified() + " away that refer to rows of " + b.table.Qualified() + ", or change them"
+		}
+		if b.changesAlong(t) && overlapping(t.ForeignKeys) {
+			return "foreign keys that share columns change " + t.Qualified() + " with several of the tables that it writes"
 		}
 	}
 	return ""
+}
+
+// disturbs says that rows of t, which foreign keys change with another part, matter to what b
+// does to those that fk refers to: the server looks when both have been done.
+func (b *wrote) disturbs(t *catalog.Table, fk catalog.ForeignKey) bool {
+	owns := b.owns(fk)
+	if b.kind != kindDelete {
+		return owns && overlap(fk.KeyColumns, b.assigned)
+	}
+	if !owns && !slices.ContainsFunc(b.along, func(o *catalog.Table) bool { return o.Schema == fk.Schema && o.Name == fk.Table }) {
+		return false
+	}
+	switch fk.OnDelete {
+	case "c":
+		return false
+	case "n":
+		return slices.ContainsFunc(fk.Columns, func(c string) bool { return t.Column(c).NotNull })
+	}
+	return true
+}
+
+// changesAlong says that foreign keys change a table with those that it writes.
+func (a *wrote) changesAlong(t *catalog.Table) bool {
+	return slices.ContainsFunc(a.along, func(o *catalog.Table) bool { return o.OID == t.OID })
+}
+
+// overlapping tells whether one of a table's foreign keys, as what it refers to goes, sets
+// columns of another's: which of them comes first decides what a row ends as.
+func overlapping(list []catalog.ForeignKey) bool {
+	for i, fk := range list {
+		if (fk.OnDelete == "n" || fk.OnDelete == "d") && slices.ContainsFunc(slices.Delete(slices.Clone(list), i, i+1),
+			func(o catalog.ForeignKey) bool { return overlap(fk.Columns, o.Columns) }) {
+			return true
+		}
+	}
+	return false
 }
 
 // precedes tells whether a must be written before b.
@@ -175,7 +220,8 @@ func (a *wrote) precedes(b *wrote) bool {
 			return true
 		}
 	}
-	return slices.ContainsFunc(b.along, func(t *catalog.Table) bool { return slices.ContainsFunc(t.ForeignKeys, a.owns) })
+	// What a puts there may be what a default refers to.
+	return a.kind != kindDelete && slices.ContainsFunc(b.along, func(t *catalog.Table) bool { return slices.ContainsFunc(t.ForeignKeys, a.owns) })
 }
 
 // references are the foreign keys by which its rows refer to those of a table.

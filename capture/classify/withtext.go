@@ -19,9 +19,9 @@ import (
 //
 // has a column of each part for each of its hidden ones:
 //
-//	WITH "opmux 1"(c1, o, h1, …) AS (INSERT … RETURNING id, mark, key, …), a(id) AS (SELECT c1 FROM "opmux 1"),
+//	WITH "opmux 1"(c1) AS (INSERT … RETURNING id, mark AS "opmux o", key AS "opmux h1", …), a(id) AS (SELECT c1 FROM "opmux 1"),
 //	"opmux 0" AS (UPDATE … RETURNING key, …)
-//	SELECT m.*, p1.o, p1.h1, … FROM "opmux 0" m FULL JOIN (SELECT … FROM "opmux 1" …) p1 ON false
+//	SELECT m.*, p1."opmux o", p1."opmux h1", … FROM "opmux 0" m FULL JOIN (SELECT … FROM "opmux 1" …) p1 ON false
 //
 // A full join ON false gives the rows of one side and those of the other, with NULLs for
 // the rest, in the order in which each has them; types, modifiers and origins of the client's columns are
@@ -174,10 +174,9 @@ func (j *job) splice(t withText, list, order []*writing) {
 		name, alias := partName+strconv.Itoa(w.cte+1), "p"+strconv.Itoa(w.cte+1)
 		tail += fmt.Sprintf("\nFULL JOIN (SELECT p.* FROM %q p WHERE (%s) IS NOT NULL) %s ON false", name, before, alias)
 		before += fmt.Sprintf(` OPERATOR(pg_catalog.+) (SELECT pg_catalog.count(*) FROM "%s")`, name)
-		columns = append(columns, alias+".o")
 		at[w] = p.Hidden + 1
-		for k := range w.plan.hidden {
-			columns = append(columns, alias+".h"+strconv.Itoa(k+1))
+		for k := range 1 + len(w.plan.hidden) {
+			columns = append(columns, alias+"."+hiddenName(k))
 		}
 		p.Hidden += 1 + w.plan.Hidden
 		p.HiddenTypes += "; " + w.plan.HiddenTypes
@@ -200,24 +199,36 @@ func (j *job) edits(t withText, list []*writing) []edit {
 			continue
 		}
 		item := t.items[w.cte]
-		own := make([]string, 0, len(w.columns)+1+len(w.plan.hidden))
-		for k := range w.columns {
-			own = append(own, "c"+strconv.Itoa(k+1))
+		visible := make([]string, len(w.columns))
+		for k := range visible {
+			visible[k] = "c" + strconv.Itoa(k+1)
 		}
-		visible := strings.Join(own, ", ")
-		own = append(own, "o")
-		for k := range w.plan.hidden {
-			own = append(own, "h"+strconv.Itoa(k+1))
+		hidden := append([]string{j.mark()}, w.plan.hidden...)
+		for k := range hidden {
+			hidden[k] += " AS " + hiddenName(k)
 		}
 		name := fmt.Sprintf(`"%s%d"`, partName, w.cte+1)
-		edits = append(edits, edit{item.name, item.as - item.name, name + "(" + strings.Join(own, ", ") + ") "},
-			edit{at: item.to, text: returningClause(w, append([]string{j.mark()}, w.plan.hidden...)) + "\n"})
+		called := name + " "
+		if len(visible) > 0 {
+			called = name + "(" + strings.Join(visible, ", ") + ") "
+		}
+		edits = append(edits, edit{item.name, item.as - item.name, called}, edit{at: item.to, text: returningClause(w, hidden) + "\n"})
 		if w.columns == nil {
 			continue
 		}
-		edits = append(edits, edit{at: item.to + 1, text: fmt.Sprintf(", %s AS (SELECT %s FROM %s)", w.seenAs(), visible, name)})
+		edits = append(edits, edit{at: item.to + 1, text: fmt.Sprintf(", %s AS (SELECT %s FROM %s)", w.seenAs(), strings.Join(visible, ", "), name)})
 	}
 	return append(edits, edit{at: t.main, text: fmt.Sprintf(`, "%s0" AS (`, partName)})
+}
+
+// hiddenName is that of a part's mark (0) and of its hidden columns. They are told by these, not by
+// their places: if the client's RETURNING has other columns than its text tells, that is an error
+// or goes unseen, and never makes one value another.
+func hiddenName(k int) string {
+	if k == 0 {
+		return `"` + partName + `o"`
+	}
+	return `"` + partName + "h" + strconv.Itoa(k) + `"`
 }
 
 // seenAs is the name by which the others know what the statement returns, with columns.

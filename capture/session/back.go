@@ -161,7 +161,10 @@ func (s *Session) tagAnswer(ctx context.Context, e *entry, m pgwire.Message) err
 		return nil
 	}
 	tag := pgwire.Tag(m.Body())
-	if own := e.exec.tagOf(tag); own != tag {
+	full := e.exec.full()
+	if own := e.exec.tagOf(tag); full {
+		m = pgwire.Message{Type: pgwire.PortalSuspended, Raw: pgwire.AppendMessage(nil, pgwire.PortalSuspended, nil)}
+	} else if own != tag {
 		m = pgwire.Message{Type: m.Type, Raw: pgwire.AppendMessage(nil, m.Type, append([]byte(own), 0))}
 	}
 	s.locked(func() {

@@ -146,9 +146,6 @@ func (s *Session) writeExtended(ctx context.Context, m pgwire.Message, body pgwi
 		}
 		return err
 	}
-	if len(one.plan.Parts) > 0 && one.plan.ClientColumns >= 0 && body.Limit != 0 {
-		return s.refuseExtended(limitedParts)
-	}
 	tx, r, err := s.begin(ctx, one, true)
 	if err != nil {
 		return err
@@ -162,8 +159,11 @@ func (s *Session) writeExtended(ctx context.Context, m pgwire.Message, body pgwi
 	x := s.newExecution(tx, one.plan, one.params)
 	e := s.executeEntry(p, x)
 	p.limited = body.Limit != 0
-	if one.plan.ClientColumns < 0 && body.Limit != 0 {
+	if (one.plan.ClientColumns < 0 || len(one.plan.Parts) > 0) && p.limited {
 		// A limit on rows that the client does not know of would suspend the portal.
+		if one.plan.ClientColumns >= 0 && body.Limit > 0 { // the server takes others for none
+			x.limit, p.cut = int64(body.Limit), true
+		}
 		body.Limit, p.limited = 0, false
 		err = s.send(pgwire.Execute, body.Append(nil), e)
 	} else {

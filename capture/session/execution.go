@@ -22,6 +22,7 @@ type execution struct {
 	rows     [][]event.Value
 	several  []partRows // these of plan.Parts
 	own      int64      // the rows of the client's among those of parts, since it was last told
+	limit    int64      // how many of these the client has asked for, 0: all
 	kept     int        // bytes of rows and data
 	parts    int        // operations were made of that many parts
 	hash     digest.Rows

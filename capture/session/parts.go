@@ -57,7 +57,7 @@ func (s *Session) partsOf(x *execution) []classify.PartRows {
 	return list
 }
 
-// clients tells whether a row of a statement with parts is the client's, and counts it.
+// clients tells whether a row of a statement with parts goes to the client, and counts its own.
 func (x *execution) clients(hidden []pgwire.DataRowValue) bool {
 	if len(x.plan.Parts) == 0 {
 		return true
@@ -66,8 +66,11 @@ func (x *execution) clients(hidden []pgwire.DataRowValue) bool {
 		return false
 	}
 	x.own++
-	return true
+	return x.limit == 0 || x.own <= x.limit
 }
+
+// full says that so many rows came as the client's limit is, at which the server suspends a portal.
+func (x *execution) full() bool { return x != nil && x.limit > 0 && x.own >= x.limit }
 
 // tagOf is the command tag as the client expects it: that of a statement with parts counts
 // the rows of all.
@@ -80,7 +83,7 @@ func (x *execution) tagOf(tag string) string {
 	return x.plan.TagOf(strconv.FormatInt(n, 10))
 }
 
-// limitedParts refuses an Execute with a limit: the server would count rows that the
-// client does not know of.
-var limitedParts = &refusal{code: stateNotSupported, message: "Execute with a row limit of a statement with writes in its WITH",
+// limitedParts refuses another Execute behind one with a limit. The server would count rows that the
+// client does not know of, so it gives all, and those behind the limit are not kept.
+var limitedParts = &refusal{code: stateNotSupported, message: "another Execute, behind one with a row limit, of a statement with writes in its WITH",
 	hint: "Fetch all of its rows at once."}

@@ -13,6 +13,9 @@ func (s *Session) fetchMore(m pgwire.Message, p *portal) error {
 		// It ran to its end, and to the client it is one without rows.
 		return s.refuseExtended(&refusal{code: stateNotPrepared, plain: true, message: fmt.Sprintf("portal %q cannot be run", p.name)})
 	}
+	if p.cut {
+		return s.refuseExtended(limitedParts)
+	}
 	if _, err := s.ensureContext(true); err != nil { // its rows come in the encoding that is set by now
 		return s.planFailed(err, true)
 	}

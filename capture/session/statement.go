@@ -49,6 +49,8 @@ type portal struct {
 	exec    *execution
 	// limited says that the client has executed it with a limit on its rows.
 	limited bool
+	// cut says that this limit was the agent's to keep, which has let go of the rows behind it.
+	cut bool
 	// suspended says that the server holds rows of a write that it has not sent.
 	suspended bool
 	before    *portal
