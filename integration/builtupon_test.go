@@ -31,13 +31,13 @@ func TestI6WhatBuildsUponFlaggedTables(t *testing.T) {
 		"CREATE TABLE q (a int) PARTITION BY LIST (a)", "CREATE TABLE q1 PARTITION OF q FOR VALUES IN (1)", "CREATE TABLE q2 (a int)", flags("q2"),
 		"ALTER TABLE q ATTACH PARTITION q2 FOR VALUES IN (2)", "INSERT INTO q VALUES (1), (2)",
 		"CREATE TABLE z (a int PRIMARY KEY, v int) PARTITION BY LIST (a)", "CREATE TABLE z1 PARTITION OF z FOR VALUES IN (1)", "CREATE TABLE z2 PARTITION OF z FOR VALUES IN (2)",
-		"INSERT INTO z VALUES (1, 1)", "WITH x AS (UPDATE z1 SET v = 2 RETURNING v) SELECT v FROM x", "UPDATE z SET a = 2 WHERE a = 1", // the row goes to another partition
+		"INSERT INTO z VALUES (1, 1)", "WITH x AS (UPDATE z1 SET v = 2 RETURNING (SELECT v)) TABLE x", "UPDATE z SET a = 2 WHERE a = 1", // the row goes to another partition
 		// Rows that refer to those that are missing, at once and at the COMMIT.
 		"CREATE TABLE k (a int, b int UNIQUE)", "CREATE TABLE r (b int REFERENCES k (b))", "CREATE TABLE later (b int REFERENCES k (b) DEFERRABLE INITIALLY DEFERRED)",
 		flags("k"), "INSERT INTO k VALUES (1, 1)", "INSERT INTO r VALUES (1)", "INSERT INTO later VALUES (1)",
 		"CREATE TABLE o (b int REFERENCES k (b)) PARTITION BY LIST (b)", "CREATE TABLE o1 PARTITION OF o DEFAULT", "INSERT INTO o VALUES (1)",
 		"CREATE TABLE master (b int PRIMARY KEY)", "CREATE TABLE detail (b int REFERENCES master)", "INSERT INTO master VALUES (1), (2)",
-		"INSERT INTO detail VALUES (1)", "WITH x AS (DELETE FROM detail RETURNING b) SELECT b FROM x", "DELETE FROM master WHERE b = 1",
+		"INSERT INTO detail VALUES (1)", "WITH x AS (DELETE FROM detail RETURNING (SELECT b)) TABLE x", "DELETE FROM master WHERE b = 1",
 		"CREATE TABLE bound (b int)", "CREATE TABLE below () INHERITS (bound)", "INSERT INTO bound VALUES (1)", "ALTER TABLE bound ADD FOREIGN KEY (b) REFERENCES k (b)",
 		"ALTER TABLE bound ALTER COLUMN b SET DEFAULT 7", "INSERT INTO below DEFAULT VALUES", // DDL of a parent is its children's, too
 		// Names move.

@@ -30,9 +30,9 @@ func TestCalmTriggers(t *testing.T) {
 			for _, sql := range []string{
 				`INSERT INTO post (title) VALUES ('One Title'), ('Another'), ('Third') RETURNING id, slug`,
 				`UPDATE post SET n = 5 WHERE id = 1`, `UPDATE post SET title = 'New Title' WHERE id = 2 RETURNING *`, `UPDATE post SET n = n`, `UPDATE post SET title = title || '!' WHERE n >= 0`,
-				`INSERT INTO post (id, title) VALUES (1, 'Up'), (9, 'Nine') ON CONFLICT (id) DO UPDATE SET title = excluded.title`,
+				`INSERT INTO post (id, title) VALUES (1, 'Up'), (90000, 'Nine') ON CONFLICT (id) DO UPDATE SET title = excluded.title`,
 				`INSERT INTO post (title) SELECT 'many ' || i FROM generate_series(1, 1000) i`, `UPDATE post SET title = 'all of ' || id WHERE id > 20`,
-				`BEGIN; UPDATE post SET n = 1 WHERE id = 3; SAVEPOINT s; UPDATE post SET title = 'lost ' || id; ROLLBACK TO s; UPDATE post SET n = 2 WHERE id = 9; INSERT INTO comment VALUES (1, 1, 'text'); COMMIT`,
+				`BEGIN; UPDATE post SET n = 1 WHERE id = 3; SAVEPOINT s; UPDATE post SET title = 'lost ' || id; ROLLBACK TO s; UPDATE post SET n = 2 WHERE id = 90000; INSERT INTO comment VALUES (1, 1, 'text'); COMMIT`,
 				`INSERT INTO comment VALUES (2, 2, 'x'), (3, 3, 'y')`, `UPDATE comment SET v = 'z' WHERE id = 2`, `DELETE FROM post WHERE id = 2`,
 				`INSERT INTO part (id, v) SELECT i * 100, 'p' FROM generate_series(1, 20) i`, `UPDATE part SET v = 'q' WHERE id BETWEEN 500 AND 1500`, `DELETE FROM part WHERE id = 100`,
 				`WITH p AS (UPDATE post SET n = 7 WHERE id = 1 RETURNING id) INSERT INTO comment SELECT 10, id, 'with' FROM p`, `BEGIN; DELETE FROM comment WHERE id = 3; DELETE FROM post WHERE id = 3; COMMIT`,
@@ -44,7 +44,7 @@ func TestCalmTriggers(t *testing.T) {
 			}
 			b.identical()
 			b.sequencesFollow()
-			if v := b.verdicts(20); v.Match != v.Sum() {
+			if v := b.verdicts(19); v.Match != v.Sum() {
 				t.Errorf("verdicts %+v, want matches alone", v)
 			}
 		})
