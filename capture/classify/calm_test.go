@@ -28,7 +28,7 @@ var wildBodies = []string{
 	`BEGIN SELECT 'x' INTO NEW.v; RETURN NEW; END`, `BEGIN BEGIN NEW.v := 1 / 0; EXCEPTION WHEN others THEN NULL; END; RETURN NEW; END`, `BEGIN FOR i IN 1..2 LOOP NEW.v := i; END LOOP; RETURN NEW; END`,
 	`BEGIN NEW.v := lo_create(0); RETURN NEW; END`, `BEGIN IF writer(2) > 0 THEN RETURN NEW; END IF; RETURN NEW; END`, `BEGIN RETURN jsonb_populate_record(NEW, '{"v": "x"}'); END`,
 	`BEGIN NEW.tags[writer(1)] := 'x'; RETURN NEW; END`, `BEGIN NEW.v := 'a' OPERATOR(public.&&&) 'b'; RETURN NEW; END`, `BEGIN RAISE NOTICE '%', writer(3); RETURN NEW; END`,
-	`DECLARE d checked_domain; BEGIN d := 3; RETURN NEW; END`, `BEGIN NEW.v := 3::checked_domain; RETURN NEW; END`, `BEGIN SET LOCAL work_mem = '1MB'; RETURN NEW; END`, `BEGIN NEW.v := summed.total FROM summed; RETURN NEW; END`,
+	`DECLARE d checked_domain; BEGIN d := 3; RETURN NEW; END`, `DECLARE d odd.k%TYPE; BEGIN d := 3; RETURN NEW; END`, `BEGIN NEW.v := 3::checked_domain; RETURN NEW; END`, `BEGIN SET LOCAL work_mem = '1MB'; RETURN NEW; END`, `BEGIN NEW.v := summed.total FROM summed; RETURN NEW; END`,
 }
 
 var calmSchema = append([]string{
@@ -38,7 +38,7 @@ var calmSchema = append([]string{
 
 // I6: only what is known to do no more than compute columns of the row is taken for that.
 func TestI6CalmTriggers(t *testing.T) {
-	r := newRig(t, append(append([]string{}, calmSchema...), `create domain checked_domain as int check (writer(value) > 0)`)...)
+	r := newRig(t, append(append([]string{}, calmSchema...), `create domain checked_domain as int check (writer(value) > 0)`, `create table odd (k checked_domain)`)...)
 	carried := func(body string) *classify.Plan {
 		r.pg.Exec(t, r.db, `create or replace function fired() returns trigger language plpgsql as $f$`+body+`$f$`, `drop trigger if exists fires on calm`,
 			`create trigger fires before insert or update or delete on calm for each row execute function fired()`)

@@ -163,14 +163,14 @@ func (a *wrote) crossed(b *wrote) string {
 	return ""
 }
 
-// disturbs says that rows of t, which foreign keys change with another part, matter to what b
+// disturbs says that rows of t, which foreign keys change with another part, matter to what a
 // does to those that fk refers to: the server looks when both have been done.
-func (b *wrote) disturbs(t *catalog.Table, fk catalog.ForeignKey) bool {
-	owns := b.owns(fk)
-	if b.kind != kindDelete {
-		return owns && overlap(fk.KeyColumns, b.assigned)
+func (a *wrote) disturbs(t *catalog.Table, fk catalog.ForeignKey) bool {
+	owns := a.owns(fk)
+	if a.kind != kindDelete {
+		return owns && overlap(fk.KeyColumns, a.assigned)
 	}
-	if !owns && !slices.ContainsFunc(b.along, func(o *catalog.Table) bool { return o.Schema == fk.Schema && o.Name == fk.Table }) {
+	if !owns && !slices.ContainsFunc(a.along, func(o *catalog.Table) bool { return o.Schema == fk.Schema && o.Name == fk.Table }) {
 		return false
 	}
 	switch fk.OnDelete {

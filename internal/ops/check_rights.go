@@ -124,7 +124,7 @@ func (c *primaryCheck) tables(ctx context.Context) error {
 		{"c.relpersistence = 'p' AND NOT c.relispartition AND NOT EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisunique AND i.indimmediate AND i.indpred IS NULL AND i.indexprs IS NULL)",
 			withoutKey, "ALTER TABLE … ADD PRIMARY KEY, or set capture.predicates"},
 		{"EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = c.oid AND NOT t.tgisinternal AND t.tgenabled <> 'D' AND t.tgname NOT IN ('!opmux', '!opmux_truncate', '!opmux_computed'))",
-			"with triggers: writes cannot be carried yet", "carry out in the application what the trigger does, or leave these tables out"},
+			"with triggers: writes cannot be carried, but where the triggers only compute columns of the row", "set capture.triggers to on, or carry out in the application what the triggers do"},
 		{"c.relrowsecurity", "with row security: writes of users subject to it cannot be carried yet", "none; or ALTER TABLE … DISABLE ROW LEVEL SECURITY"},
 		{"EXISTS (SELECT FROM pg_constraint k WHERE k.contype = 'c' AND (k.conrelid = c.oid OR k.contypid IN (SELECT a.atttypid FROM pg_attribute a WHERE a.attrelid = c.oid)) AND k.conbin::text ~ '" + readsClock + "')",
 			"with a CHECK that reads the clock: a worker stops at a row for which it holds no more when it is applied", "compare columns in it, or drop the constraint on the targets"},
