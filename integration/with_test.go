@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -16,8 +17,8 @@ import (
 	"github.com/opmux/opmux/internal/testkit"
 )
 
-// withSchema has tables that depend on one another by each kind of foreign key.
-var withSchema = []string{
+// withTables depend on one another by foreign keys, as those of an application.
+var withTables = []string{
 	`CREATE TABLE a (id int PRIMARY KEY, u int UNIQUE, v int)`,
 	`CREATE TABLE b (id int PRIMARY KEY, u int UNIQUE, v int, r int REFERENCES a ON DELETE CASCADE)`,
 	`CREATE TABLE c (id int PRIMARY KEY, u int, v int, r int REFERENCES a)`,
@@ -28,12 +29,16 @@ var withSchema = []string{
 	`CREATE TABLE g (id int PRIMARY KEY, u int, v int, r int REFERENCES g ON DELETE SET NULL)`,
 	`CREATE TABLE h (id int, u int, v text, r timestamptz DEFAULT clock_timestamp())`,
 	`CREATE TABLE i (id int PRIMARY KEY, u int, v int, r int REFERENCES d DEFERRABLE INITIALLY DEFERRED)`,
+}
+
+// withSchema has more of them, by each kind of foreign key and by several.
+var withSchema = append(slices.Clone(withTables),
 	`CREATE TABLE k (id int PRIMARY KEY, u int NOT NULL UNIQUE, v int, r int REFERENCES a ON DELETE RESTRICT)`,
 	`CREATE TABLE l (id int PRIMARY KEY, u int UNIQUE, v int, r int DEFAULT 3 REFERENCES k ON DELETE SET DEFAULT ON UPDATE SET DEFAULT, w int REFERENCES b ON DELETE CASCADE)`,
 	`CREATE TABLE m (id int PRIMARY KEY, u int, v int, r int REFERENCES k (u) ON UPDATE SET NULL DEFERRABLE, w int REFERENCES a ON DELETE CASCADE, EXCLUDE USING btree (v WITH =) WHERE (v > 90))`,
 	`CREATE TABLE n (id int PRIMARY KEY, u int NOT NULL UNIQUE, v int, r int REFERENCES k ON DELETE CASCADE, w int REFERENCES b ON DELETE SET NULL)`,
 	`CREATE TABLE o (id int PRIMARY KEY, u int, v int, r int REFERENCES n, w int REFERENCES b ON DELETE CASCADE)`,
-}
+)
 
 // writesInWith are statements as applications write them.
 var writesInWith = []string{
@@ -58,7 +63,7 @@ var writesInWith = []string{
 func TestWritesInWith(t *testing.T) {
 	for _, mode := range []pgx.QueryExecMode{pgx.QueryExecModeSimpleProtocol, pgx.QueryExecModeCacheStatement} {
 		t.Run(mode.String(), func(t *testing.T) {
-			b := up(t, rig.Config{Digest: "full", Verify: "full"}, withSchema...)
+			b := up(t, rig.Config{Digest: "full", Verify: "full"}, withTables...)
 			conn := testkit.Connect(t, b.agent("a1").DSN())
 			for _, sql := range writesInWith {
 				b.runParts(conn, mode, sql)
@@ -185,7 +190,7 @@ func (g withMaker) write(table string) string {
 
 // What is held of such a statement is bounded; the client's own rows are not held.
 func TestI7WritesInWithAreBounded(t *testing.T) {
-	b := up(t, rig.Config{AgentYAML: "capture: {chunk: 16KiB}\n"}, withSchema...)
+	b := up(t, rig.Config{AgentYAML: "capture: {chunk: 16KiB}\n"}, withTables...)
 	conn := testkit.Connect(t, b.agent("a1").DSN())
 	for _, mode := range []pgx.QueryExecMode{pgx.QueryExecModeSimpleProtocol, pgx.QueryExecModeCacheStatement} {
 		b.runParts(conn, mode, `WITH x AS (INSERT INTO h (id) VALUES (1) RETURNING id) SELECT repeat('read', 100), x.id FROM x, generate_series(1, 5000)`)
