@@ -124,11 +124,8 @@ func isoStyle(dateStyle string) bool {
 
 // isEnum says that a name is an enum's.
 func (j *job) isEnum(t *pg.TypeName) (bool, error) {
-	if t == nil || t.Setof || t.PctType || len(t.ArrayBounds) > 0 {
-		return false, nil
-	}
-	schema, last := name(t.Names)
-	if schema == "pg_catalog" || j.c.catalog.Builtins().Types[last] != 0 {
+	last, ok := j.addedType(t)
+	if !ok {
 		return false, nil
 	}
 	facts, err := j.facts()
@@ -138,13 +135,19 @@ func (j *job) isEnum(t *pg.TypeName) (bool, error) {
 // isPlain says that a name is that of an extension's type whose values are told by what they
 // are made of (citext, hstore, ltree, …).
 func (j *job) isPlain(t *pg.TypeName) (bool, error) {
-	if t == nil || t.Setof || t.PctType || len(t.ArrayBounds) > 0 {
-		return false, nil
-	}
-	schema, last := name(t.Names)
-	if schema == "pg_catalog" || j.c.catalog.Builtins().Types[last] != 0 {
+	last, ok := j.addedType(t)
+	if !ok {
 		return false, nil
 	}
 	facts, err := j.facts()
 	return err == nil && facts.Plain[last], err
+}
+
+// addedType is the name of a type, itself no array, that is not built in.
+func (j *job) addedType(t *pg.TypeName) (string, bool) {
+	if t == nil || t.Setof || t.PctType || len(t.ArrayBounds) > 0 {
+		return "", false
+	}
+	schema, last := name(t.Names)
+	return last, schema != "pg_catalog" && j.c.catalog.Builtins().Types[last] == 0
 }
