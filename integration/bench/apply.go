@@ -54,24 +54,15 @@ func (b *bench) apply(ctx context.Context) (err error) {
 	if err := b.backlogOf(ctx, r); err != nil {
 		return err
 	}
-	defaults, err := r.Worker("w1")
-	if err != nil {
-		return err
-	}
-	r.WorkerYAML = "sets: false\n" // of those that have no file yet
-	single, err := r.Worker("single")
-	if err != nil {
-		return err
-	}
 	results := map[string][]applied{}
 	for round := range b.applyRounds {
 		for _, applier := range []struct {
 			name string
 			run  func() (applied, error)
 		}{
-			{worker, func() (applied, error) { return b.applyByWorker(ctx, r, defaults) }},
+			{worker, func() (applied, error) { return b.applyByWorker(ctx, r, fmt.Sprintf("sets%d", round), "") }},
 			{native, func() (applied, error) { return b.applyNatively(ctx, r, round) }},
-			{noSets, func() (applied, error) { return b.applyByWorker(ctx, r, single) }},
+			{noSets, func() (applied, error) { return b.applyByWorker(ctx, r, fmt.Sprintf("single%d", round), "sets: false\n") }},
 		} {
 			a, err := applier.run()
 			if err != nil {
@@ -141,8 +132,18 @@ func fresh(ctx context.Context, r *rig.Rig, database string) error {
 		fmt.Sprintf("CREATE DATABASE %s TEMPLATE %s STRATEGY file_copy", database, baseDB))
 }
 
-func (b *bench) applyByWorker(ctx context.Context, r *rig.Rig, worker *rig.Program) (applied, error) {
+// applyByWorker applies the backlog to a target of that name. Each copy of the database
+// needs a name of its own: a worker refuses to begin anew with one that it has followed.
+func (b *bench) applyByWorker(ctx context.Context, r *rig.Rig, target, yaml string) (applied, error) {
 	if err := fresh(ctx, r, rig.Database); err != nil {
+		return applied{}, err
+	}
+	worker, err := r.Worker("w1")
+	if err != nil {
+		return applied{}, err
+	}
+	r.WorkerYAML, worker.Target = yaml, target
+	if err := worker.Configure(); err != nil {
 		return applied{}, err
 	}
 	began := time.Now()

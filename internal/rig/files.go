@@ -48,7 +48,7 @@ func (r *Rig) writeConfig(p *Program) error {
 	case embeddedAgent:
 		text += r.agentText(p.as)
 	case "apply-worker":
-		text += fmt.Sprintf(workerYAML, Target, p.as, r.Source, r.Backup.DSN(Database), r.Parallelism) + r.WorkerYAML
+		text += fmt.Sprintf(workerYAML, cmp.Or(p.Target, Target), p.as, r.Source, r.Backup.DSN(Database), r.Parallelism) + r.WorkerYAML
 	case "verify-worker":
 		text += fmt.Sprintf(verifierYAML, r.Source, Target, r.Verify, r.VerifyTimeout)
 		if r.Webhook != "" {

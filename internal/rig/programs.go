@@ -38,6 +38,9 @@ type Program struct {
 	// added to its environment.
 	Bin string
 	Env []string
+	// Target is what a worker's file calls the backup, "" for Target; it counts from the
+	// next Configure.
+	Target string
 	// as is the name that the file gives it; Name but for a Double.
 	as string
 	// Process is the running, or last, process; nil before the first Start.
