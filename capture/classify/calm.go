@@ -26,7 +26,10 @@ func (j *job) calmly(t *catalog.Table, events int, set []string, location int32)
 		return nil
 	}
 	columns, ok := j.calm(t, events, set)
-	if !ok || t.Temp || t.Awake != "" || j.c.catalog.Triggers() {
+	if ok && j.unfollowed(t) {
+		return nil // their rows travel in no way
+	}
+	if !ok || t.Awake != "" || j.c.catalog.Triggers() {
 		return j.quiet(t, events, set, location)
 	}
 	j.imagesFor, j.triggered = becauseCalm, columns

@@ -29,6 +29,8 @@ type Config struct {
 	Catalog *catalog.Catalog
 	// Roles is RolesRefuse (or empty), RolesPass or RolesPublish.
 	Roles string
+	// Unlogged is UnloggedSkip, or anything else to refuse writes of unlogged tables.
+	Unlogged string
 	// Predicates are rules for tables, the first of which that fits counts.
 	Predicates []Predicates
 	// CacheEntries and CacheBytes bound the plans that are kept (0: 4096 and 16 MiB).
@@ -65,6 +67,7 @@ type Input struct {
 type Classifier struct {
 	catalog   *catalog.Catalog
 	roles     string
+	unlogged  string
 	carryings []carrying
 	plans     *planCache // by exact text
 	templates *planCache // by text without its constants
@@ -80,7 +83,7 @@ func New(cfg Config) *Classifier {
 	if cfg.CacheBytes == 0 {
 		cfg.CacheBytes = 16 << 20
 	}
-	return &Classifier{catalog: cfg.Catalog, roles: cfg.Roles, carryings: carryings(cfg.Predicates), plans: newPlanCache(cfg.CacheEntries, cfg.CacheBytes/2),
+	return &Classifier{catalog: cfg.Catalog, roles: cfg.Roles, unlogged: cfg.Unlogged, carryings: carryings(cfg.Predicates), plans: newPlanCache(cfg.CacheEntries, cfg.CacheBytes/2),
 		templates: newPlanCache(cfg.CacheEntries, cfg.CacheBytes/2)}
 }
 

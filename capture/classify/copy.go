@@ -58,8 +58,8 @@ func (j *job) copyFrom(n *pg.Node, st *pg.CopyStmt) error {
 	if err != nil {
 		return err
 	}
-	if t.Temp {
-		return j.temporary()
+	if j.unfollowed(t) {
+		return j.unpublished(t, nil, false)
 	}
 	where, err := j.unsafe(st.WhereClause, "B", scope{table: t, rel: relName(st.Relation)})
 	if err != nil {

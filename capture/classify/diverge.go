@@ -137,7 +137,7 @@ func (j *job) nameTarget(g target, r *Refusal) error {
 		j.touch(qualify(g.rel, j.path))
 		return nil
 	}
-	if err != nil || t.Temp {
+	if err != nil || j.unfollowed(t) {
 		return err
 	}
 	if err := j.nameMember(t, g, r); err != nil {

@@ -36,7 +36,7 @@ type newColumn struct {
 // fill has the values of a new column read back behind the statement; false: they
 // cannot be. The default is nil where the type or an identity makes it.
 func (j *job) fill(t *catalog.Table, c newColumn, e *pg.Node) (bool, error) {
-	if t == nil || j.in.Behind != nil || !addsOnly(j.stmt.GetAlterTableStmt()) || t.Children > 0 || t.Identity(nil) == nil {
+	if t == nil || j.in.Behind != nil || j.unfollowed(t) || !addsOnly(j.stmt.GetAlterTableStmt()) || t.Children > 0 || t.Identity(nil) == nil {
 		return false, nil
 	}
 	if isUnique(c.def) && c.oid != oidUUID {

@@ -57,8 +57,8 @@ func (j *job) insert(n *pg.Node, st *pg.InsertStmt) error {
 	if err != nil {
 		return err
 	}
-	if t.Temp {
-		return j.temporary()
+	if j.unfollowed(t) {
+		return j.unpublished(t, i.changes(), false)
 	}
 	var touched []*catalog.Table
 	if updates {

@@ -33,8 +33,8 @@ func (j *job) update(n *pg.Node, st *pg.UpdateStmt) error {
 	if assigned = j.besides(t, assigned); t.UpdateEvents(assigned) != events { // what its triggers compute may move it
 		return j.quiet(t, events, set, st.Relation.Location)
 	}
-	if t.Temp {
-		return j.temporary()
+	if j.unfollowed(t) {
+		return j.unpublished(t, assigned, false)
 	}
 	touched, err := j.cascades(t, assigned, false)
 	if err != nil {
@@ -159,8 +159,8 @@ func (j *job) delete(n *pg.Node, st *pg.DeleteStmt) error {
 	if err := j.calmly(t, catalog.TriggerDelete, nil, st.Relation.Location); err != nil {
 		return err
 	}
-	if t.Temp {
-		return j.temporary()
+	if j.unfollowed(t) {
+		return j.unpublished(t, nil, true)
 	}
 	touched, err := j.cascades(t, nil, true)
 	if err != nil {

@@ -149,6 +149,8 @@ type Plan struct {
 	// ByTriggers says that what it changes is kept by the capture triggers, which are
 	// to be switched on before it and asked behind it.
 	ByTriggers bool
+	// Explains says so of EXPLAIN ANALYZE, whose rows list the triggers.
+	Explains bool
 	// Awake is how the statement goes in a transaction in which the capture triggers have
 	// carried another: it runs what that left to be run, so they carry it, too.
 	Awake *Plan

@@ -82,8 +82,8 @@ func (j *job) writable(t *catalog.Table, location int32) error {
 		return fmt.Errorf("%s is no table: %w", name, errMustFail)
 	}
 	switch {
-	case t.Unlogged || t.OddPartitions > 0:
-		return j.refuse("writing unlogged table "+name, location, "its rows do not survive a crash of the primary", "ALTER TABLE … SET LOGGED on every server, or keep such data in temporary tables.").beyond()
+	case (t.Unlogged || t.OddPartitions > 0) && !j.unfollowed(t):
+		return j.refuse("writing unlogged table "+name, location, "its rows do not survive a crash of the primary", unloggedHint).beyond()
 	case t.Rules > 0:
 		return j.refuse("writing table "+name+" with rewrite rules", location, "rules change what a statement does", "Drop the rules.").all()
 	}
@@ -180,14 +180,6 @@ func (j *job) finishWrite(t *catalog.Table, touched []*catalog.Table) error {
 		}
 	}
 	return nil
-}
-
-// temporary plans a write of a temporary table: nothing is published but draws
-// from sequences that are not temporary.
-func (j *job) temporary() error {
-	j.plan.Reason, j.plan.ClientColumns = "temporary table", 0
-	j.plan.Tables = nil
-	return j.finishRead()
 }
 
 // cascades lists the tables that foreign keys change when rows of t are deleted

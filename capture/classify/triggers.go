@@ -106,6 +106,7 @@ func (j *job) traced(r *Refusal) *Plan {
 	// What it calls may change settings. Objects that it makes are told with its images.
 	p.ContextChanges, p.CatalogChanges, p.Barrier = true, false, false
 	p.Deferrable, p.CopyIn = true, j.plan.CopyIn
+	p.Explains = j.stmt.GetExplainStmt() != nil
 	return p
 }
 

@@ -55,7 +55,7 @@ func (s *Session) answer(ctx context.Context, typ byte) error {
 	if e.exec != nil && typ == pgwire.DataRow {
 		e.exec.returned++
 	}
-	if streams(typ) && !e.silent && (e.exec == nil || e.exec.plan.Hidden == 0) {
+	if streams(typ) && !e.silent && (e.exec == nil || e.exec.plan.Hidden == 0) && !e.explains() {
 		return s.stream()
 	}
 	m, err := s.sr.Message(s.cfg.MaxMessage)
@@ -310,6 +310,9 @@ func (s *Session) rowAnswer(ctx context.Context, e *entry, m pgwire.Message) err
 	x := e.exec
 	if x == nil {
 		return s.pass(e, m)
+	}
+	if e.explains() {
+		return s.explainRow(e, m)
 	}
 	keep, err := x.hiddenAt(pgwire.Columns(m.Body()))
 	if err != nil {

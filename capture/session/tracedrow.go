@@ -41,6 +41,9 @@ func (t *take) one(ctx context.Context, q catalog.Querier, row *taken) error {
 		}
 		return t.s.deps.Classifier.RolesInside(t.construct())
 	case catalog.TakenUnseen:
+		if row.note == catalog.NoteUnlogged && t.s.deps.Classifier.SkipsUnlogged() {
+			return nil
+		}
 		table, what := "*", t.construct()
 		if row.table != "" {
 			table = row.schema + "." + row.table

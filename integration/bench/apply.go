@@ -62,7 +62,9 @@ func (b *bench) apply(ctx context.Context) (err error) {
 		}{
 			{worker, func() (applied, error) { return b.applyByWorker(ctx, r, fmt.Sprintf("sets%d", round), "") }},
 			{native, func() (applied, error) { return b.applyNatively(ctx, r, round) }},
-			{noSets, func() (applied, error) { return b.applyByWorker(ctx, r, fmt.Sprintf("single%d", round), "sets: false\n") }},
+			{noSets, func() (applied, error) {
+				return b.applyByWorker(ctx, r, fmt.Sprintf("single%d", round), "sets: false\n")
+			}},
 		} {
 			a, err := applier.run()
 			if err != nil {

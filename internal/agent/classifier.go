@@ -8,7 +8,7 @@ import (
 
 // Classifier decides as an agent of that configuration does.
 func Classifier(cfg *config.Agent, cat *catalog.Catalog) *classify.Classifier {
-	return classify.New(classify.Config{Catalog: cat, Roles: cfg.Capture.Roles, Predicates: Predicates(cfg)})
+	return classify.New(classify.Config{Catalog: cat, Roles: cfg.Capture.Roles, Unlogged: cfg.Capture.Unlogged, Predicates: Predicates(cfg)})
 }
 
 // Predicates are the rules of a configuration.

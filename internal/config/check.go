@@ -39,6 +39,7 @@ func (d *document) checkAgent(a *Agent, in process) error {
 	r.catalog(a)
 	r.oneOf("capture.other_databases", a.Capture.OtherDatabases, "refuse", "pass")
 	r.oneOf("capture.roles", a.Capture.Roles, "refuse", "pass", "publish")
+	r.oneOf("capture.unlogged", a.Capture.Unlogged, "refuse", "skip")
 	r.size("capture.buffer", a.Capture.Buffer, 1<<20, 16<<30)
 	r.size("capture.open", a.Capture.Open, 1<<20, 16<<30)
 	r.size("capture.chunk", a.Capture.Chunk, 16<<10, 512<<20)

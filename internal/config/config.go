@@ -74,7 +74,7 @@ func AgentDefaults() *Agent {
 		Kafka:    kafkaDefaults(),
 		Listen:   Listen{Protocol: "postgres", MaxSessions: 1000, MaxHandshakes: 100, HandshakeTimeout: 30 * time.Second, DrainTimeout: 30 * time.Second},
 		Upstream: Upstream{TLS: UpstreamTLS{Mode: "disable"}},
-		Capture:  Capture{OtherDatabases: "refuse", Roles: "refuse", Buffer: 64 << 20, Chunk: 512 << 10, Open: 32 << 20, MaxMessage: 16 << 20},
+		Capture:  Capture{OtherDatabases: "refuse", Roles: "refuse", Unlogged: "refuse", Buffer: 64 << 20, Chunk: 512 << 10, Open: 32 << 20, MaxMessage: 16 << 20},
 		Gate:     Gate{Mode: "recorded", Timeout: 5 * time.Second, Gather: time.Millisecond, OnTimeout: "fail"},
 		Digest:   Digest{Level: "count"},
 		OnUnsafe: "reject",

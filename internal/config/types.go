@@ -147,6 +147,7 @@ type Capture struct {
 	OtherDatabases string `yaml:"other_databases"` // refuse, pass
 	// Roles says what becomes of GRANT, CREATE ROLE and their like.
 	Roles      string `yaml:"roles"`       // refuse, pass, publish
+	Unlogged   string `yaml:"unlogged"`    // refuse, or skip: what is written to unlogged tables is not published
 	Buffer     Size   `yaml:"buffer"`      // unacknowledged records, all sessions
 	Chunk      Size   `yaml:"chunk"`       // a transaction above it is cut
 	Open       Size   `yaml:"open"`        // what open transactions hold, all sessions

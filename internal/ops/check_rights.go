@@ -120,7 +120,7 @@ func (c *primaryCheck) sessions(ctx context.Context) error {
 func (c *primaryCheck) tables(ctx context.Context) error {
 	const ordinary = "FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname NOT IN ('opmux', 'information_schema') AND n.nspname NOT LIKE 'pg\\_%' AND c.relkind IN ('r', 'p') AND "
 	for _, s := range []struct{ where, what, remedy string }{
-		{"c.relpersistence = 'u'", "unlogged: writes cannot be carried", "ALTER TABLE … SET LOGGED"},
+		{"c.relpersistence = 'u'", unloggedTables, "ALTER TABLE … SET LOGGED, or set capture.unlogged to skip"},
 		{"c.relpersistence = 'p' AND NOT c.relispartition AND NOT EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisunique AND i.indimmediate AND i.indpred IS NULL AND i.indexprs IS NULL)",
 			withoutKey, "ALTER TABLE … ADD PRIMARY KEY, or set capture.predicates"},
 		{"EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = c.oid AND NOT t.tgisinternal AND t.tgenabled <> 'D' AND t.tgname NOT IN ('!opmux', '!opmux_truncate', '!opmux_computed'))",
@@ -132,6 +132,9 @@ func (c *primaryCheck) tables(ctx context.Context) error {
 	} {
 		if c.cfg.Capture.Triggers && strings.Contains(s.what, "yet") {
 			continue // the capture triggers carry them
+		}
+		if s.what == unloggedTables && c.cfg.Capture.Unlogged == classify.UnloggedSkip {
+			continue
 		}
 		names, err := column[string](ctx, c.conn, "SELECT n.nspname || '.' || c.relname "+ordinary+s.where+" ORDER BY 1 LIMIT 1001")
 		if err != nil {
@@ -150,7 +153,10 @@ func (c *primaryCheck) tables(ctx context.Context) error {
 // readsClock finds now() and its like, and CURRENT_DATE and its like, in an expression's tree.
 const readsClock = `:funcid (1299|2647|2648|2649) |\{SQLVALUEFUNCTION :op [0-8] `
 
-const withoutKey = "without a usable unique key: UPDATE cannot be carried yet"
+const (
+	withoutKey     = "without a usable unique key: UPDATE cannot be carried yet"
+	unloggedTables = "unlogged: writes cannot be carried"
+)
 
 // carriedByCondition says whether a table's UPDATE needs no key.
 func (c *primaryCheck) carriedByCondition(table string) bool {

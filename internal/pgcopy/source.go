@@ -49,14 +49,15 @@ func (s *Source) Bytes() int64 {
 var ErrBusy = errors.New("the tables could not be locked for reading")
 
 // listTables lists what holds rows: not opmux's own and not the servers'. Of an
-// extension's tables only the configuration is data, as pg_dump has it.
+// extension's tables only the configuration is data, as pg_dump has it. What is in
+// unlogged ones does not survive a crash, and is not followed.
 const listTables = `SELECT n.nspname, c.relname, coalesce(e.condition, ''), pg_table_size(c.oid),
 	array(SELECT a.attname::text FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = '' ORDER BY a.attnum)
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 LEFT JOIN pg_depend d ON d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.objsubid = 0 AND d.deptype = 'e'
 LEFT JOIN LATERAL (SELECT x.extcondition[i] AS condition FROM pg_extension x, generate_subscripts(x.extconfig, 1) i
 	WHERE x.oid = d.refobjid AND x.extconfig[i] = c.oid) e ON true
-WHERE c.relkind = 'r' AND c.relpersistence <> 't' AND n.nspname NOT IN ('opmux', 'information_schema') AND n.nspname NOT LIKE 'pg\_%'
+WHERE c.relkind = 'r' AND c.relpersistence = 'p' AND n.nspname NOT IN ('opmux', 'information_schema') AND n.nspname NOT LIKE 'pg\_%'
 	AND (d.objid IS NULL OR e.condition IS NOT NULL)
 ORDER BY 1, 2`
 

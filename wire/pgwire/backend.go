@@ -94,6 +94,11 @@ type DataRowValue struct {
 	Value []byte
 }
 
+// AppendDataRow appends the body of a DataRow of one column.
+func AppendDataRow(dst, value []byte) []byte {
+	return appendValue(appendInt16(dst, 1), value, false)
+}
+
 // SplitDataRow cuts a DataRow's body behind its first keep columns: the body
 // with those columns alone, built in dst, and the values of the others,
 // appended to rest.
