@@ -54,6 +54,11 @@ select rel.oid::pg_catalog.text, pg_catalog.json_build_object(
   'Triggers', (select pg_catalog.json_agg(pg_catalog.json_build_object('Name', t.tgname, 'Enabled', t.tgenabled, 'Events', t.tgtype,
                  'Source', (select tp.prosrc from pg_catalog.pg_proc tp join pg_catalog.pg_language tl on tl.oid = tp.prolang
                    where tp.oid = t.tgfoid and tl.lanname = 'plpgsql' and pg_catalog.length(tp.prosrc) <= ` + strconv.Itoa(maxTriggerSource) + `),
+                 'Computes', (select case when tp.proname = 'suppress_redundant_updates_trigger' then '' else pg_catalog.split_part(pg_catalog.encode(t.tgargs, 'escape'), '\000', 1) end
+                   from pg_catalog.pg_proc tp where tp.oid = t.tgfoid and (
+                     tp.oid < 16384 and tp.proname in ('suppress_redundant_updates_trigger', 'tsvector_update_trigger', 'tsvector_update_trigger_column')
+                     or tp.proname in ('moddatetime', 'insert_username') and exists (select from pg_catalog.pg_depend td join pg_catalog.pg_extension te on te.oid = td.refobjid
+                       where td.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass and td.objid = tp.oid and td.deptype = 'e' and te.extname = tp.proname))),
                  'Asks', exists (select from (` + functionsIn("t.tgqual::pg_catalog.text") + `) f (oid) where f.oid >= 16384),
                  'Of', (select pg_catalog.json_agg(ta.attname) from pg_catalog.pg_attribute ta where ta.attrelid = t.tgrelid and ta.attnum = any (t.tgattr::pg_catalog.int2[]))) order by t.tgname, t.tgrelid)
                from pg_catalog.pg_trigger t where t.tgrelid in (select oid from tree) and not t.tgisinternal and t.tgenabled <> 'D'

@@ -188,6 +188,9 @@ type Trigger struct {
 	Of []string
 	// Source is the function's text where it is in PL/pgSQL and not long, else "".
 	Source string
+	// Computes is the column that it computes where the function is one of the server's, or of
+	// contrib's, that do nothing else, "" for one that computes none; nil: it is none of these.
+	Computes *string
 	// Asks says that its WHEN calls functions of the user's.
 	Asks bool
 }

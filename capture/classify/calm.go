@@ -64,14 +64,14 @@ func (j *job) calm(t *catalog.Table, events int, set []string) (columns []string
 		if !tr.FiredBy(events, set) {
 			continue
 		}
-		if tr.Asks || tr.Enabled != "O" || tr.Source == "" {
+		if tr.Asks || tr.Enabled != "O" {
 			return nil, false
 		}
-		b := &body{job: j}
-		if err := b.read(tr.Source); err != nil {
+		assigned, ok := j.assigns(tr)
+		if !ok {
 			return nil, false
 		}
-		for _, c := range b.columns {
+		for _, c := range assigned {
 			if t.Column(c) == nil {
 				return nil, false
 			}
@@ -79,6 +79,21 @@ func (j *job) calm(t *catalog.Table, events int, set []string) (columns []string
 		}
 	}
 	return columns, true
+}
+
+// assigns lists the columns that a trigger's function computes; false where it may do more.
+func (j *job) assigns(tr *catalog.Trigger) ([]string, bool) {
+	switch {
+	case tr.Computes != nil && *tr.Computes == "":
+		return nil, true
+	case tr.Computes != nil:
+		return []string{*tr.Computes}, true
+	case tr.Source == "":
+		return nil, false
+	}
+	b := &body{job: j}
+	err := b.read(tr.Source)
+	return b.columns, err == nil
 }
 
 // body is a trigger's function as it is read.

@@ -59,7 +59,7 @@ func TestI6CalmTriggers(t *testing.T) {
 	}
 	for _, sql := range []string{
 		`create or replace trigger fires before update on calm for each row when (writer(new.id) > 0) execute function fired()`,
-		`create or replace trigger fires before update on calm for each row execute function suppress_redundant_updates_trigger()`,
+		`create function moddatetime() returns trigger language internal as 'suppress_redundant_updates_trigger'; create or replace trigger fires before update on calm for each row execute function moddatetime(at)`,
 		`create or replace trigger fires before update on calm for each row execute function touch(); alter table calm enable always trigger fires`,
 		`create or replace trigger fires before update on calm for each row execute function touch(); create table refers (v text references calm(v) on update cascade)`,
 	} {
@@ -91,5 +91,22 @@ func TestI6CalmTriggersMakeTheBackupTheSame(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// I6: what functions of the server's own and of its contrib modules compute, too.
+func TestI6KnownTriggersMakeTheBackupTheSame(t *testing.T) {
+	r := newReplica(t, event.LevelFull, `create extension moddatetime`, `create extension insert_username`,
+		`create table doc (id int primary key, title text, body text, search tsvector, config regconfig default 'simple', at timestamptz default '2020-01-01', by text)`,
+		`create trigger a_same before update on doc for each row execute function suppress_redundant_updates_trigger()`, `create trigger at before update on doc for each row execute function moddatetime(at)`,
+		`create trigger by before insert or update on doc for each row execute function insert_username("by")`,
+		`create trigger search before insert or update on doc for each row execute function tsvector_update_trigger(search, 'pg_catalog.english', title, body)`)
+	for _, sql := range []string{
+		`INSERT INTO doc (id, title, body) VALUES (1, 'Foxes', 'jump over dogs'), (2, 'Dogs', 'sleep')`, `UPDATE doc SET body = 'run' WHERE id = 1`, `UPDATE doc SET title = title || '!' RETURNING *`, `UPDATE doc SET title = title`,
+		`INSERT INTO doc (id, title) VALUES (2, 'again'), (3, 'three') ON CONFLICT (id) DO UPDATE SET title = excluded.title`,
+		`DROP TRIGGER search ON doc`, `CREATE TRIGGER search BEFORE INSERT OR UPDATE ON doc FOR EACH ROW EXECUTE FUNCTION tsvector_update_trigger_column(search, config, title, body)`, `UPDATE doc SET body = 'the foxes' WHERE id > 1`,
+	} {
+		r.run(sql)
+		r.same("doc")
 	}
 }
