@@ -17,6 +17,7 @@ var calmBodies = []string{
 	`BEGIN IF TG_OP = 'DELETE' THEN RETURN OLD; END IF; NEW.v := md5(NEW.v); PERFORM pg_notify('changed', NEW.id::text); RETURN NEW; END`,
 	`BEGIN IF NEW.v = 'skip' THEN RETURN NULL; END IF; RETURN NEW; END`,
 	`begin new.v := reader(new.id)::text; return new; end`,
+	`BEGIN IF (NEW IS DISTINCT FROM OLD AND NEW.at IS NOT DISTINCT FROM OLD.at) THEN NEW.at := current_timestamp; END IF; RETURN NEW; END;`, // Diesel
 }
 
 // wildBodies may do more.
