@@ -125,6 +125,7 @@ var oddScripts = map[string][]func(*rawClient){
 		q(`UPDATE t SET v = 4 WHERE id = 7; BEGIN ISOLATION LEVEL SERIALIZABLE`), q(`SELECT v FROM t WHERE id = 7`),
 		q(`RELEASE a`), q(`ROLLBACK TO a`), q(`SAVEPOINT a`), q(`UPDATE t SET v = 8 WHERE id = 7; VACUUM t`), q(`SELECT v FROM t WHERE id = 7`),
 		q(`UPDATE t SET v = 8 WHERE id = 7; RELEASE a`), q(`UPDATE t SET v = 8 WHERE id = 7; ROLLBACK TO a`),
+		q(`SHOW transaction_isolation; BEGIN`), q(`UPDATE t SET v = 12 WHERE id = 7`), q(`COMMIT`), q(`UPDATE t SET v = v + 1 WHERE id = 7; BEGIN`), q(`ROLLBACK`), q(`UPDATE t SET v = v + 1 WHERE id = 7`), q(`SELECT v FROM t WHERE id = 7`),
 		q(`SELECT 1; COMMIT; SAVEPOINT a`), q(`UPDATE t SET v = 9 WHERE id = 7; COMMIT; SAVEPOINT a; SELECT 1`), q(`ROLLBACK TO a; SELECT 2`), q(`RELEASE a; UPDATE t SET v = 10 WHERE id = 7`), q(`SELECT v FROM t WHERE id = 7`),
 	},
 	"transaction control in a pipeline": {
@@ -190,6 +191,10 @@ var oddScripts = map[string][]func(*rawClient){
 		func(c *rawClient) {
 			c.run(`SELECT nothere`).query(`UPDATE t SET v = v + 1 WHERE id = 9`).sync().ready()
 		}, q(`SELECT v FROM t WHERE id = 9`),
+		func(c *rawClient) {
+			c.run(`INSERT INTO t VALUES (9, 1)`).query(`UPDATE t SET v = v + 1 WHERE id = 9`).sync().ready()
+		}, q(`SELECT v FROM t WHERE id = 9`),
+		func(c *rawClient) { c.run(`UPDATE t SET v = 1 WHERE id = 9`).query(``).ready() }, func(c *rawClient) { c.run(`INSERT INTO child VALUES (9, 99)`).query(`-- nothing`).ready() },
 	},
 	"Flush instead of Sync": {
 		func(c *rawClient) {

@@ -2,7 +2,6 @@ package session_test
 
 import (
 	"strconv"
-	"strings"
 	"testing"
 
 	"github.com/opmux/opmux/capture/classify"
@@ -91,6 +90,7 @@ var scripts = map[string][]func(*rawClient){
 			c.send(pgwire.CopyData, []byte("y")).send(pgwire.CopyData, []byte("1\n")).send(pgwire.CopyDone, nil).until(pgwire.CopyInResponse)
 			c.send(pgwire.CopyData, []byte("5\n")).send(pgwire.CopyDone, nil).ready()
 		},
+		copyGivesUp(`COPY drawn (v, u) FROM STDIN`, "ga\t1\ngb\t1\nhal"), copyGivesUp(`COPY drawn (v, u) FROM STDIN`, "gc\t1\ngd\tx\n"), copyGivesUp(`COPY drawn (v) FROM STDIN BINARY`, "PGCOPY\n\xff\r\n\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x01\x00\x00\x00\x03bi2\x00"),
 		copyIn(`COPY drawn (v, u) FROM STDIN`, pieces(25000, -1)), copyFails(`COPY drawn (v, u) FROM STDIN`, pieces(50000, 24321)), q(`SELECT count(*), sum(id - n), max(id) FROM drawn`),
 	},
 	"settings and session commands": {
@@ -219,31 +219,6 @@ func copyIn(sql, data string) func(*rawClient) {
 		c.query(sql).until(pgwire.CopyInResponse)
 		c.send(pgwire.CopyData, []byte(data)).send(pgwire.CopyDone, nil).ready()
 	}
-}
-
-// copyFails is copyIn of what the server refuses, behind which the sequences stand
-// elsewhere: the agent drew for the rows behind the bad one as well.
-func copyFails(sql, data string) func(*rawClient) {
-	return func(c *rawClient) {
-		copyIn(sql, data)(c)
-		for _, seq := range []string{"drawn_id_seq", "drawn_n_seq"} {
-			q(`SELECT setval('` + seq + `', (SELECT coalesce(max(n), 1000) FROM drawn))`)(c)
-		}
-	}
-}
-
-// pieces are the lines of a stream that the agent sends in several pieces; the
-// last of them, and the one numbered bad, is such that the server refuses it.
-func pieces(last, bad int) string {
-	var b strings.Builder
-	for i := last - 25000; i < last; i++ {
-		n := strconv.Itoa(i + 1)
-		if i-(last-25000) == bad {
-			n = "x" + n
-		}
-		b.WriteString("piece " + strconv.Itoa(i) + "\t" + n + "\n")
-	}
-	return b.String()
 }
 
 func copyOut(sql string) func(*rawClient) { return q(sql) }
