@@ -155,7 +155,7 @@ func (s *Session) onMessage(ctx context.Context, m pgwire.Message) error {
 	case pgwire.Bind:
 		return s.onBind(ctx, m)
 	case pgwire.Describe:
-		return s.onDescribe(m)
+		return s.onDescribe(ctx, m)
 	case pgwire.Execute:
 		return s.onExecute(ctx, m)
 	case pgwire.Close:

@@ -80,6 +80,12 @@ var oddScripts = map[string][]func(*rawClient){
 		}),
 		q(`SELECT v FROM t WHERE id = 2`),
 	},
+	"a name that a failed Parse did not take": {
+		do(func(c *rawClient) { c.parse("s", `INSERT INTO t VALUES (700, 1) RETURNING v`) }), do(func(c *rawClient) { c.parse("s", `SELECT 1, 2`) }, func(c *rawClient) { c.describe(false, "s") }, func(c *rawClient) { c.bind("", "s", nil).execute("", 0) }),
+		do(func(c *rawClient) { c.parse("", `INSERT INTO t VALUES (701, 1)`) }), do(func(c *rawClient) { c.bind("", "nothere", nil).parse("", `SELECT 1`) }, func(c *rawClient) { c.bind("", "", nil).execute("", 0) }),
+		q(`BEGIN`), do(func(c *rawClient) { c.parse("", `INSERT INTO t VALUES (702, 1)`).bind("p", "", nil) }), q(`SAVEPOINT a`),
+		do(func(c *rawClient) { c.parse("", `SELECT 1`).bind("p", "", nil) }, func(c *rawClient) { c.run(`ROLLBACK TO a`) }, func(c *rawClient) { c.execute("p", 0) }), q(`COMMIT`), q(`SELECT id FROM t WHERE id >= 700 ORDER BY id`),
+	},
 	"a write behind COMMIT in one pipeline": {
 		pipe(`BEGIN`), pipe(`UPDATE t SET v = 1 WHERE id = 3`, `COMMIT`, `UPDATE t SET v = 2 WHERE id = 3`), q(`SELECT v FROM t WHERE id = 3`),
 		pipe(`BEGIN`, `UPDATE t SET v = 3 WHERE id = 3`, `COMMIT`, `UPDATE t SET v = 4 WHERE id = 3`, `BEGIN`, `UPDATE t SET v = 5 WHERE id = 3`, `ROLLBACK`, `UPDATE t SET v = v + 1 WHERE id = 3`),

@@ -295,7 +295,8 @@ func (r *rig) writers(t *testing.T, script, first string) []written {
 
 // savepoints are the scripts that use them.
 var savepoints = map[string]bool{"savepoints": true, "extended block": true, "a block that has failed": true, "settings in a pipeline": true,
-	"row limits": true, "copy with drawn defaults": true, "portals outlive a savepoint": true, "failed blocks and several statements": true, "encodings": true, "wide writes": true}
+	"row limits": true, "copy with drawn defaults": true, "portals outlive a savepoint": true, "failed blocks and several statements": true, "encodings": true, "wide writes": true,
+	"a name that a failed Parse did not take": true}
 
 // nothingUnseen fails where rows were written by a transaction that is not in the
 // topic (I1). Rows of subtransactions bear other numbers: those that follow a
