@@ -114,18 +114,14 @@ func (s *Session) onBind(ctx context.Context, m pgwire.Message) error {
 	if err != nil {
 		return s.refuseExtended(malformed(err))
 	}
-	if body.Portal == "" { // a named one cannot be bound again
-		if err := s.drainPortal(""); err != nil {
-			return err
-		}
+	if err := s.beforeBind(ctx, body.Portal); err != nil {
+		return err
 	}
 	if r := s.strangeName(body.Portal, body.Statement); r != nil {
 		return s.refuseExtended(r)
 	}
-	st, err := s.knownStatement(ctx, body.Statement)
+	st := s.statementNamed(body.Statement)
 	switch {
-	case err != nil:
-		return err
 	case st == nil:
 		return s.sendRaw(m, s.setPortal(&portal{name: body.Portal, plan: mustFail}))
 	case st.plan == nil || st.plan == emptyStatement || controls(st.plan):

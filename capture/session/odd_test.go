@@ -172,6 +172,13 @@ var oddScripts = map[string][]func(*rawClient){
 		do(func(c *rawClient) {
 			c.parse("", `UPDATE t SET v = 1 WHERE id > 800 RETURNING id`).bind("", "", nil).execute("", 0).execute("", 0)
 		}),
+		func(c *rawClient) { // in one packet with what ends before it
+			c.query(`RESET statement_timeout`).parse("", `UPDATE t SET v = v + 1 WHERE id > 800 RETURNING id`).bind("", "", nil).execute("", 1).execute("", 1).sync().ready()
+			c.ready()
+		}, func(c *rawClient) {
+			c.query(`RESET statement_timeout`).parse("", `UPDATE t SET v = v + 1 WHERE id > 800 RETURNING id`).bind("", "", nil).execute("", 1).sync().ready()
+			c.ready()
+		}, q(`SELECT id, v FROM t WHERE id >= 800 ORDER BY id`),
 	},
 	"portals outlive a savepoint": {
 		do(func(c *rawClient) {
