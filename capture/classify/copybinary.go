@@ -26,6 +26,8 @@ func (s *binarySplitter) whole() bool {
 	return s.foul || len(s.word) == 0 && s.fields == 0 && s.bytes == 0
 }
 
+func (s *binarySplitter) within() bool { return !s.foul && (s.fields != 0 || s.bytes != 0) }
+
 func (s *binarySplitter) close(r *CopyRows) error {
 	if len(r.header) < len(binaryHeader) {
 		s.foul = true // the server says what is wrong with it

@@ -38,6 +38,8 @@ type lineSplitter struct {
 
 func (l *lineSplitter) whole() bool { return l.first && !l.afterCR }
 
+func (l *lineSplitter) within() bool { return !l.whole() }
+
 func (l *lineSplitter) close(r *CopyRows) error {
 	if l.afterCR {
 		l.endLine(r)

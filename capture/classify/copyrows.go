@@ -36,6 +36,8 @@ type splitter interface {
 	close(r *CopyRows) error
 	// whole tells whether the last row is complete.
 	whole() bool
+	// within tells whether the stream is within the row that began last.
+	within() bool
 }
 
 // ErrCopyStream says that a stream cannot be followed: the COPY must be failed.
@@ -72,6 +74,13 @@ func (r *CopyRows) Add(data []byte, size, rows int) (int, error) {
 
 // Close takes the end of the stream.
 func (r *CopyRows) Close() error { return r.split.close(r) }
+
+// Cut drops a last row of which only the beginning has come: the server looks at whole ones.
+func (r *CopyRows) Cut() {
+	if last := len(r.starts) - 1; last >= 0 && r.split.within() {
+		r.buf, r.starts = r.buf[:r.starts[last]], r.starts[:last]
+	}
+}
 
 // Size is how many bytes are held.
 func (r *CopyRows) Size() int { return len(r.buf) }

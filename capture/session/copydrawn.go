@@ -113,7 +113,7 @@ func (c *copying) message(ctx context.Context, typ byte) (bool, error) {
 	}
 	switch typ {
 	case pgwire.CopyFail:
-		return true, c.piece(nil, pgwire.CopyFail, m.Body())
+		return true, c.giveUp(m.Body())
 	case pgwire.CopyDone:
 		return true, c.end(ctx)
 	}
@@ -161,20 +161,37 @@ func (c *copying) scan(with func(*classify.CopyScanner) error) {
 	}
 }
 
-// flush draws values for the rows that are held and sends them.
-func (c *copying) flush(ctx context.Context, last bool) error {
+// giveUp fails the COPY as the client asks. What is wrong with the rows before, and on
+// which line it ended, is the server's to say.
+func (c *copying) giveUp(body []byte) error {
+	if c.rows.Cut(); c.rows.Rows() == 0 {
+		return c.piece(nil, pgwire.CopyFail, body)
+	}
+	_, err := c.send(false, pgwire.CopyFail, body)
+	return err
+}
+
+// send draws values for the rows that are held and runs them as a piece, whose part of
+// the stream to publish it returns.
+func (c *copying) send(last bool, end byte, body []byte) (part []byte, err error) {
 	if err := c.close(); err != nil || c.over() {
-		return err
+		return nil, err
 	}
 	drawn, err := c.draw()
 	if err != nil || c.over() {
-		return err
+		return nil, err
 	}
 	stream, part, err := c.rows.Take(drawn, last)
 	if err != nil {
-		return c.abort(err.Error())
+		return nil, c.abort(err.Error())
 	}
-	if err := c.piece(stream, pgwire.CopyDone, nil); err != nil || c.over() {
+	return part, c.piece(stream, end, body)
+}
+
+// flush sends the rows that are held, and keeps them.
+func (c *copying) flush(ctx context.Context, last bool) error {
+	part, err := c.send(last, pgwire.CopyDone, nil)
+	if err != nil || c.over() {
 		return err
 	}
 	c.rows.Taken()

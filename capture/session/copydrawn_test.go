@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"math/rand/v2"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -106,4 +107,42 @@ func TestI6DrawnCopyInTheExtendedProtocolIsRefused(t *testing.T) {
 	c := r.client()
 	c.run(`COPY d (w) FROM STDIN`).sync().says(`C=0A000 M=opmux: COPY that leaves out`, `Z "I"`)
 	c.query(`SELECT count(*) FROM d`).says(`0`, `Z "I"`)
+}
+
+// copyGivesUp is a COPY that its client fails; the sequences as for copyFails.
+func copyGivesUp(sql, data string) func(*rawClient) {
+	return func(c *rawClient) {
+		c.query(sql).until(pgwire.CopyInResponse)
+		c.send(pgwire.CopyData, []byte(data)).send(pgwire.CopyFail, append([]byte("no"), 0)).ready()
+		drawnAgain(c)
+	}
+}
+
+// copyFails is copyIn of what the server refuses, behind which the sequences stand
+// elsewhere: the agent drew for the rows behind the bad one as well.
+func copyFails(sql, data string) func(*rawClient) {
+	return func(c *rawClient) {
+		copyIn(sql, data)(c)
+		drawnAgain(c)
+	}
+}
+
+func drawnAgain(c *rawClient) {
+	for _, seq := range []string{"drawn_id_seq", "drawn_n_seq"} {
+		q(`SELECT setval('` + seq + `', (SELECT coalesce(max(n), 1000) FROM drawn))`)(c)
+	}
+}
+
+// pieces are the lines of a stream that the agent sends in several pieces; the
+// last of them, and the one numbered bad, is such that the server refuses it.
+func pieces(last, bad int) string {
+	var b strings.Builder
+	for i := last - 25000; i < last; i++ {
+		n := strconv.Itoa(i + 1)
+		if i-(last-25000) == bad {
+			n = "x" + n
+		}
+		b.WriteString("piece " + strconv.Itoa(i) + "\t" + n + "\n")
+	}
+	return b.String()
 }

@@ -13,9 +13,10 @@ func (s *Session) onExecute(ctx context.Context, m pgwire.Message) error {
 	if err != nil {
 		return s.refuseExtended(malformed(err))
 	}
-	s.mu.Lock()
-	p := s.portals[body.Portal]
-	s.mu.Unlock()
+	p, err := s.knownPortal(ctx, body.Portal)
+	if err != nil {
+		return err
+	}
 	if p == nil { // an SQL-level cursor, if any
 		if s.behindTraced() {
 			return s.refuseExtended(cursorByProtocol)

@@ -114,10 +114,8 @@ func (s *Session) onBind(ctx context.Context, m pgwire.Message) error {
 	if err != nil {
 		return s.refuseExtended(malformed(err))
 	}
-	if body.Portal == "" { // a named one cannot be bound again
-		if err := s.drainPortal(""); err != nil {
-			return err
-		}
+	if err := s.beforeBind(ctx, body.Portal); err != nil {
+		return err
 	}
 	if r := s.strangeName(body.Portal, body.Statement); r != nil {
 		return s.refuseExtended(r)
@@ -156,9 +154,7 @@ func (s *Session) onBind(ctx context.Context, m pgwire.Message) error {
 		return err
 	}
 	p := &portal{name: body.Portal, stmt: st, plan: one.plan, params: one.params}
-	s.mu.Lock()
-	p.context = s.context
-	s.mu.Unlock()
+	s.locked(func() { p.context = s.context })
 	if plan == one.plan {
 		var unread *unread
 		switch p.params, unread, err = s.readParams(st, body.Params); {
@@ -285,21 +281,27 @@ func (s *Session) adjustFormats(st *statement, plan *classify.Plan, body *pgwire
 }
 
 // onDescribe forwards the question; the answer loses the hidden columns.
-func (s *Session) onDescribe(m pgwire.Message) error {
+func (s *Session) onDescribe(ctx context.Context, m pgwire.Message) error {
 	t, err := pgwire.DecodeTarget(m.Body())
 	if err != nil {
 		return s.refuseExtended(malformed(err))
 	}
 	e := s.plainEntry(answerDescribe, false)
 	if t.Portal {
-		s.mu.Lock()
-		if p := s.portals[t.Name]; p != nil {
+		p, err := s.knownPortal(ctx, t.Name)
+		if err != nil {
+			return err
+		}
+		if p != nil {
 			e.plan = p.plan
 		}
-		s.mu.Unlock()
 		return s.sendRaw(m, e)
 	}
-	if st := s.statementNamed(t.Name); st != nil {
+	st, err := s.knownStatement(ctx, t.Name)
+	if err != nil {
+		return err
+	}
+	if st != nil {
 		if s.resultChanged(st) {
 			return s.refuseExtended(changedResult)
 		}

@@ -132,6 +132,9 @@ func (s *Session) dispatch(ctx context.Context, typ byte) error {
 	default:
 		err = s.onMessage(ctx, m)
 	}
+	if m.Type == pgwire.Query && s.skips() {
+		return err // the server has ignored it, and the pipeline goes on up to its Sync
+	}
 	s.piped = m.Type != pgwire.Query && m.Type != pgwire.Sync
 	s.executed = s.piped && (s.executed || m.Type == pgwire.Execute)
 	if m.Type == pgwire.Query {
@@ -152,7 +155,7 @@ func (s *Session) onMessage(ctx context.Context, m pgwire.Message) error {
 	case pgwire.Bind:
 		return s.onBind(ctx, m)
 	case pgwire.Describe:
-		return s.onDescribe(m)
+		return s.onDescribe(ctx, m)
 	case pgwire.Execute:
 		return s.onExecute(ctx, m)
 	case pgwire.Close:

@@ -80,6 +80,12 @@ var oddScripts = map[string][]func(*rawClient){
 		}),
 		q(`SELECT v FROM t WHERE id = 2`),
 	},
+	"a name that a failed Parse did not take": {
+		do(func(c *rawClient) { c.parse("s", `INSERT INTO t VALUES (700, 1) RETURNING v`) }), do(func(c *rawClient) { c.parse("s", `SELECT 1, 2`) }, func(c *rawClient) { c.describe(false, "s") }, func(c *rawClient) { c.bind("", "s", nil).execute("", 0) }),
+		do(func(c *rawClient) { c.parse("", `INSERT INTO t VALUES (701, 1)`) }), do(func(c *rawClient) { c.bind("", "nothere", nil).parse("", `SELECT 1`) }, func(c *rawClient) { c.bind("", "", nil).execute("", 0) }),
+		q(`BEGIN`), do(func(c *rawClient) { c.parse("", `INSERT INTO t VALUES (702, 1)`).bind("p", "", nil) }), q(`SAVEPOINT a`),
+		do(func(c *rawClient) { c.parse("", `SELECT 1`).bind("p", "", nil) }, func(c *rawClient) { c.run(`ROLLBACK TO a`) }, func(c *rawClient) { c.execute("p", 0) }), q(`COMMIT`), q(`SELECT id FROM t WHERE id >= 700 ORDER BY id`),
+	},
 	"a write behind COMMIT in one pipeline": {
 		pipe(`BEGIN`), pipe(`UPDATE t SET v = 1 WHERE id = 3`, `COMMIT`, `UPDATE t SET v = 2 WHERE id = 3`), q(`SELECT v FROM t WHERE id = 3`),
 		pipe(`BEGIN`, `UPDATE t SET v = 3 WHERE id = 3`, `COMMIT`, `UPDATE t SET v = 4 WHERE id = 3`, `BEGIN`, `UPDATE t SET v = 5 WHERE id = 3`, `ROLLBACK`, `UPDATE t SET v = v + 1 WHERE id = 3`),
@@ -125,6 +131,7 @@ var oddScripts = map[string][]func(*rawClient){
 		q(`UPDATE t SET v = 4 WHERE id = 7; BEGIN ISOLATION LEVEL SERIALIZABLE`), q(`SELECT v FROM t WHERE id = 7`),
 		q(`RELEASE a`), q(`ROLLBACK TO a`), q(`SAVEPOINT a`), q(`UPDATE t SET v = 8 WHERE id = 7; VACUUM t`), q(`SELECT v FROM t WHERE id = 7`),
 		q(`UPDATE t SET v = 8 WHERE id = 7; RELEASE a`), q(`UPDATE t SET v = 8 WHERE id = 7; ROLLBACK TO a`),
+		q(`SHOW transaction_isolation; BEGIN`), q(`UPDATE t SET v = 12 WHERE id = 7`), q(`COMMIT`), q(`UPDATE t SET v = v + 1 WHERE id = 7; BEGIN`), q(`ROLLBACK`), q(`UPDATE t SET v = v + 1 WHERE id = 7`), q(`SELECT v FROM t WHERE id = 7`),
 		q(`SELECT 1; COMMIT; SAVEPOINT a`), q(`UPDATE t SET v = 9 WHERE id = 7; COMMIT; SAVEPOINT a; SELECT 1`), q(`ROLLBACK TO a; SELECT 2`), q(`RELEASE a; UPDATE t SET v = 10 WHERE id = 7`), q(`SELECT v FROM t WHERE id = 7`),
 	},
 	"transaction control in a pipeline": {
@@ -165,6 +172,13 @@ var oddScripts = map[string][]func(*rawClient){
 		do(func(c *rawClient) {
 			c.parse("", `UPDATE t SET v = 1 WHERE id > 800 RETURNING id`).bind("", "", nil).execute("", 0).execute("", 0)
 		}),
+		func(c *rawClient) { // in one packet with what ends before it
+			c.query(`RESET statement_timeout`).parse("", `UPDATE t SET v = v + 1 WHERE id > 800 RETURNING id`).bind("", "", nil).execute("", 1).execute("", 1).sync().ready()
+			c.ready()
+		}, func(c *rawClient) {
+			c.query(`RESET statement_timeout`).parse("", `UPDATE t SET v = v + 1 WHERE id > 800 RETURNING id`).bind("", "", nil).execute("", 1).sync().ready()
+			c.ready()
+		}, q(`SELECT id, v FROM t WHERE id >= 800 ORDER BY id`),
 	},
 	"portals outlive a savepoint": {
 		do(func(c *rawClient) {
@@ -190,6 +204,10 @@ var oddScripts = map[string][]func(*rawClient){
 		func(c *rawClient) {
 			c.run(`SELECT nothere`).query(`UPDATE t SET v = v + 1 WHERE id = 9`).sync().ready()
 		}, q(`SELECT v FROM t WHERE id = 9`),
+		func(c *rawClient) {
+			c.run(`INSERT INTO t VALUES (9, 1)`).query(`UPDATE t SET v = v + 1 WHERE id = 9`).sync().ready()
+		}, q(`SELECT v FROM t WHERE id = 9`),
+		func(c *rawClient) { c.run(`UPDATE t SET v = 1 WHERE id = 9`).query(``).ready() }, func(c *rawClient) { c.run(`INSERT INTO child VALUES (9, 99)`).query(`-- nothing`).ready() },
 	},
 	"Flush instead of Sync": {
 		func(c *rawClient) {

@@ -1,11 +1,21 @@
 package session
 
 import (
+	"context"
 	"fmt"
 	"strings"
 
 	"github.com/opmux/opmux/wire/pgwire"
 )
+
+// beforeBind waits for what came before a Bind: what ended before its Sync takes its
+// portals along, and a Parse before it may have failed.
+func (s *Session) beforeBind(ctx context.Context, portal string) error {
+	if err := s.settleSynced(ctx); err != nil || portal != "" { // a named one cannot be bound again
+		return err
+	}
+	return s.drainPortal("")
+}
 
 // fetchMore executes a portal again that has been executed before.
 func (s *Session) fetchMore(m pgwire.Message, p *portal) error {

@@ -2,7 +2,6 @@ package session_test
 
 import (
 	"strconv"
-	"strings"
 	"testing"
 
 	"github.com/opmux/opmux/capture/classify"
@@ -91,6 +90,7 @@ var scripts = map[string][]func(*rawClient){
 			c.send(pgwire.CopyData, []byte("y")).send(pgwire.CopyData, []byte("1\n")).send(pgwire.CopyDone, nil).until(pgwire.CopyInResponse)
 			c.send(pgwire.CopyData, []byte("5\n")).send(pgwire.CopyDone, nil).ready()
 		},
+		copyGivesUp(`COPY drawn (v, u) FROM STDIN`, "ga\t1\ngb\t1\nhal"), copyGivesUp(`COPY drawn (v, u) FROM STDIN`, "gc\t1\ngd\tx\n"), copyGivesUp(`COPY drawn (v) FROM STDIN BINARY`, "PGCOPY\n\xff\r\n\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x01\x00\x00\x00\x03bi2\x00"),
 		copyIn(`COPY drawn (v, u) FROM STDIN`, pieces(25000, -1)), copyFails(`COPY drawn (v, u) FROM STDIN`, pieces(50000, 24321)), q(`SELECT count(*), sum(id - n), max(id) FROM drawn`),
 	},
 	"settings and session commands": {
@@ -221,31 +221,6 @@ func copyIn(sql, data string) func(*rawClient) {
 	}
 }
 
-// copyFails is copyIn of what the server refuses, behind which the sequences stand
-// elsewhere: the agent drew for the rows behind the bad one as well.
-func copyFails(sql, data string) func(*rawClient) {
-	return func(c *rawClient) {
-		copyIn(sql, data)(c)
-		for _, seq := range []string{"drawn_id_seq", "drawn_n_seq"} {
-			q(`SELECT setval('` + seq + `', (SELECT coalesce(max(n), 1000) FROM drawn))`)(c)
-		}
-	}
-}
-
-// pieces are the lines of a stream that the agent sends in several pieces; the
-// last of them, and the one numbered bad, is such that the server refuses it.
-func pieces(last, bad int) string {
-	var b strings.Builder
-	for i := last - 25000; i < last; i++ {
-		n := strconv.Itoa(i + 1)
-		if i-(last-25000) == bad {
-			n = "x" + n
-		}
-		b.WriteString("piece " + strconv.Itoa(i) + "\t" + n + "\n")
-	}
-	return b.String()
-}
-
 func copyOut(sql string) func(*rawClient) { return q(sql) }
 
 // TestI5AnswersAreTheServersOwn: what a client sees through the agent is, message
@@ -320,7 +295,8 @@ func (r *rig) writers(t *testing.T, script, first string) []written {
 
 // savepoints are the scripts that use them.
 var savepoints = map[string]bool{"savepoints": true, "extended block": true, "a block that has failed": true, "settings in a pipeline": true,
-	"row limits": true, "copy with drawn defaults": true, "portals outlive a savepoint": true, "failed blocks and several statements": true, "encodings": true, "wide writes": true}
+	"row limits": true, "copy with drawn defaults": true, "portals outlive a savepoint": true, "failed blocks and several statements": true, "encodings": true, "wide writes": true,
+	"a name that a failed Parse did not take": true}
 
 // nothingUnseen fails where rows were written by a transaction that is not in the
 // topic (I1). Rows of subtransactions bear other numbers: those that follow a

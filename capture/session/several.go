@@ -21,6 +21,10 @@ func (s *Session) several(ctx context.Context, m pgwire.Message, text string, st
 			return s.sendRaw(m, &entry{kind: answerQuery})
 		}
 	}
+	if len(statements) == 0 {
+		// It ends a pipeline, whose commit comes before the server's word that it was empty.
+		s.locked(func() { s.held = pgwire.AppendMessage(s.held, pgwire.EmptyQueryResponse, nil) })
+	}
 	s.inParts.Store(true)
 	defer s.inParts.Store(false)
 	for i, st := range statements {
@@ -94,7 +98,7 @@ func (s *Session) oneOfSeveral(ctx context.Context, text string, st classify.Sta
 		ok, err = s.write(ctx, p, false, last && s.wrapped)
 		return ok, false, err
 	}
-	e := &entry{kind: answerQuery, shift: -p.before, hold: last && s.wrapped && plan.Kind != classify.Commit && plan.Kind != classify.Rollback, holdReady: true}
+	e := &entry{kind: answerQuery, shift: -p.before, hold: last && s.wrapped && !endsImplicit(plan), holdReady: true}
 	failed := false
 	e.onFail = func() { failed = true }
 	wrapped := s.wrapped
@@ -113,6 +117,12 @@ func (s *Session) oneOfSeveral(ctx context.Context, text string, st classify.Sta
 		s.wrapped, s.begun = true, false // it is the agent's still
 	}
 	return !failed, false, err
+}
+
+// endsImplicit tells whether a statement leaves nothing of the implicit transaction that
+// the agent would commit: it ends it, or makes it the client's block.
+func endsImplicit(p *classify.Plan) bool {
+	return p.Kind == classify.Commit || p.Kind == classify.Rollback || p.Kind == classify.Begin
 }
 
 // partFailed answers a statement behind others whose plan could not be made: the

@@ -72,6 +72,44 @@ func (s *Session) setStatement(st *statement) {
 	s.statements[st.name] = st
 }
 
+// knownStatement is the statement that has a name, nil: none. A Parse that took the name
+// from another may have failed before a Sync, so that the server knows it as the other's
+// yet: the answer is waited for. Without a Sync between, it skips what follows.
+func (s *Session) knownStatement(ctx context.Context, name string) (*statement, error) {
+	st := s.statementNamed(name)
+	if st == nil || !s.synced || !s.inDoubt(func() bool { return st.before != nil }) {
+		return st, nil
+	}
+	if err := s.settleSynced(ctx); err != nil {
+		return nil, err
+	}
+	return s.statementNamed(name), nil
+}
+
+// knownPortal is knownStatement of portals.
+func (s *Session) knownPortal(ctx context.Context, name string) (*portal, error) {
+	p := s.portalNamed(name)
+	if p == nil || !s.synced || !s.inDoubt(func() bool { return p.before != nil }) {
+		return p, nil
+	}
+	if err := s.settleSynced(ctx); err != nil {
+		return nil, err
+	}
+	return s.portalNamed(name), nil
+}
+
+func (s *Session) portalNamed(name string) *portal {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.portals[name]
+}
+
+func (s *Session) inDoubt(of func() bool) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return of()
+}
+
 // dropStatement forgets a statement that the server has dropped. Callers hold s.mu.
 func (s *Session) dropStatement(st *statement) {
 	if st == nil {
