@@ -34,6 +34,14 @@ func TestI5PreparedBehindDDL(t *testing.T) {
 			prepares("p", `UPDATE t SET v = $1 WHERE id = $2`), again("p", "1", "1"), again("p", "1.5", "1"),
 			q(`ALTER TABLE t ALTER COLUMN v TYPE numeric`), again("p", "1", "1"), again("p", "1.5", "1"), q(`SELECT v FROM t WHERE id = 1`),
 		},
+		"what does not fit for a while": {
+			prepares("d", `DELETE FROM t WHERE v > $1`), prepares("u", `UPDATE t SET w = 'x' WHERE v < $1`), again("d", "1000"),
+			q(`ALTER TABLE t ALTER COLUMN v TYPE text`), again("d", "1000"), again("d", "1000"), again("u", "-1"),
+			q(`ALTER TABLE t ALTER COLUMN v TYPE int USING v::int`), again("d", "1000"), again("u", "-1"),
+			q(`BEGIN`), q(`ALTER TABLE t ALTER COLUMN v TYPE text`), again("d", "1000"), q(`ROLLBACK`), again("d", "1000"),
+			q(`CREATE SCHEMA other`), q(`CREATE TABLE other.t (id int PRIMARY KEY, v text, w text)`), q(`SET search_path = other`), again("d", "1000"), again("u", "-1"),
+			q(`SET search_path = public`), again("d", "1000"), again("u", "-1"), prepares("d", `DELETE FROM t`),
+		},
 		"columns that the client sees": {
 			prepares("all", `UPDATE t SET v = v + 1 WHERE id = $1 RETURNING *`), prepares("v", `UPDATE t SET v = v + 1 WHERE id > 18 RETURNING v`), prepares("i", `INSERT INTO s (v) VALUES ($1) RETURNING *`),
 			again("all", "1"), again("v"), again("i", "x"),

@@ -203,47 +203,6 @@ func (s *Session) parameterTypes(st *statement) []uint32 {
 	return st.declared
 }
 
-// refresh plans a statement again as the session now stands: the server does so
-// too when its path or the catalogue has changed. Where other columns must be added now,
-// or such of other types, the statement is prepared again under its name, unseen.
-func (s *Session) refresh(ctx context.Context, st *statement) (*classify.Plan, error) {
-	plan, err := s.plan(ctx, st.text, st.declared, true)
-	if err != nil || plan == st.plan {
-		return plan, err
-	}
-	same := plan.SQL == st.plan.SQL && plan.HiddenTypes == st.plan.HiddenTypes
-	if same || s.refusedPlan(plan, 0) != nil || plan.Kind == classify.MustFail {
-		return plan, nil
-	}
-	if err := s.drain(); err != nil {
-		return nil, err
-	}
-	if s.failing() {
-		return st.plan, nil // the server looks at nothing that comes now
-	}
-	s.mu.Lock()
-	st.plan, st.columns = plan, -1
-	oids := st.oids // what the server has once made of them stays
-	s.mu.Unlock()
-	if oids == nil {
-		oids = st.declared
-	}
-	silent := func(kind answerKind) *entry { return &entry{kind: kind, silent: true} }
-	if err := s.send(pgwire.Close, pgwire.Target{Name: st.name}.Append(nil), silent(answerClose)); err != nil {
-		return nil, err
-	}
-	parse := pgwire.ParseBody{Name: st.name, Text: plan.SQL, OIDs: oids}
-	e := silent(answerParse)
-	e.onFail = func() { s.dropStatement(st) }
-	if err := s.sendParse(parse, e); err != nil {
-		return nil, err
-	}
-	if err := s.describeStatement(st); err != nil {
-		return nil, err
-	}
-	return plan, s.drain()
-}
-
 // adjustFormats extends the client's result formats to the hidden columns.
 func (s *Session) adjustFormats(st *statement, plan *classify.Plan, body *pgwire.BindBody) error {
 	if plan.Hidden == 0 {
