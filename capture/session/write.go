@@ -175,15 +175,25 @@ func (s *Session) finishWrapped(ctx context.Context, extended bool) error {
 	return s.ready(pgwire.StatusIdle)
 }
 
+// rollbackAttempts is how often the agent's ROLLBACK is tried: a cancel, or a timeout, may hit
+// it as any command, and each hits one.
+const rollbackAttempts = 10
+
 // rollbackWrapped ends a failed transaction of the agent's; the client has heard
 // of the error and now hears that its session is idle.
 func (s *Session) rollbackWrapped(ctx context.Context, extended bool) error {
 	s.dropHeld()
-	if err := s.endOwn("ROLLBACK", ownRollback, &entry{silent: true}, extended); err != nil {
-		return err
+	for range rollbackAttempts {
+		e := &entry{silent: true, onError: func([]pgwire.Field) bool { return true }}
+		if err := s.endOwn("ROLLBACK", ownRollback, e, extended); err != nil {
+			return err
+		}
+		if s.transactionStatus() != pgwire.StatusFailed {
+			s.endTx(ctx, false)
+			return s.ready(s.transactionStatus())
+		}
 	}
-	s.endTx(ctx, false)
-	return s.ready(s.transactionStatus())
+	return violation("a ROLLBACK that does not end its transaction")
 }
 
 // endOwn runs the agent's ROLLBACK and waits for its answer.
