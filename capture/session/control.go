@@ -58,7 +58,7 @@ func (s *Session) commitExtended(ctx context.Context, m pgwire.Message, plan *cl
 	if err := s.settleSynced(ctx); err != nil {
 		return err
 	}
-	if s.running() {
+	if s.running() || s.mayFail() {
 		if err := s.drain(); err != nil {
 			return err
 		}

@@ -72,7 +72,7 @@ var emptyStatement = &classify.Plan{Kind: classify.Pass, Class: event.ClassNone,
 // same packet, and forgets it if the server refuses it.
 func (s *Session) parseEntry(st *statement) *entry {
 	s.setStatement(st)
-	e := &entry{kind: answerParse, onDone: func() { st.before = nil }}
+	e := &entry{kind: answerParse, onDone: func() { st.before = nil }, taken: st.name != "" && st.before != nil}
 	if st.plan != nil {
 		e.rewrote(st.plan, 0)
 	}

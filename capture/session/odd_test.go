@@ -86,6 +86,15 @@ var oddScripts = map[string][]func(*rawClient){
 		q(`BEGIN`), do(func(c *rawClient) { c.parse("", `INSERT INTO t VALUES (702, 1)`).bind("p", "", nil) }), q(`SAVEPOINT a`),
 		do(func(c *rawClient) { c.parse("", `SELECT 1`).bind("p", "", nil) }, func(c *rawClient) { c.run(`ROLLBACK TO a`) }, func(c *rawClient) { c.execute("p", 0) }), q(`COMMIT`), q(`SELECT id FROM t WHERE id >= 700 ORDER BY id`),
 	},
+	"a COMMIT that is skipped leaves its block": {
+		do(func(c *rawClient) { c.parse("s", `SELECT 1`) }), q(`BEGIN`), q(`UPDATE t SET v = 1 WHERE id = 3`),
+		do(func(c *rawClient) { c.parse("s", `COMMIT`).bind("", "s", nil).execute("", 0) }), q(`UPDATE t SET v = 2 WHERE id = 3`), q(`ROLLBACK`),
+		q(`BEGIN`), q(`UPDATE t SET v = 1 WHERE id = 3`), do(func(c *rawClient) { c.bind("", "", nil) }, func(c *rawClient) { c.parse("s", `COMMIT`).bind("", "s", nil).execute("", 0) }), q(`ROLLBACK`),
+		do(func(c *rawClient) { c.parse("c", `COMMIT`) }), q(`BEGIN`), q(`UPDATE t SET v = 1 WHERE id = 3`), do(func(c *rawClient) { c.bind("p", "s", nil, "too", "many").bind("", "c", nil).execute("", 0) }), q(`ROLLBACK`), q(`SELECT v FROM t WHERE id = 3`),
+		q(`BEGIN`), q(`SET LOCAL synchronous_commit = off`), q(`INSERT INTO s (v) VALUES ('x')`), do(func(c *rawClient) { c.parse("s", `COMMIT`).bind("", "s", nil).execute("", 0) }), q(`UPDATE t SET v = 2 WHERE id = 3`), q(`ROLLBACK`),
+		q(`CREATE TABLE late (id int PRIMARY KEY, of int REFERENCES t DEFERRABLE INITIALLY DEFERRED)`), q(`BEGIN`), q(`INSERT INTO late VALUES (1, 1)`), do(func(c *rawClient) { c.parse("s", `COMMIT`).bind("", "s", nil).execute("", 0) }), q(`ROLLBACK`),
+		q(`BEGIN`), q(`INSERT INTO late VALUES (1, 1)`), do(func(c *rawClient) { c.bind("p", "s", nil, "too", "many").bind("", "c", nil).execute("", 0) }), q(`ROLLBACK`), q(`SELECT v FROM t WHERE id = 3`),
+	},
 	"a write behind COMMIT in one pipeline": {
 		pipe(`BEGIN`), pipe(`UPDATE t SET v = 1 WHERE id = 3`, `COMMIT`, `UPDATE t SET v = 2 WHERE id = 3`), q(`SELECT v FROM t WHERE id = 3`),
 		pipe(`BEGIN`, `UPDATE t SET v = 3 WHERE id = 3`, `COMMIT`, `UPDATE t SET v = 4 WHERE id = 3`, `BEGIN`, `UPDATE t SET v = 5 WHERE id = 3`, `ROLLBACK`, `UPDATE t SET v = v + 1 WHERE id = 3`),

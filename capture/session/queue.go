@@ -40,6 +40,8 @@ type entry struct {
 	// skipped is set before onFail where the server never looked at the message,
 	// because one before it in the pipeline had failed.
 	skipped bool
+	// taken: a Parse whose name another statement has.
+	taken bool
 	// plain: nobody but the queue knows of it, so that it can be used again.
 	plain bool
 	// skipTags is how many CommandComplete messages precede the client's own
@@ -224,6 +226,24 @@ func (s *Session) running() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.ContainsFunc(s.queue, func(e *entry) bool { return e.kind == answerExecute || e.ends() || e.refusal != nil })
+}
+
+// mayFail tells whether an answer is awaited to a Bind before the last one, or to a Parse
+// whose name is in use: a COMMIT behind one that fails does not run, which leaves its block
+// open, where one that was refused ends it.
+func (s *Session) mayFail() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	binds := 0
+	for _, e := range s.queue {
+		if e.kind == answerBind && !e.silent {
+			binds++
+		}
+		if e.taken || binds > 1 {
+			return true
+		}
+	}
+	return false
 }
 
 // idle tells whether no answer is awaited.
