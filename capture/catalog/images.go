@@ -4,7 +4,7 @@ package catalog
 // before it.
 const NoteEarly = "early"
 
-// NoteUnlogged is the note of TakenUnseen where the table is unlogged.
+// NoteUnlogged is the note of TakenUnseen where the table is unlogged, and no part of another.
 const NoteUnlogged = "it is unlogged, and its rows do not survive a crash of the primary"
 
 // keptSQL makes what keeps images. Beside each is what tells the order of the writes: where
@@ -141,7 +141,7 @@ begin
     delete from opmux.captured c where c.xact = pg_current_xact_id();
   end if;
   return query select case when c.relkind = 'S' then 'S' when c.relisshared then 'R' else 'X' end, n.nspname::text, c.relname::text, n.nspname::text, c.relname::text,
-      case when c.relkind = 'S' then null when c.relpersistence = 'u' then '` + NoteUnlogged + `' else 'no capture trigger watches it' end, null, '', '', '', ''
+      case when c.relkind = 'S' then null when c.relpersistence = 'u' and not c.relispartition then '` + NoteUnlogged + `' else 'no capture trigger watches it' end, null, '', '', '', ''
     from pg_locks l join pg_class c on c.oid = l.relation join pg_namespace n on n.oid = c.relnamespace
     where l.locktype = 'relation' and l.pid = pg_backend_pid() and l.granted and c.relpersistence <> 't' and n.nspname <> 'opmux'
       and l.database in (0, (select d.oid from pg_database d where d.datname = current_database()))
