@@ -15,7 +15,7 @@ import (
 const (
 	roundsVariable = "OPMUX_KILL_ROUNDS"
 	seedVariable   = "OPMUX_KILL_SEED"
-	shortRounds    = 72
+	shortRounds    = 84
 	shortSeed      = 7
 	// roundsPerCount is how many rounds go by between counts.
 	roundsPerCount = 6

@@ -38,6 +38,7 @@ type client struct {
 	prepared map[string]*pgconn.StatementDescription // by text
 	// savepoints are those of the open block.
 	savepoints int
+	last       string // what was done last, and how it ended
 }
 
 // finding is a thing that must not be.
@@ -73,7 +74,7 @@ func (c *client) run(ctx context.Context, until time.Time) error {
 			continue
 		}
 		if got := c.conn.TxStatus(); got != idle {
-			return findingf("client %d: status %c after a script that ended its block", c.id, got)
+			return findingf("client %d: status %c after a script that ended its block; last: %s", c.id, got, c.last)
 		}
 	}
 	return nil

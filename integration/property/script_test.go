@@ -99,8 +99,8 @@ func (c *client) end(ctx context.Context) error {
 		_, err := c.control(ctx, pick(c.r, "ROLLBACK", "ABORT"))
 		return c.ended(err)
 	case n < 97:
-		if _, err := c.control(ctx, pick(c.r, "COMMIT AND CHAIN", "ROLLBACK AND CHAIN")); err != nil || c.conn.TxStatus() != block {
-			return err
+		if ok, err := c.control(ctx, pick(c.r, "COMMIT AND CHAIN", "ROLLBACK AND CHAIN")); !ok || err != nil {
+			return c.ended(err) // one that a cancel hits leaves its block, failed
 		}
 		if _, err := c.exec(ctx, c.s.draw(c.r)); err != nil {
 			return err

@@ -57,12 +57,20 @@ func (c *client) performExec(ctx context.Context, a action) (bool, error) {
 	return err == nil, c.checkStatus(st, before, err)
 }
 
+// queryCanceled is what a cancel, or statement_timeout, ends a command with.
+const queryCanceled = "57014"
+
+// commits tells whether a command is to end its block by a commit.
+func commits(sql string) bool { return strings.HasPrefix(sql, "COMMIT") || sql == "END" }
+
 // checkStatus compares the session's state with what it must be (I5).
 func (c *client) checkStatus(st stmt, before byte, err error) error {
 	want := before
 	switch {
-	case st.kind == "control":
+	case st.kind == "control" && (err == nil || before == idle || code(err) == queryCanceled || !commits(st.sql)):
 		return nil // the script knows
+	case st.kind == "control":
+		want = idle // a COMMIT that fails, but for a cancel before it began, has ended its block
 	case err != nil && before == block:
 		want = aborted
 	}
@@ -157,5 +165,6 @@ func (c *client) note(kind, sql, tag string, err error) {
 	if err != nil {
 		tag = "error: " + err.Error()
 	}
-	fmt.Fprintf(c.log, "%s [%s] %s -- %s\n", time.Now().Format("15:04:05.000"), kind, strings.ReplaceAll(sql, "\n", "\\n"), tag)
+	c.last = fmt.Sprintf("[%s] %s -- %s", kind, strings.ReplaceAll(sql, "\n", "\\n"), tag)
+	fmt.Fprintf(c.log, "%s %s\n", time.Now().Format("15:04:05.000"), c.last)
 }
