@@ -275,7 +275,7 @@ func (s *Session) readyAnswer(e *entry, m pgwire.Message) error {
 		return err
 	}
 	status := m.Body()[0]
-	s.readyKept = !e.passReady && (e.silent || e.hold || e.holdReady || (e.unless != nil && e.unless()))
+	s.readyKept = !e.passReady && (e.silent || e.hold || e.holdReady || (e.unless != nil && e.unless(status)))
 	if !s.readyKept {
 		if err := s.toClient(m.Type, m.Body()); err != nil {
 			return err

@@ -142,7 +142,9 @@ func (s *Session) transaction(ctx context.Context, tx *txn, extended bool) (*eve
 }
 
 // commitSimple deals with the client's COMMIT in the simple protocol. False: the
-// transaction was rolled back instead, and the client has been told its status.
+// transaction was rolled back instead, and the client has been told its status. So
+// it is where a cancel comes before the commit has begun: the server keeps the block,
+// failed, and a savepoint could bring back what is said to have been aborted (I1).
 func (s *Session) commitSimple(ctx context.Context, p part, e *entry) (bool, error) {
 	h, refused, err := s.holdCommit(ctx, p.plan, false)
 	if err != nil {
@@ -152,8 +154,10 @@ func (s *Session) commitSimple(ctx context.Context, p part, e *entry) (bool, err
 	if !refused {
 		c := &commitment{ticket: h.ticket, version: h.version, chain: p.plan.Chain, answer: e,
 			forward: func(*sentry) error { return s.sendQuery(p.sql, e) }}
+		e.unless = func(status byte) bool { return c.end.fails() && status == pgwire.StatusFailed }
 		if refused, err = s.commit(ctx, c); err == nil {
 			s.preparedEnds(ctx, h.kept, &c.end)
+			refused = c.end.fails() && s.transactionStatus() == pgwire.StatusFailed
 		}
 	}
 	if refused && err == nil {
@@ -214,6 +218,9 @@ func (end *ending) watch(e *entry) {
 // definite tells whether the answer says how the transaction ended. One that says
 // neither is not the protocol's, and must not be taken for an abort (I1).
 func (end *ending) definite() bool { return end.failed || end.tag == "COMMIT" || end.tag == "ROLLBACK" }
+
+// fails tells whether the COMMIT was looked at, and ended in an error.
+func (end *ending) fails() bool { return end.failed && !end.skipped }
 
 // committed waits for a COMMIT's answer and tells the ledger how it ended.
 func (s *Session) committed(ctx context.Context, ticket *order.Ticket, end *ending, chain bool) error {
@@ -293,19 +300,24 @@ func (s *Session) commitWrapped(ctx context.Context, extended bool) error {
 		if err := s.releaseHeld(); err != nil {
 			return err
 		}
-	} else {
-		s.dropHeld()
+		return s.ready(s.transactionStatus())
 	}
+	if s.transactionStatus() == pgwire.StatusFailed {
+		return s.rollbackWrapped(ctx, extended) // a cancel came before the commit had begun
+	}
+	s.dropHeld()
 	return s.ready(s.transactionStatus())
 }
 
 // rollbackSimple deals with the client's ROLLBACK in the simple protocol.
 func (s *Session) rollbackSimple(ctx context.Context, p part, e *entry) error {
+	done := false
+	e.onTag = both(e.onTag, func(string) { done = true })
 	if err := s.sendQuery(p.sql, e); err != nil {
 		return err
 	}
-	if err := s.drain(); err != nil {
-		return err
+	if err := s.drain(); err != nil || !done {
+		return err // behind a cancel it is all there, and its savepoints can bring it back
 	}
 	s.endTx(ctx, false)
 	s.begun = s.transactionStatus() != pgwire.StatusIdle

@@ -88,7 +88,7 @@ func (s *Session) commitExtended(ctx context.Context, m pgwire.Message, plan *cl
 		if err := s.sendRaw(m, c.answer); err != nil {
 			return err
 		}
-		return s.syncAlong(g)
+		return s.syncAlong(c, g)
 	}
 	if !refused {
 		if refused, err = s.commit(ctx, c); err == nil {
@@ -101,6 +101,11 @@ func (s *Session) commitExtended(ctx context.Context, m pgwire.Message, plan *cl
 	if refused {
 		return s.failCommit()
 	}
+	if c.end.fails() {
+		// What the server then left open, if anything, is rolled back at the Sync.
+		s.syncSent, s.wrapped, s.begun = false, true, false
+		return nil
+	}
 	s.blockEnded(c.end.tag != "", plan.Chain)
 	return nil
 }
@@ -108,13 +113,13 @@ func (s *Session) commitExtended(ctx context.Context, m pgwire.Message, plan *cl
 // syncAlong sends the client's Sync in one packet with its COMMIT, where it has
 // arrived: the answers to both then come in one as well. A Sync that ends what the
 // agent began is not the client's alone, and one behind a COMMIT that its guard has
-// kept back is still to come.
-func (s *Session) syncAlong(g *sentry) error {
+// kept back, or that has failed, is still to come.
+func (s *Session) syncAlong(c *commitment, g *sentry) error {
 	if s.wrapped || s.cr.Arrived() != pgwire.Sync {
 		return nil
 	}
 	s.syncSent = true
-	return s.send(pgwire.Sync, nil, &entry{kind: answerSync, unless: func() bool { return g.asked }})
+	return s.send(pgwire.Sync, nil, &entry{kind: answerSync, unless: func(byte) bool { return g.asked || c.end.fails() }})
 }
 
 // blockEnded notes that a block has ended, and whether another has begun with it.

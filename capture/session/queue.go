@@ -54,8 +54,8 @@ type entry struct {
 	original func(place int) int
 	// refusal, when set, takes the place of the error that the server is made to give.
 	refusal *refusal
-	// unless, when set, is asked before ReadyForQuery is forwarded; true: it is not.
-	unless func() bool
+	// unless, when set, is asked before ReadyForQuery with that status is forwarded; true: it is not.
+	unless func(status byte) bool
 	// onNotice gets a notice under the session's lock; true: the client does not.
 	onNotice func(fields []pgwire.Field) bool
 	// describes is the statement whose description passes, for entries that

@@ -112,10 +112,20 @@ func (c *client) end(ctx context.Context) error {
 	return err
 }
 
-// ended makes sure that a block is over; a cancel may have hit its end.
+// ended makes sure that a block is over; a cancel may have hit its end, and savepoints may still bring back a part.
 func (c *client) ended(err error) error {
 	if err != nil || c.conn.TxStatus() == idle {
 		return err
+	}
+	if c.conn.TxStatus() == aborted && c.savepoints > 0 && chance(c.r, 50) {
+		for _, sql := range []string{"ROLLBACK TO SAVEPOINT sp1", "COMMIT"} {
+			if _, err := c.control(context.Background(), sql); err != nil {
+				return err
+			}
+		}
+		if c.conn.TxStatus() == idle {
+			return nil
+		}
 	}
 	if _, err := c.control(context.Background(), "ROLLBACK"); err != nil {
 		return err
