@@ -53,6 +53,11 @@ func (s *Session) tellResult(st *statement, m pgwire.Message, columns int) error
 // does not see that of a statement which the agent has prepared anew.
 var changedResult = &refusal{code: stateNotSupported, message: "cached plan must not change result type", plain: true}
 
+// staleResult is where the server finds that a prepared statement's result is of other
+// types by now. A client whose statement has none would never hear of it: the rows
+// that a write returns to the agent are of them.
+const staleResult = "RevalidateCachedQuery"
+
 func (s *Session) describeCut(e *entry, m pgwire.Message, hidden, clientColumns int) error {
 	if clientColumns < 0 {
 		if e.kind == answerDescribe {
