@@ -252,7 +252,7 @@ func (s *Session) tellError(e *entry, m pgwire.Message, fields []pgwire.Field) e
 	if e.refusal != nil {
 		return s.refuse(e.refusal)
 	}
-	if e.binds != nil && e.binds.plan.ClientColumns < 0 && pgwire.FieldValue(fields, pgwire.FieldRoutine) == staleResult {
+	if e.binds.returnsOthers(fields) {
 		return s.refuse(moved("a table that it writes has other columns by now"))
 	}
 	if e.where != nil {

@@ -58,6 +58,11 @@ var changedResult = &refusal{code: stateNotSupported, message: "cached plan must
 // that a write returns to the agent are of them.
 const staleResult = "RevalidateCachedQuery"
 
+// returnsOthers tells whether an error says so of a portal that returns rows to the agent alone.
+func (p *portal) returnsOthers(fields []pgwire.Field) bool {
+	return p != nil && p.plan != nil && p.plan.ClientColumns < 0 && p.plan.Hidden > 0 && pgwire.FieldValue(fields, pgwire.FieldRoutine) == staleResult
+}
+
 func (s *Session) describeCut(e *entry, m pgwire.Message, hidden, clientColumns int) error {
 	if clientColumns < 0 {
 		if e.kind == answerDescribe {

@@ -94,10 +94,13 @@ func (s *Session) describeStatement(st *statement) error {
 		&entry{kind: answerDescribe, silent: true, describes: st, plan: s.innermost(st.plan)})
 }
 
-// innermost is the plan whose columns a statement returns: of an SQL-level EXECUTE
-// it is that of what was prepared.
+// innermost is the plan whose columns a statement returns: of an SQL-level PREPARE or
+// EXECUTE it is that of what was prepared.
 func (s *Session) innermost(p *classify.Plan) *classify.Plan {
-	if p == nil || p.Kind != classify.Execute {
+	switch {
+	case p != nil && p.Kind == classify.Prepare:
+		return p.Inner
+	case p == nil || p.Kind != classify.Execute:
 		return p
 	}
 	s.mu.Lock()
@@ -127,11 +130,11 @@ func (s *Session) onBind(ctx context.Context, m pgwire.Message) error {
 	case st.plan == nil || st.plan == emptyStatement || controls(st.plan):
 		return s.sendRaw(m, s.setPortal(&portal{name: body.Portal, stmt: st, plan: st.plan}))
 	}
-	plan, err := s.refresh(ctx, st)
+	plan, r, err := s.bound(ctx, st)
 	if err != nil {
 		return s.planFailed(err, true)
 	}
-	if r := s.refusedPlan(plan, 0); r != nil {
+	if r != nil {
 		return s.refuseExtended(r)
 	}
 	if s.resultChanged(st) {
@@ -150,7 +153,11 @@ func (s *Session) onBind(ctx context.Context, m pgwire.Message) error {
 	if err := s.lockAhead(ctx, one.plan); err != nil {
 		return err
 	}
-	if err := s.adjustFormats(st, one.plan, &body); err != nil {
+	counted := st
+	if plan.Kind == classify.Execute { // the name may stand for another statement than when st was described
+		counted = s.statementNamed(plan.Name)
+	}
+	if err := s.adjustFormats(counted, one.plan, &body); err != nil {
 		return err
 	}
 	p := &portal{name: body.Portal, stmt: st, plan: one.plan, params: one.params}
@@ -224,6 +231,11 @@ func (s *Session) adjustFormats(st *statement, plan *classify.Plan, body *pgwire
 	columns := st.columns
 	s.mu.Unlock()
 	if columns < 0 {
+		if st.sqlLevel { // nobody has asked yet
+			if err := s.describeStatement(st); err != nil {
+				return err
+			}
+		}
 		if err := s.drain(); err != nil {
 			return err
 		}

@@ -44,6 +44,9 @@ func (s *Session) lookAtStatement(ctx context.Context, st *statement) (look, boo
 		return look{}, false, nil
 	}
 	l, err := s.lookAt(ctx, st.text, st.declared, true)
+	if st.sqlLevel && l.plan != nil && l.plan.Inner != nil {
+		l.plan = l.plan.Inner // what the PREPARE is of is run by the protocol
+	}
 	return l, true, err
 }
 

@@ -206,6 +206,10 @@ var oddScripts = map[string][]func(*rawClient){
 		ext(`EXECUTE u (4)`, []int16{1}, 0), ext(`EXECUTE u (4)`, nil, 1), ext(`EXECUTE ur (4)`, []int16{1}, 0), ext(`EXECUTE ur (4)`, nil, 2), ext(`EXECUTE ur (4)`, []int16{1, 0}, 0),
 		do(func(c *rawClient) { c.parse("e", `EXECUTE ur (3)`).describe(false, "e") }), do(func(c *rawClient) { c.bind("", "e", []int16{1}).execute("", 0) }),
 		q(`EXPLAIN (COSTS OFF) EXECUTE ur (3)`), q(`SELECT id, v FROM t WHERE id < 5 ORDER BY id`),
+		q(`DEALLOCATE ur`), q(`PREPARE ur (int) AS UPDATE t SET v = v + 1 WHERE id < $1 RETURNING id, v, w, v + 1`),
+		do(func(c *rawClient) { c.bind("", "e", []int16{1}).execute("", 0) }), do(func(c *rawClient) { c.bind("", "e", []int16{1}).describe(true, "").execute("", 0) }),
+		do(func(c *rawClient) { c.describe(false, "ur").bind("", "ur", []int16{1}, "3").execute("", 0) }),
+		q(`SELECT id, v FROM t WHERE id < 5 ORDER BY id`),
 	},
 	"a Query behind an unfinished pipeline": {
 		func(c *rawClient) { c.parse("k", `SELECT 1`).query(`SELECT 2`).ready() }, func(c *rawClient) { c.run(`UPDATE t SET v = 1 WHERE id = 9`).query(`SELECT 2`).ready() },

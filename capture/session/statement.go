@@ -211,6 +211,30 @@ func (s *Session) resolveExecute(ctx context.Context, p part, extended bool) (pa
 	return p, nil, nil
 }
 
+// bound plans what a Bind is of, as the session now stands: what was prepared by the
+// protocol, or by SQL, whose statements have their names in the same place.
+func (s *Session) bound(ctx context.Context, st *statement) (*classify.Plan, *refusal, error) {
+	if !st.sqlLevel {
+		plan, err := s.refresh(ctx, st)
+		if err != nil {
+			return nil, nil, err
+		}
+		return plan, s.refusedPlan(plan, 0), nil
+	}
+	now, r, err := s.preparedAs(ctx, st.name, true)
+	if r != nil || err != nil || now == mustFail {
+		return now, r, err
+	}
+	if r := s.refusedPlan(now.Inner, 0); r != nil {
+		r.position = 0
+		return nil, r, nil
+	}
+	if captured(now.Inner) && s.parameterTypes(st) == nil {
+		err = s.describeStatement(st)
+	}
+	return now.Inner, nil, err
+}
+
 // runs is the plan of a statement that makes a table of what was prepared, which may
 // only read, and draw from sequences where the table is not temporary.
 func runs(p, inner *classify.Plan) (*classify.Plan, *refusal) {
