@@ -223,6 +223,20 @@ func (s *Session) durable(extended bool) (bool, error) {
 	return failed, err
 }
 
+// tellUntold tells the client of an error that the server gave to a look-up for a COMMIT in
+// the simple protocol, where it has not heard of it: a COMMIT without any answer would be
+// taken for one that is done (I1).
+func (s *Session) tellUntold() error {
+	s.mu.Lock()
+	untold := s.untold
+	s.untold = nil
+	s.mu.Unlock()
+	if untold == nil {
+		return nil
+	}
+	return s.toClient(pgwire.ErrorResponse, pgwire.AppendFields(nil, untold.fields))
+}
+
 // question runs one of the agent's statements and waits for its answer.
 func (s *Session) question(sql, name string, e *entry, extended bool) error {
 	if !extended {
@@ -266,7 +280,12 @@ func (q querier) Query(_ context.Context, sql string, args ...string) ([][]event
 		}
 		rows = append(rows, row)
 	}
-	e.onError = takeError(&answered, q.extended)
+	take := takeError(&answered, q.extended)
+	e.onError = func(fields []pgwire.Field) bool {
+		taken := take(fields)
+		s.untold = answered
+		return taken
+	}
 	e.onFail = func() {
 		failed = errQuestion
 		if answered != nil {
