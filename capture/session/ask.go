@@ -260,6 +260,8 @@ var errQuestion = errors.New("the session's transaction has failed")
 type querier struct {
 	s        *Session
 	extended bool
+	// quiet: the client never hears of an error of the server's.
+	quiet bool
 }
 
 // Query implements catalog.Querier.
@@ -280,7 +282,7 @@ func (q querier) Query(_ context.Context, sql string, args ...string) ([][]event
 		}
 		rows = append(rows, row)
 	}
-	take := takeError(&answered, q.extended)
+	take := takeError(&answered, q.extended && !q.quiet)
 	e.onError = func(fields []pgwire.Field) bool {
 		taken := take(fields)
 		s.untold = answered
@@ -325,7 +327,7 @@ var _ catalog.Keeper = querier{}
 // statements, under a name that goes with it.
 func (s *Session) askExtended(sql string, args []string, e *entry) error {
 	const name = "opmux_question"
-	silent := func(kind answerKind) *entry { return &entry{kind: kind, silent: true} }
+	silent := func(kind answerKind) *entry { return &entry{kind: kind, silent: true, onError: e.onError} }
 	// One whose Execute failed is still there: the Close behind it was skipped.
 	if err := s.send(pgwire.Close, pgwire.Target{Name: name}.Append(nil), silent(answerClose)); err != nil {
 		return err

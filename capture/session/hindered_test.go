@@ -94,3 +94,25 @@ func TestI5RollbacksWhoseExecuteFailsAreTriedAgain(t *testing.T) {
 	}
 	c.run(`UPDATE t SET v = 7 WHERE id < 3`).sync().says("UPDATE 2", `Z "I"`)
 }
+
+// I5: a cancel behind a command outside of transactions that has ended does not make it one that failed,
+// and the session's setting is given back.
+func TestI5SettingsAreGivenBackBehindACancel(t *testing.T) {
+	r, h := hinder(t, false, "SELECT pg_catalog.set_config(", "SELEKT pg_catalog.set_config(", plainTable)
+	const sql = `CREATE INDEX CONCURRENTLY IF NOT EXISTS i ON t (id)`
+	for name, run := range map[string]func(*rawClient){
+		"simple":   func(c *rawClient) { c.query(sql).ready() },
+		"extended": func(c *rawClient) { c.run(sql).sync().ready() },
+		"failed":   func(c *rawClient) { c.run(sql).run(`SELECT 1/0`).sync().ready() },
+	} {
+		c := r.client()
+		c.query(`SET client_min_messages = warning`).says("SET")
+		h.left.Store(2)
+		run(c)
+		errs := map[string]int{"failed": 1}[name]
+		if got := c.take(); !strings.Contains(got, "CREATE INDEX") || strings.Count(got, "E S=") != errs || !strings.HasSuffix(got, `Z "I"`) || h.left.Load() >= 0 {
+			t.Errorf("%s:\n%s", name, got)
+		}
+		c.query(`SHOW client_min_messages`).says("warning", `Z "I"`)
+	}
+}
