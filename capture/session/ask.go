@@ -49,7 +49,13 @@ func (s *Session) runOwn(name string, e *entry, params ...pgwire.Param) error {
 	s.mu.Lock()
 	exists := s.prepared[name]
 	s.prepared[name] = true
+	unsure := s.unsure
 	s.mu.Unlock()
+	if !exists && unsure {
+		if err := sendBody(s, pgwire.Close, pgwire.Target{Name: name}, s.plainEntry(answerClose, true)); err != nil {
+			return err
+		}
+	}
 	if !exists {
 		fail := func() { delete(s.prepared, name) }
 		text := ownSQL[name]

@@ -2,6 +2,7 @@ package session_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -115,4 +116,34 @@ func TestI5SettingsAreGivenBackBehindACancel(t *testing.T) {
 		}
 		c.query(`SHOW client_min_messages`).says("warning", `Z "I"`)
 	}
+}
+
+// I5: a DISCARD ALL that is cancelled while it drops temporary tables has dropped the agent's statements
+// already; one that is refused has not. The session goes on behind either.
+func TestI5DiscardsThatAreCancelled(t *testing.T) {
+	ctx := context.Background()
+	r := newRig(t, nil, plainTable)
+	c := r.client()
+	c.run(insert(1)).sync().says("INSERT 0 1")
+	c.query(`BEGIN; DISCARD ALL`).says("25001", `Z "E"`)
+	c.query(`ROLLBACK`).says(`Z "I"`)
+	c.run(insert(2)).sync().says("INSERT 0 1")
+	c.query(`CREATE TEMPORARY TABLE mine (id int)`).says("CREATE TABLE")
+	conn := r.pg.Connect(t, r.db)
+	defer func() { _ = conn.Close(ctx) }()
+	if _, err := conn.Exec(ctx, `BEGIN; LOCK TABLE `+r.pg.Query(t, r.db, `SELECT oid::regclass FROM pg_class WHERE relname = 'mine'`)[0][0]); err != nil {
+		t.Fatal(err)
+	}
+	c.query(`DISCARD ALL`).flush()
+	testkit.Eventually(t, testkit.Patience, func() error {
+		const sql = `SELECT FROM (SELECT pid FROM pg_locks WHERE NOT granted AND relation = (SELECT oid FROM pg_class WHERE relname = 'mine')) w WHERE pg_cancel_backend(w.pid)`
+		if len(r.pg.Query(t, r.db, sql)) == 0 {
+			return errors.New("DISCARD does not wait")
+		}
+		return nil
+	})
+	c.says("57014", `Z "I"`)
+	c.run(insert(3)).sync().says("INSERT 0 1", `Z "I"`)
+	c.query(insert(4)).says("INSERT 0 1", `Z "I"`)
+	r.same()
 }
