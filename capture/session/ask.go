@@ -49,7 +49,13 @@ func (s *Session) runOwn(name string, e *entry, params ...pgwire.Param) error {
 	s.mu.Lock()
 	exists := s.prepared[name]
 	s.prepared[name] = true
+	unsure := s.unsure
 	s.mu.Unlock()
+	if !exists && unsure {
+		if err := sendBody(s, pgwire.Close, pgwire.Target{Name: name}, s.plainEntry(answerClose, true)); err != nil {
+			return err
+		}
+	}
 	if !exists {
 		fail := func() { delete(s.prepared, name) }
 		text := ownSQL[name]
@@ -223,6 +229,20 @@ func (s *Session) durable(extended bool) (bool, error) {
 	return failed, err
 }
 
+// tellUntold tells the client of an error that the server gave to a look-up for a COMMIT in
+// the simple protocol, where it has not heard of it: a COMMIT without any answer would be
+// taken for one that is done (I1).
+func (s *Session) tellUntold() error {
+	s.mu.Lock()
+	untold := s.untold
+	s.untold = nil
+	s.mu.Unlock()
+	if untold == nil {
+		return nil
+	}
+	return s.toClient(pgwire.ErrorResponse, pgwire.AppendFields(nil, untold.fields))
+}
+
 // question runs one of the agent's statements and waits for its answer.
 func (s *Session) question(sql, name string, e *entry, extended bool) error {
 	if !extended {
@@ -246,6 +266,8 @@ var errQuestion = errors.New("the session's transaction has failed")
 type querier struct {
 	s        *Session
 	extended bool
+	// quiet: the client never hears of an error of the server's.
+	quiet bool
 }
 
 // Query implements catalog.Querier.
@@ -266,7 +288,12 @@ func (q querier) Query(_ context.Context, sql string, args ...string) ([][]event
 		}
 		rows = append(rows, row)
 	}
-	e.onError = takeError(&answered, q.extended)
+	take := takeError(&answered, q.extended && !q.quiet)
+	e.onError = func(fields []pgwire.Field) bool {
+		taken := take(fields)
+		s.untold = answered
+		return taken
+	}
 	e.onFail = func() {
 		failed = errQuestion
 		if answered != nil {
@@ -306,7 +333,7 @@ var _ catalog.Keeper = querier{}
 // statements, under a name that goes with it.
 func (s *Session) askExtended(sql string, args []string, e *entry) error {
 	const name = "opmux_question"
-	silent := func(kind answerKind) *entry { return &entry{kind: kind, silent: true} }
+	silent := func(kind answerKind) *entry { return &entry{kind: kind, silent: true, onError: e.onError} }
 	// One whose Execute failed is still there: the Close behind it was skipped.
 	if err := s.send(pgwire.Close, pgwire.Target{Name: name}.Append(nil), silent(answerClose)); err != nil {
 		return err

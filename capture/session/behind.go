@@ -99,6 +99,7 @@ func (s *Session) lookFailed(err error, extended bool) error {
 	case errors.As(err, &side):
 		return err
 	case errors.As(err, &answered) && !extended:
+		s.locked(func() { s.untold = nil })
 		return s.toClient(pgwire.ErrorResponse, pgwire.AppendFields(nil, answered.fields))
 	}
 	return nil

@@ -157,7 +157,7 @@ func (s *Session) commitSimple(ctx context.Context, p part, e *entry) (bool, err
 		e.unless = func(status byte) bool { return c.end.fails() && status == pgwire.StatusFailed }
 		if refused, err = s.commit(ctx, c); err == nil {
 			s.preparedEnds(ctx, h.kept, &c.end)
-			refused = c.end.fails() && s.transactionStatus() == pgwire.StatusFailed
+			refused = refused || c.end.fails() && s.transactionStatus() == pgwire.StatusFailed
 		}
 	}
 	if refused && err == nil {
@@ -180,6 +180,7 @@ func (s *Session) holdCommit(ctx context.Context, plan *classify.Plan, extended 
 	if !extended && status != pgwire.StatusBlock {
 		return held{}, false, nil
 	}
+	s.locked(func() { s.untold = nil })
 	h, over, err := s.gather(ctx, tx, extended)
 	switch {
 	case over || err != nil:
@@ -199,7 +200,7 @@ func (s *Session) holdCommit(ctx context.Context, plan *classify.Plan, extended 
 		return held{}, false, err
 	}
 	if s.failing() {
-		return held{}, true, nil
+		return held{}, true, s.tellUntold()
 	}
 	return held{}, true, s.refuse(h.refusal)
 }

@@ -2,6 +2,7 @@ package session
 
 import (
 	"context"
+	"errors"
 	"strings"
 
 	"github.com/opmux/opmux/capture/classify"
@@ -53,7 +54,7 @@ func (s *Session) listens(st *standing, p *classify.Plan, extended bool) error {
 	if !conditionally(p) {
 		return nil
 	}
-	rows, err := s.askAlone(listenSQL, nil, extended)
+	rows, err := s.askAlone(listenSQL, extended)
 	if err != nil {
 		return err
 	}
@@ -73,8 +74,28 @@ func (s *Session) listensNoMore(st *standing, extended bool) error {
 		s.hidden = st.hidden
 		return nil
 	}
-	_, err := s.askAlone(unlistenSQL, []string{st.hidden}, extended)
-	return err
+	return s.giveLevelBack(st.hidden, extended)
+}
+
+// giveLevelBack sets client_min_messages as the client had it, and again where a cancel,
+// or a timeout, hits that: the client's command has ended, and must not be taken for failed.
+func (s *Session) giveLevelBack(level string, extended bool) error {
+	for range rollbackAttempts {
+		_, err := querier{s: s, extended: extended, quiet: true}.Query(context.Background(), unlistenSQL, level)
+		var answered *serverError
+		if err != nil && !errors.As(err, &answered) {
+			return err
+		}
+		if extended {
+			if err := s.drainSynced(); err != nil {
+				return err
+			}
+		}
+		if err == nil {
+			return nil
+		}
+	}
+	return violation("client_min_messages cannot be set back")
 }
 
 // syncListening is the client's Sync behind a command that failed, and gives the session
@@ -89,15 +110,15 @@ func (s *Session) syncListening(m pgwire.Message) error {
 	level := s.hidden
 	s.hidden, s.synced = "", true
 	s.locked(func() { clear(s.portals) })
-	if _, err := s.askAlone(unlistenSQL, []string{level}, true); err != nil {
+	if err := s.giveLevelBack(level, true); err != nil {
 		return err
 	}
 	return s.ready(s.transactionStatus())
 }
 
 // askAlone asks outside of the client's transactions.
-func (s *Session) askAlone(sql string, args []string, extended bool) ([][]event.Value, error) {
-	rows, err := querier{s: s, extended: extended}.Query(context.Background(), sql, args...)
+func (s *Session) askAlone(sql string, extended bool) ([][]event.Value, error) {
+	rows, err := querier{s: s, extended: extended}.Query(context.Background(), sql)
 	if err == nil && extended {
 		err = s.drainSynced()
 	}

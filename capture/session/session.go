@@ -60,6 +60,11 @@ type Session struct {
 	status   byte // of the last ReadyForQuery
 	// failed is set from an error to the next ReadyForQuery.
 	failed bool
+	// unsure: those of the agent's own statements that are not in prepared may be there.
+	unsure bool
+	// untold is the server's error to the last look-up in the simple protocol, where the
+	// client has not been told of it.
+	untold *serverError
 	// held are the messages that an entry with hold or holdReady kept back.
 	held []byte
 	// copyIn is set while the server waits for COPY data.

@@ -96,7 +96,7 @@ func (s *Session) oneOfSeveral(ctx context.Context, text string, st classify.Sta
 			return false, false, err
 		}
 		ok, err = s.write(ctx, p, false, last && s.wrapped)
-		return ok, false, err
+		return ok && s.transactionStatus() == pgwire.StatusBlock, false, err
 	}
 	e := &entry{kind: answerQuery, shift: -p.before, hold: last && s.wrapped && !endsImplicit(plan), holdReady: true}
 	failed := false

@@ -91,7 +91,7 @@ func (s *Session) newTake(tx *txn, plan *classify.Plan) *take {
 
 // entry is that of the Execute which takes the images.
 func (t *take) entry(ctx context.Context) *entry {
-	e := &entry{silent: true, onError: failedBefore}
+	e := &entry{silent: true, onError: t.s.failedBefore}
 	e.onRow = func(values []pgwire.DataRowValue) { t.add(ctx, values) }
 	return e
 }

@@ -139,7 +139,7 @@ func (s *Session) probeSimple(ctx context.Context, tx *txn, quiet bool) error {
 // probeBehind sends the probe and what else is to be asked, and waits for the answers.
 func (s *Session) probeBehind(ctx context.Context, tx *txn, quiet bool, more func(context.Context) error) error {
 	probe := s.probeEntry(ctx, tx)
-	probe.onError = failedBefore
+	probe.onError = s.failedBefore
 	if err := s.runOwn(ownProbe, probe); err != nil {
 		return err
 	}
@@ -154,9 +154,10 @@ func (s *Session) probeBehind(ctx context.Context, tx *txn, quiet bool, more fun
 	return s.drain()
 }
 
-// failedBefore takes the error of a question behind a statement that has failed.
-func failedBefore(fields []pgwire.Field) bool {
-	return pgwire.FieldValue(fields, pgwire.FieldCode) == stateFailedTransaction
+// failedBefore takes the error of a question behind a statement that has failed, be it a
+// second cancel's. Callers hold s.mu.
+func (s *Session) failedBefore(fields []pgwire.Field) bool {
+	return pgwire.FieldValue(fields, pgwire.FieldCode) == stateFailedTransaction || s.status == pgwire.StatusFailed && !isFatal(fields)
 }
 
 // stateFailedTransaction is what the server answers in a failed block.
@@ -183,7 +184,13 @@ const rollbackAttempts = 10
 // of the error and now hears that its session is idle.
 func (s *Session) rollbackWrapped(ctx context.Context, extended bool) error {
 	s.dropHeld()
-	for range rollbackAttempts {
+	for attempt := range rollbackAttempts {
+		if attempt > 0 && extended {
+			// The portal of the one before is there until the transaction ends.
+			if err := s.send(pgwire.Close, pgwire.Target{Portal: true, Name: ownRollback}.Append(nil), s.plainEntry(answerClose, true)); err != nil {
+				return err
+			}
+		}
 		e := &entry{silent: true, onError: func([]pgwire.Field) bool { return true }}
 		if err := s.endOwn("ROLLBACK", ownRollback, e, extended); err != nil {
 			return err
