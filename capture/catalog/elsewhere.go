@@ -13,7 +13,7 @@ import (
 const (
 	// readsSettings: settings do not all travel, and the encoding of the client does not.
 	readsSettings = `\m(current_setting|pg_client_encoding)\s*\(`
-	// readsMoments: the clock, chance, and who is asking. Where a CHECK reads such, a row that
+	// readsMoments (and readsTables): the clock, chance, and who is asking. Where a CHECK reads such, a row that
 	// a backup refuses stops its worker; a generated column differs in silence.
 	readsMoments = `\m(now|(clock|statement|transaction)_timestamp|timeofday|random|gen_random_uuid|nextval|currval|pg_backend_pid|inet_(client|server)_(addr|port))\s*\(` +
 		`|\m(current_(date|time|timestamp|user|role)|localtime|localtimestamp|session_user)\M|\mage\s*\([^,()]*\)`
@@ -21,6 +21,17 @@ const (
 	settingCalls = `:funcid (810|2077|3294) `
 	momentCalls  = `:funcid (274|1299|1598|2647|2648|2649|3432) |\{SQLVALUEFUNCTION `
 )
+
+// readsTables is the condition that a function reads a relation, whose rows a backup may have
+// at another moment: one stands behind FROM, JOIN and their like, or behind a comma beside a
+// FROM, in its text, or in the tree that it is kept as. What EXECUTE runs is not known.
+func readsTables(p string) string {
+	const name, schema = `pg_catalog.regexp_replace(r.relname, '\W', '.', 'g')`, `pg_catalog.regexp_replace(n.nspname, '\W', '.', 'g')`
+	return `(` + p + `.prosrc ~* '\mexecute\M' or ` + bodyOf(p) + ` ~ ':rtekind 0 ' or ` + p + `.prosrc ~* '\m(from|table)\M' and exists (
+    select from pg_catalog.pg_class r join pg_catalog.pg_namespace n on n.oid = r.relnamespace
+    where r.relkind in ('r', 'p', 'v', 'm', 'f') and n.nspname <> 'information_schema' and pg_catalog.strpos(pg_catalog.lower(` + p + `.prosrc), pg_catalog.lower(r.relname)) > 0
+      and ` + p + `.prosrc ~* ('(\m(from|join|only|table)[\s(]*|,\s*)("?' || ` + schema + ` || '"?\s*\.\s*)?(\m|")' || ` + name + ` || '(\M|")(?!\s*\()')))`
+}
 
 // checksSQL are the checks that a row of a table has to pass, those of its columns' domains
 // and of its partitions among them.
@@ -59,7 +70,7 @@ var calledSQL = `
   )
   select pg_catalog.min(c.what) from calls c join pg_catalog.pg_proc p on p.oid = c.fn and p.prolang not in (12, 13)
   where p.prosrc ~* '` + readsSettings + `' or ` + bodyOf("p") + ` ~ '` + settingCalls + `'
-    or c.computed and (p.prosrc ~* '` + readsMoments + `' or ` + bodyOf("p") + ` ~ '` + momentCalls + `')`
+    or c.computed and (p.prosrc ~* '` + readsMoments + `' or ` + bodyOf("p") + ` ~ '` + momentCalls + `' or ` + readsTables("p") + `)`
 
 // lookElsewhere asks what of a table's is called, where anything of the user's is.
 func (t *Table) lookElsewhere(ctx context.Context, q Querier) error {

@@ -14,7 +14,7 @@ func ReadsElsewhere(t *catalog.Table) *Refusal {
 	if t.Elsewhere == "" {
 		return nil
 	}
-	return (&Refusal{Construct: "writing table " + t.Qualified(), Reason: "its " + t.Elsewhere + " reads a setting, the clock, chance, who asks or an object's number: a backup computes it again, in a session of its own",
+	return (&Refusal{Construct: "writing table " + t.Qualified(), Reason: "its " + t.Elsewhere + " reads a setting, a table, the clock, chance, who asks or an object's number: a backup computes it again, in a session of its own",
 		Hint: "Compute it in a trigger or in the application."}).beyond()
 }
 

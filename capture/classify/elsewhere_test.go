@@ -19,9 +19,18 @@ func TestI6WhatIsComputedElsewhere(t *testing.T) {
 		`create function days(text) returns text immutable language sql as 'select (CURRENT_DATE - $1::date)::text'`,
 		`create function asks(text) returns text immutable language sql begin atomic select $1 || current_user; end`,
 		`create function plain(text) returns text immutable language plpgsql as 'begin return known($1) || message(2) || encounter(3) || age($1, $2); end'`,
+		`create table rates (c text primary key, r text)`, `create table "Odd Names" (c text)`,
+		`create function rate(text) returns text immutable language sql as 'select r from rates where c = $1'`,
+		`create function rate_in(text) returns text immutable language plpgsql as 'begin return (select o.c from unnest(array[$1]) u, "Odd Names" o); end'`,
+		`create function rate_of(text) returns text immutable language plpgsql as 'begin return rate($1); end'`,
+		`create function rate_kept(text) returns text immutable language sql begin atomic select r from rates where c = $1; end`,
+		`create function rate_named(text) returns text immutable language plpgsql as 'declare v text; begin execute $1 into v; return v; end'`,
+		`create function rates(text) returns text immutable language sql as 'select ''rates'' || substring($1 from 2)'`,
+		`create function reads_none(rates text) returns text immutable language sql as 'select string_agg(r, rates(r)) || extract(year from $1::date) || coalesce(rates) from unnest(array[rates]) r'`,
 		`create function slug(text) returns text immutable language sql as 'select lower($1)'`)
 	computed := map[string]bool{`enc(a)`: true, `tenant(a)`: true, `"Outer"(a)`: true, `atomic(a)`: true, `around(a)`: true, `a === 'x'`: true, `plain(a)`: false, `slug(a)`: false, `upper(a)`: false}
-	moments := map[string]bool{`age_of(a)`: true, `days(a)`: true, `asks(a)`: true}
+	moments := map[string]bool{`age_of(a)`: true, `days(a)`: true, `asks(a)`: true,
+		`rate(a)`: true, `rate_in(a)`: true, `rate_of(a)`: true, `rate_kept(a)`: true, `rate_named(a)`: true, `rates(a)`: false, `reads_none(a)`: false}
 	// Of these a backup has other numbers; of what those of a configuration name it has the same.
 	for expr, bad := range map[string]bool{`tableoid::bigint::text`: true, `'pg_class'::regclass::oid::bigint::text`: true, `a || 'int4'::regtype::oid::bigint::text`: true,
 		`to_tsvector('english', a)::text`: false} {

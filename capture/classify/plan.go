@@ -107,6 +107,8 @@ type Plan struct {
 	// CopyDraw says how a COPY goes that leaves out columns whose defaults are drawn,
 	// nil for every other statement.
 	CopyDraw *CopyDraw
+	// Restarts says that sequences begin anew, which their transaction holds until its end.
+	Restarts bool
 	// CatalogChanges says that the statement changes the catalogue (temporary
 	// objects included): read Catalog.Version after it, before the next Classify.
 	CatalogChanges bool

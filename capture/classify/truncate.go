@@ -36,7 +36,7 @@ func (j *job) truncate(st *pg.TruncateStmt) error {
 		}
 	}
 	j.write(event.ClassText, "whole tables")
-	j.plan.Barrier, j.plan.ClientColumns = true, -1
+	j.plan.Barrier, j.plan.ClientColumns, j.plan.Restarts = true, -1, st.RestartSeqs
 	j.plan.frozen = frozen{kind: freezeDDL, text: j.body}
 	for _, t := range all {
 		if err := j.finishWrite(t, nil); err != nil {

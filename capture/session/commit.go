@@ -110,7 +110,7 @@ func (s *Session) transaction(ctx context.Context, tx *txn, extended bool) (*eve
 		return nil, errors.New("the transaction's identity is not known")
 	}
 	var q catalog.Querier
-	if tx.ownDDL {
+	if tx.ownDDL || tx.restarts {
 		// Its own lock would keep the agent's connection from a sequence that it altered.
 		q = querier{s: s, extended: extended}
 	}

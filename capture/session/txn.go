@@ -52,6 +52,7 @@ type txn struct {
 	barrier    bool
 	locks      bool // a statement of it travels as text behind a lock of its table
 	ownDDL     bool
+	restarts   bool                 // as the plan says
 	copies     []*classify.Rebuilds // of its statements, those that copy indexes
 	admitted   bool
 	expected   order.Expectation
@@ -145,6 +146,7 @@ func (t *txn) note(p *classify.Plan) {
 	t.barrier = t.barrier || p.Barrier || p.Kind == classify.DDL
 	t.unnamed = t.unnamed || p.Unnamed
 	t.locks = t.locks || p.Lock != ""
+	t.restarts = t.restarts || p.Restarts
 	t.ownDDL = t.ownDDL || p.CatalogChanges || p.Kind == classify.DDL
 	if p.Rebuilds != nil && p.Rebuilds.Copies {
 		t.copies = append(t.copies, p.Rebuilds)
