@@ -13,7 +13,7 @@ import (
 const (
 	// readsSettings: settings do not all travel, and the encoding of the client does not.
 	readsSettings = `\m(current_setting|pg_client_encoding)\s*\(`
-	// readsMoments (and readsTables): the clock, chance, and who is asking. Where a CHECK reads such, a row that
+	// readsMoments: the clock, chance, and who is asking. Where a CHECK reads such (or a table), a row that
 	// a backup refuses stops its worker; a generated column differs in silence.
 	readsMoments = `\m(now|(clock|statement|transaction)_timestamp|timeofday|random|gen_random_uuid|nextval|currval|pg_backend_pid|inet_(client|server)_(addr|port))\s*\(` +
 		`|\m(current_(date|time|timestamp|user|role)|localtime|localtimestamp|session_user)\M|\mage\s*\([^,()]*\)`
