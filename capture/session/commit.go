@@ -213,7 +213,14 @@ type ending struct {
 }
 
 func (end *ending) watch(e *entry) {
-	e.onTag, e.onFail, e.onError = func(t string) { end.tag = t }, func() { end.failed, end.skipped = true, e.skipped }, isFatal
+	before := e.onFail // what stands behind the COMMIT in its Query must hear of it, too
+	e.onTag, e.onError = func(t string) { end.tag = t }, isFatal
+	e.onFail = func() {
+		end.failed, end.skipped = true, e.skipped
+		if before != nil {
+			before()
+		}
+	}
 }
 
 // definite tells whether the answer says how the transaction ended. One that says

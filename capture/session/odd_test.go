@@ -201,6 +201,10 @@ var oddScripts = map[string][]func(*rawClient){
 			c.bind("p", "w", nil).describe(true, "p").describe(false, "w").execute("p", 0).closePortal("p").execute("p", 0)
 		}),
 	},
+	"statements behind a COMMIT that fails": {
+		q(`CREATE TEMP TABLE one (id int PRIMARY KEY)`), q(`CREATE TEMP TABLE many (one int REFERENCES one DEFERRABLE INITIALLY DEFERRED)`),
+		q(`BEGIN; INSERT INTO many VALUES (1); COMMIT; UPDATE t SET v = 77 WHERE id = 1; SELECT 1`), q(`SELECT v FROM t WHERE id = 1`),
+	},
 	"EXECUTE by the extended protocol": {
 		q(`PREPARE u (int) AS UPDATE t SET v = v + 1 WHERE id < $1`), q(`PREPARE ur (int) AS UPDATE t SET v = v + 1 WHERE id < $1 RETURNING id, w`),
 		ext(`EXECUTE u (4)`, []int16{1}, 0), ext(`EXECUTE u (4)`, nil, 1), ext(`EXECUTE ur (4)`, []int16{1}, 0), ext(`EXECUTE ur (4)`, nil, 2), ext(`EXECUTE ur (4)`, []int16{1, 0}, 0),
