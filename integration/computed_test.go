@@ -86,3 +86,54 @@ func TestI6ComputedInAnotherEncoding(t *testing.T) {
 		})
 	}
 }
+
+// I6: a function that a generated column calls looks for others in the search path. Where a
+// function of another path wrote the row, and others are found by it, that is refused; where the
+// same are found, or the column's function has a path of its own, it is carried.
+func TestI6ComputedUnderAnotherSearchPath(t *testing.T) {
+	b := up(t, rig.Config{AgentYAML: triggersOn},
+		`CREATE SCHEMA ga`, `CREATE SCHEMA gb`, `CREATE SCHEMA others`, `CREATE ROLE elsewhere`, `CREATE SCHEMA elsewhere`,
+		`CREATE FUNCTION ga.g(int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT $1 + 1'`,
+		`CREATE FUNCTION gb.g(int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT $1 + 2'`,
+		`CREATE FUNCTION elsewhere.g(int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT $1 + 3'`,
+		`CREATE FUNCTION gb.plus(int, int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT $1 + $2 + 3'`,
+		`CREATE FUNCTION ga.plus(int, int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT $1 + $2 + 4'`,
+		`CREATE OPERATOR ga.+* (leftarg = int, rightarg = int, function = ga.plus)`, `CREATE OPERATOR gb.+* (leftarg = int, rightarg = int, function = gb.plus)`,
+		`CREATE FUNCTION f(int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS 'BEGIN RETURN g($1); END'`,
+		`CREATE FUNCTION deep(int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT public.f($1)'`,
+		`CREATE FUNCTION sum_of(int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS 'BEGIN RETURN $1 +* 1; END'`,
+		`CREATE FUNCTION bound(int) RETURNS int LANGUAGE plpgsql IMMUTABLE SET search_path = ga AS 'BEGIN RETURN g($1); END'`,
+		`CREATE FUNCTION named(int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS 'BEGIN RETURN ga.g(abs($1)) * 2; END'`,
+		`CREATE TABLE gt (a int, b int GENERATED ALWAYS AS (f(a)) STORED) PARTITION BY LIST (a)`, `CREATE TABLE gt_all PARTITION OF gt DEFAULT`,
+		`CREATE TABLE deeper (a int, b int GENERATED ALWAYS AS (deep(a)) STORED)`,
+		`CREATE TABLE added (a int, b int GENERATED ALWAYS AS (sum_of(a)) STORED)`,
+		`CREATE TABLE same (a int, b int GENERATED ALWAYS AS (bound(a)) STORED, c int GENERATED ALWAYS AS (named(a)) STORED)`,
+		`CREATE FUNCTION w(t text, a int) RETURNS void LANGUAGE plpgsql SET search_path = public, gb AS $$ BEGIN EXECUTE format('INSERT INTO %I VALUES ($1)', t) USING a; END $$`,
+		`CREATE FUNCTION alike(t text, a int) RETURNS void LANGUAGE plpgsql SET search_path = others, ga, pg_temp AS $$ BEGIN EXECUTE format('INSERT INTO public.%I VALUES ($1)', t) USING a; END $$`,
+		`GRANT ALL ON ALL TABLES IN SCHEMA public TO elsewhere`, `GRANT ALL ON SCHEMA elsewhere, ga TO elsewhere`,
+		`CREATE FUNCTION owned(a int) RETURNS void LANGUAGE sql SECURITY DEFINER AS 'INSERT INTO public.gt VALUES (a)'`, `ALTER FUNCTION owned OWNER TO elsewhere`)
+	conn := testkit.Connect(t, b.agent("a1").DSN())
+	b.runParts(conn, pgx.QueryExecModeSimpleProtocol, `SET search_path = "$user", public, ga`)
+	for _, sql := range []string{
+		`SELECT w('same', 1)`, `SELECT alike('gt', 1), alike('deeper', 2), alike('added', 3)`, `SELECT alike('same', 1)`,
+		`BEGIN; SET LOCAL search_path = public, gb; SELECT w('gt', 4), w('deeper', 5), w('added', 6); COMMIT`,
+		`BEGIN; SET LOCAL search_path = public, gb; SELECT w('gt', 7); SET LOCAL search_path = public, ga; SELECT alike('gt', 8); COMMIT`,
+	} {
+		b.runParts(conn, pgx.QueryExecModeSimpleProtocol, sql)
+	}
+	for _, sql := range []string{
+		`SELECT w('gt', 20)`, `SELECT w('deeper', 20)`, `SELECT w('added', 20)`, `SELECT alike('gt', 20), w('gt', 21)`, `SELECT owned(20)`,
+		`DO $$ BEGIN SET LOCAL search_path = public, gb; INSERT INTO gt VALUES (20); END $$`,
+		`DO $$ BEGIN PERFORM set_config('search_path', 'gb', true); INSERT INTO public.gt VALUES (20); PERFORM set_config('search_path', 'public, ga', true); END $$`,
+	} {
+		for _, mode := range []pgx.QueryExecMode{pgx.QueryExecModeSimpleProtocol, pgx.QueryExecModeDescribeExec} {
+			if _, err := conn.Exec(b.ctx, sql, mode); err == nil || !strings.Contains(err.Error(), "under another search_path than the session's") {
+				t.Errorf("%s: %v, want a refusal", sql, err)
+			}
+		}
+	}
+	b.identical()
+	if n := b.onPrimary(`SELECT count(*) FROM gt WHERE a >= 20`)[0][0]; n != "0" {
+		t.Errorf("%s rows of what was refused have stayed", n)
+	}
+}

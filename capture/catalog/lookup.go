@@ -174,7 +174,10 @@ func lookup(ctx context.Context, q Querier, schemas []string, name string) (*Tab
 	if err := t.lookHashed(ctx, q); err != nil {
 		return nil, err
 	}
-	return t, t.lookElsewhere(ctx, q)
+	if err := t.lookElsewhere(ctx, q); err != nil {
+		return nil, err
+	}
+	return t, t.lookSought(ctx, q)
 }
 
 func decodeTable(row []event.Value) (*Table, error) {

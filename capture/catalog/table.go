@@ -92,6 +92,9 @@ type Table struct {
 	Elsewhere string
 	// Calls says that such call functions or operators of the user's.
 	Calls bool
+	// Sought are the schemas of what the functions that generated columns are computed by look
+	// for without naming a schema: for each name those that have something of it.
+	Sought [][]string `json:"-"`
 	// Exclusion says that the table has exclusion constraints.
 	Exclusion bool
 	// Version is the DDL counter that the look-up relied on; Unsettled where DDL was

@@ -2,6 +2,7 @@ package session
 
 import (
 	"context"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -28,7 +29,7 @@ func (t *take) one(ctx context.Context, q catalog.Querier, row *taken) error {
 	case catalog.TakenOthers:
 		return errTaken
 	case catalog.TakenComputed, catalog.TakenComputedF:
-		return t.computed(row)
+		return t.computed(ctx, q, row)
 	case catalog.TakenHeld:
 		if t.tx.holds[row.note] {
 			return nil
@@ -93,20 +94,30 @@ func (t *take) otherwise(row *taken, table *tracedTable) (given bool, err error)
 
 // computed gives up what wrote generated columns under other settings than those that a
 // target computes them under.
-func (t *take) computed(row *taken) error {
-	under, err := catalog.ComputedUnder(row.what, row.note)
+func (t *take) computed(ctx context.Context, q catalog.Querier, row *taken) error {
+	under, schemas, err := catalog.ComputedUnder(row.what, row.note)
 	if err != nil {
 		return err
 	}
 	c := t.tx.effective()
 	for _, set := range under {
 		if c == nil || c.setting(set.Name) != set.Value {
-			table := row.schema + "." + row.table
-			return t.cannot(table, "writing "+table+" in "+t.construct(), "its generated columns were computed under another "+set.Name+" than the session's, under which a backup computes them",
-				"Set "+set.Name+" for the session, before the statement.")
+			return t.otherSetting(row, set.Name, "Set "+set.Name+" for the session, before the statement.")
 		}
 	}
-	return nil
+	if schemas == nil || slices.Equal(schemas, c.schemas) {
+		return nil
+	}
+	table, err := t.of(ctx, q, row)
+	if err != nil || table.self.ComputesAlike(schemas, c.schemas) {
+		return err
+	}
+	return t.otherSetting(row, "search_path", "Give the functions that compute them a SET search_path of their own, or name the schemas of what they call.")
+}
+
+func (t *take) otherSetting(row *taken, name, hint string) error {
+	table := row.schema + "." + row.table
+	return t.cannot(table, "writing "+table+" in "+t.construct(), "its generated columns were computed under another "+name+" than the session's, under which a backup computes them", hint)
 }
 
 // construct names the statement.
