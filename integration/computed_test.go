@@ -111,7 +111,8 @@ func TestI6ComputedUnderAnotherSearchPath(t *testing.T) {
 		`CREATE FUNCTION w(t text, a int) RETURNS void LANGUAGE plpgsql SET search_path = public, gb AS $$ BEGIN EXECUTE format('INSERT INTO %I VALUES ($1)', t) USING a; END $$`,
 		`CREATE FUNCTION alike(t text, a int) RETURNS void LANGUAGE plpgsql SET search_path = others, ga, pg_temp AS $$ BEGIN EXECUTE format('INSERT INTO public.%I VALUES ($1)', t) USING a; END $$`,
 		`GRANT ALL ON ALL TABLES IN SCHEMA public TO elsewhere`, `GRANT ALL ON SCHEMA elsewhere, ga TO elsewhere`,
-		`CREATE FUNCTION owned(a int) RETURNS void LANGUAGE sql SECURITY DEFINER AS 'INSERT INTO public.gt VALUES (a)'`, `ALTER FUNCTION owned OWNER TO elsewhere`)
+		`CREATE FUNCTION owned(a int) RETURNS void LANGUAGE sql SECURITY DEFINER AS 'INSERT INTO public.gt VALUES (a)'`, `ALTER FUNCTION owned OWNER TO elsewhere`,
+		`ALTER DEFAULT PRIVILEGES REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC`) // opmux's own functions are still for all
 	conn := testkit.Connect(t, b.agent("a1").DSN())
 	b.runParts(conn, pgx.QueryExecModeSimpleProtocol, `SET search_path = "$user", public, ga`)
 	for _, sql := range []string{

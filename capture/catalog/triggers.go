@@ -124,7 +124,7 @@ $opmux$;
 ` + ddlSQL + takeSQL + `
 revoke all on function opmux.keep_triggers(oid), opmux.unwatched(), opmux.computes(oid), opmux.computes_by_any(oid) from public;
 grant usage on schema opmux to public;
-grant execute on function opmux.take_4(text) to public;
+grant execute on function opmux.take_4(text), opmux.computed_under(), opmux.note_settings(oid, text) to public;
 ` + ddlTriggersSQL
 
 // watchFor is how long an agent that starts tries to get at tables that others lock.
