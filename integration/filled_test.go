@@ -15,13 +15,14 @@ import (
 var filledSchema = []string{
 	"CREATE TABLE users (id int PRIMARY KEY, name text)", "CREATE TABLE pairs (a int, b text, n int, PRIMARY KEY (a, b))", "CREATE TABLE empty (id int PRIMARY KEY)",
 	"CREATE TABLE parted (id int, k int, PRIMARY KEY (id, k)) PARTITION BY LIST (k)", "CREATE TABLE parted_1 PARTITION OF parted FOR VALUES IN (1)", "CREATE TABLE parted_2 PARTITION OF parted DEFAULT",
-	"CREATE TABLE keyless (n int)", "CREATE SEQUENCE tickets", "CREATE TABLE large (id int PRIMARY KEY)", "CREATE TABLE logged (id int PRIMARY KEY, v text)",
+	"CREATE TABLE dated (id int PRIMARY KEY, v text DEFAULT 'x', w text, u text, n int)", "CREATE INDEX dated_u ON dated (u)", "CREATE TABLE keyless (n int)", "CREATE SEQUENCE tickets", "CREATE TABLE large (id int PRIMARY KEY)", "CREATE TABLE logged (id int PRIMARY KEY, v text)",
 	"CREATE FUNCTION shouts() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.v := upper(NEW.v); RETURN NEW; END $$", "CREATE TRIGGER t BEFORE UPDATE ON logged FOR EACH ROW EXECUTE FUNCTION shouts()",
 }
 
 var filledRows = []string{
 	"INSERT INTO users SELECT i, 'u' || i FROM generate_series(1, 300) i", "INSERT INTO pairs SELECT i % 7, 'b' || i, i FROM generate_series(1, 100) i",
 	"INSERT INTO parted SELECT i, i % 3 FROM generate_series(1, 100) i", "INSERT INTO large SELECT generate_series(1, 20000)", "INSERT INTO logged VALUES (1, 'quiet')", "INSERT INTO keyless VALUES (1)",
+	"INSERT INTO dated SELECT i, '2024-01-' || i % 28 + 1, i % 28 + 1 || '.02.2024', i, i FROM generate_series(1, 300) i",
 }
 
 // filling are transactions that give rows values of their own.
@@ -33,7 +34,10 @@ var filling = []string{
 	"ALTER TABLE pairs ADD IF NOT EXISTS stays float8 DEFAULT random()", "ALTER TABLE empty ADD x float8 DEFAULT random()",
 	"ALTER TABLE parted ADD at timestamptz DEFAULT clock_timestamp(), ADD ticket bigint DEFAULT nextval('tickets')", "ALTER TABLE large ADD r float8 DEFAULT random()",
 	"BEGIN; ALTER TABLE users ADD undone serial; ROLLBACK", "SET client_encoding = LATIN1; ALTER TABLE users ADD odd text DEFAULT random()::text || '\u00e9'; RESET client_encoding",
-	"INSERT INTO users (id) VALUES (1002)", "INSERT INTO pairs (a, b) VALUES (99, 'new')", "INSERT INTO parted VALUES (999, 1)", "UPDATE pairs SET g = 1 WHERE a = 3 AND b = 'b3'",
+	"ALTER TABLE dated ALTER v DROP DEFAULT, ALTER v TYPE timestamptz USING to_timestamp(v, 'YYYY-MM-DD'), ALTER v SET DEFAULT now(), ALTER n TYPE float8 USING random() * n",
+	"SET DateStyle = 'German, DMY'; ALTER TABLE dated ALTER w TYPE date USING w::date; RESET DateStyle",
+	"BEGIN; UPDATE dated SET u = 'before' WHERE id = 3; ALTER TABLE dated ALTER u TYPE char(8) USING left(gen_random_uuid()::text, 7); UPDATE dated SET u = 'behind' WHERE id = 4; COMMIT",
+	"INSERT INTO dated (id) VALUES (301)", "INSERT INTO users (id) VALUES (1002)", "INSERT INTO pairs (a, b) VALUES (99, 'new')", "INSERT INTO parted VALUES (999, 1)", "UPDATE pairs SET g = 1 WHERE a = 3 AND b = 'b3'",
 }
 
 // What each row got when a column was added is what the backup has (ADR 28).

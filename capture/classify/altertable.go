@@ -1,6 +1,7 @@
 package classify
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 
@@ -124,7 +125,8 @@ func (j *job) isThere(t *catalog.Table, cmd *pg.AlterTableCmd) bool {
 	return j.in.Behind == nil && cmd.MissingOk && t != nil && t.Column(cmd.Def.GetColumnDef().GetColname()) != nil
 }
 
-// alterType refuses a new type whose values are not a function of the old ones.
+// alterType judges a new type. Where its values are not a function of the old ones alone
+// they are read back, or it is refused.
 func (j *job) alterType(t *catalog.Table, cmd *pg.AlterTableCmd) error {
 	if j.in.Behind != nil {
 		return j.refuse("ALTER COLUMN "+cmd.Name+" TYPE", -1, "what the column was before is not known", aloneHint)
@@ -159,26 +161,37 @@ func (j *job) alterType(t *catalog.Table, cmd *pg.AlterTableCmd) error {
 		return err
 	}
 	dated := oid == 0 && !enum && !plain || slices.Contains(dated, oid)
-	if why == "" && slices.Contains(offsetTimes, oid) && c.BaseOID != oid {
-		why = ofTheDay
-	}
 	if why == "" && dated && !mayBeDated(c) && columnCategory(c) == "S" {
 		why = "text may hold special date words (now, today)"
 	}
-	if why == "" && (slices.Contains(objects, oid) || slices.Contains(objects, c.BaseOID)) {
-		why = "object numbers differ between servers"
-	}
-	facts, err := j.facts()
+	foreign, err := j.foreignValues(c, oid)
 	if err != nil {
 		return err
 	}
-	if why == "" && facts.UserCasts && !convertsPlainly(oid, columnCategory(c)) {
-		why = "it may run a cast of the user's"
+	if why != "" && foreign == "" && oid != 0 {
+		if filled, err := j.fillType(t, c.Name, def.GetRawDefault()); filled || err != nil {
+			return err
+		}
 	}
-	if why != "" {
+	if why = cmp.Or(why, foreign); why != "" {
 		return j.refuse("ALTER COLUMN "+cmd.Name+" TYPE", -1, why, hint)
 	}
 	return nil
+}
+
+// foreignValues says why images of a column of a new type would not do either.
+func (j *job) foreignValues(c *catalog.Column, oid uint32) (why string, err error) {
+	switch {
+	case slices.Contains(offsetTimes, oid) && c.BaseOID != oid:
+		return ofTheDay, nil
+	case slices.Contains(objects, oid) || slices.Contains(objects, c.BaseOID):
+		return "object numbers differ between servers", nil
+	}
+	facts, err := j.facts()
+	if err == nil && facts.UserCasts && !convertsPlainly(oid, columnCategory(c)) {
+		why = "it may run a cast of the user's"
+	}
+	return why, err
 }
 
 // toPlain says that a column becomes one of an extension's plain types, and of what: the

@@ -121,11 +121,7 @@ type datum struct {
 
 // read reads the text of a function.
 func (b *body) read(source string) error {
-	const quote = "$opmux_trigger$"
-	if strings.Contains(source, quote) {
-		return errNotCalm
-	}
-	text, err := pg.ParsePlPgSqlToJSON("CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS " + quote + source + quote)
+	text, err := parseFunction(source, "trigger")
 	if err != nil {
 		return errors.Join(errNotCalm, err)
 	}
@@ -147,6 +143,15 @@ func (b *body) read(source string) error {
 		}
 	}
 	return b.node(f.Action)
+}
+
+// parseFunction is what the parser of PL/pgSQL makes of the text of a function, as JSON.
+func parseFunction(source, returns string) (string, error) {
+	const quote = "$opmux_function$"
+	if strings.Contains(source, quote) {
+		return "", errors.New("its text has " + quote)
+	}
+	return pg.ParsePlPgSqlToJSON("CREATE FUNCTION f() RETURNS " + returns + " LANGUAGE plpgsql AS " + quote + source + quote)
 }
 
 // declare reads a variable, with the value that it begins with.

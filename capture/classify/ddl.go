@@ -87,6 +87,11 @@ func (j *job) defines(n *pg.Node) error {
 		return j.define()
 	case *pg.Node_AlterOwnerStmt:
 		return j.alterOwner(s.AlterOwnerStmt)
+	case *pg.Node_DoStmt:
+		if defines, err := j.defineInBlock(s.DoStmt); defines || err != nil {
+			return err
+		}
+		return j.unlisted(n)
 	case *pg.Node_DropStmt:
 		return j.drop(s.DropStmt)
 	case *pg.Node_CommentStmt:

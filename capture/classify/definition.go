@@ -12,12 +12,23 @@ import (
 // Definition says which relations a statement has to do with, for a worker whose target
 // lacks some of them.
 func Definition(sql string) (*ddl.Definition, error) {
+	d := &ddl.Definition{}
+	return d, defineAs(d, sql)
+}
+
+func defineAs(d *ddl.Definition, sql string) error {
 	tree, err := single(sql)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	n := tree.Stmts[0].Stmt
-	d := &ddl.Definition{}
+	if st := n.GetDoStmt(); st != nil {
+		statements, err := definitionsIn(st)
+		for i := 0; i < len(statements) && err == nil; i++ {
+			err = defineAs(d, statements[i])
+		}
+		return err
+	}
 	_ = walk(n, func(m proto.Message) (bool, error) { // visit makes no errors
 		switch s := m.(type) {
 		case *pg.RangeVar:
@@ -44,7 +55,7 @@ func Definition(sql string) (*ddl.Definition, error) {
 			d.Renamed = &ddl.Relation{Schema: s.AlterObjectSchemaStmt.Newschema}
 		}
 	}
-	return d, nil
+	return nil
 }
 
 func relation(rv *pg.RangeVar) ddl.Relation {

@@ -10,7 +10,7 @@ import (
 	"github.com/opmux/opmux/capture/catalog"
 )
 
-// Fills is about ALTER TABLE … ADD COLUMN that gives each row that is there a value of
+// Fills is about ALTER TABLE … ADD COLUMN, or ALTER COLUMN … TYPE, that gives each row that is there a value of
 // its own. The command travels as it is, and behind it, in its transaction, what the rows
 // got here: images, which a target puts in place of what it has computed itself.
 type Fills struct {
@@ -23,7 +23,7 @@ func (f *Fills) Key(t *catalog.Table) (*catalog.Key, *Refusal) {
 	if k := t.Identity(f.Columns); k != nil {
 		return k, nil
 	}
-	return nil, &Refusal{Construct: "ADD COLUMN of " + t.Qualified(), Reason: "each row gets a value of its own, and none is named by a key", Hint: addColumnHint}
+	return nil, &Refusal{Construct: "ALTER TABLE " + t.Qualified(), Reason: "each row gets a value of its own, and none is named by a key", Hint: addColumnHint}
 }
 
 // newColumn is a column that is added.
@@ -36,18 +36,50 @@ type newColumn struct {
 // fill has the values of a new column read back behind the statement; false: they
 // cannot be. The default is nil where the type or an identity makes it.
 func (j *job) fill(t *catalog.Table, c newColumn, e *pg.Node) (bool, error) {
-	if t == nil || j.in.Behind != nil || j.unfollowed(t) || !addsOnly(j.stmt.GetAlterTableStmt()) || t.Children > 0 || t.Identity(nil) == nil {
+	if !addsOnly(j.stmt.GetAlterTableStmt()) {
 		return false, nil
 	}
 	if isUnique(c.def) && c.oid != oidUUID {
 		return false, nil // a value could be one that a target has given to another row
 	}
+	return j.readBack(t, c.def.Colname, func() error { return j.computed(e, c.cat) })
+}
+
+// fillType has the values of a column's new type read back; false: they cannot be.
+func (j *job) fillType(t *catalog.Table, column string, using *pg.Node) (bool, error) {
+	if !convertsOnly(j.stmt.GetAlterTableStmt()) {
+		return false, nil
+	}
+	return j.readBack(t, column, func() error {
+		drawn := len(j.eff.draws)
+		if using != nil {
+			if err := j.scan(using); err != nil {
+				return err
+			}
+		}
+		if len(j.eff.draws) > drawn {
+			return &Refusal{Reason: "it draws from a sequence"}
+		}
+		return nil
+	})
+}
+
+// readBack has the values of a column read back behind the statement, if what computes
+// them may be run on each server; false: they cannot be.
+func (j *job) readBack(t *catalog.Table, column string, computed func() error) (bool, error) {
+	columns := []string{column}
+	if j.plan.Fills != nil {
+		columns = append(columns, j.plan.Fills.Columns...)
+	}
+	if t == nil || j.in.Behind != nil || j.unfollowed(t) || t.Children > 0 || t.Identity(columns) == nil {
+		return false, nil
+	}
 	var refusal *Refusal
 	for _, check := range []func() error{
-		func() error { return j.writable(t, c.def.Location) },
+		func() error { return j.writable(t, -1) },
 		func() error { return j.imaged(t) },
-		func() error { return j.access(t, append(allColumns(t), c.def.Colname)) },
-		func() error { return j.computed(e, c.cat) },
+		func() error { return j.access(t, append(allColumns(t), column)) },
+		computed,
 	} {
 		if err := check(); errors.As(err, &refusal) {
 			return false, nil
@@ -58,7 +90,7 @@ func (j *job) fill(t *catalog.Table, c newColumn, e *pg.Node) (bool, error) {
 	if j.plan.Fills == nil {
 		j.plan.Fills = &Fills{Schema: t.Schema, Name: t.Name}
 	}
-	j.plan.Fills.Columns = append(j.plan.Fills.Columns, c.def.Colname)
+	j.plan.Fills.Columns = append(j.plan.Fills.Columns, column)
 	j.plan.Reason = "DDL; what the rows got is read back"
 	return true, nil
 }
@@ -70,7 +102,7 @@ func (j *job) imaged(t *catalog.Table) error {
 		return j.quiet(t, catalog.TriggerUpdate, nil, -1)
 	}
 	if t.Awake != "" {
-		return j.refuse("ADD COLUMN of "+t.Qualified(), -1, t.Awake+" acts where triggers sleep", "")
+		return j.refuse("ALTER TABLE "+t.Qualified(), -1, t.Awake+" acts where triggers sleep", "")
 	}
 	return nil
 }
@@ -84,6 +116,17 @@ func addsOnly(st *pg.AlterTableStmt) bool {
 		case pg.AlterTableType_AT_AddConstraint:
 			kind := cmd.Def.GetConstraint().GetContype()
 			return kind != pg.ConstrType_CONSTR_CHECK && kind != pg.ConstrType_CONSTR_FOREIGN
+		}
+		return true
+	})
+}
+
+// convertsOnly says that a statement changes types and defaults of columns alone.
+func convertsOnly(st *pg.AlterTableStmt) bool {
+	return !slices.ContainsFunc(st.GetCmds(), func(n *pg.Node) bool {
+		switch n.GetAlterTableCmd().Subtype {
+		case pg.AlterTableType_AT_AlterColumnType, pg.AlterTableType_AT_ColumnDefault, pg.AlterTableType_AT_SetNotNull, pg.AlterTableType_AT_DropNotNull:
+			return false
 		}
 		return true
 	})

@@ -32,6 +32,21 @@ func TestI6ColumnsThatAreReadBack(t *testing.T) {
 		{`ALTER TABLE jobs ADD x timetz DEFAULT timetz('10:00')`, "refused", "offset of the day"},
 		{`ALTER TABLE jobs ADD x numbered DEFAULT (random() * 5)::int`, "refused", "default"},
 		{`ALTER TABLE jobs ADD x uuid DEFAULT gen_random_uuid(), ADD y int DEFAULT writer(1)`, "refused", "writer"},
+		{`ALTER TABLE jobs ALTER state DROP DEFAULT, ALTER state TYPE date USING state::date`, "ddl", "read back"},
+		{`ALTER TABLE jobs ALTER state TYPE timestamptz USING to_timestamp(state, 'YYYY'), ALTER worker TYPE float8 USING random()`, "ddl", "read back"},
+		{`ALTER TABLE parted ALTER x TYPE text USING clock_timestamp()`, "must fail", ""},
+		{`ALTER TABLE customer ALTER note TYPE name USING current_user, ALTER note SET DEFAULT 'x'`, "ddl", "read back"},
+		{`ALTER TABLE customer ALTER mail TYPE text USING mail || now()`, "ddl", "read back"},
+		{`ALTER TABLE jobs ALTER worker TYPE int USING writer(worker)`, "refused", "writer"},
+		{`ALTER TABLE jobs ALTER worker TYPE int USING nextval('tickets')`, "refused", "nextval"},
+		{`ALTER TABLE jobs ALTER id TYPE float8 USING random()`, "refused", "random"}, // no key is left
+		{`ALTER TABLE keyless ALTER n TYPE float8 USING random()`, "refused", "random"},
+		{`ALTER TABLE family ALTER id TYPE float8 USING random()`, "refused", "random"},
+		{`ALTER TABLE jobs ALTER worker TYPE float8 USING random(), DROP COLUMN state`, "refused", "random"},
+		{`ALTER TABLE jobs ALTER state TYPE date USING state::date, ALTER worker TYPE int USING writer(1)`, "refused", "writer"},
+		{`ALTER TABLE jobs ALTER state TYPE regclass USING state::regclass`, "refused", "an object's number"},
+		{`ALTER TABLE jobs ALTER state TYPE timetz USING state::timetz`, "refused", "offset of the day"},
+		{`ALTER TABLE jobs ALTER worker TYPE numbered USING random()::int`, "refused", "random"},
 	}
 	r.check(list)
 	for _, w := range list {

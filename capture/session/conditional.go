@@ -10,7 +10,7 @@ import (
 )
 
 // conditional tells whether what DDL does depends on which objects there are (IF
-// EXISTS, IF NOT EXISTS, OR REPLACE). No lock orders it against the transaction
+// EXISTS, IF NOT EXISTS, OR REPLACE, a DO that passes over what there is). No lock orders it against the transaction
 // that makes or drops them, since it locks nothing that does not exist: a DROP IF
 // EXISTS that found nothing could be recorded behind the CREATE of another session,
 // and would then drop on the backups what the primary keeps.
@@ -21,7 +21,7 @@ func conditional(p *classify.Plan) bool {
 		return false
 	}
 	text := strings.ToUpper(p.SQL)
-	return strings.Contains(text, "EXISTS") || strings.Contains(text, "REPLACE") || strings.Contains(text, "INCLUDING")
+	return p.Construct == "DO" || strings.Contains(text, "EXISTS") || strings.Contains(text, "REPLACE") || strings.Contains(text, "INCLUDING")
 }
 
 // locksBefore tells statements before which locks are taken that order them.
