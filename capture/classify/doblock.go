@@ -186,7 +186,12 @@ func (j *job) defineInside(sql string) (bool, error) {
 	if !plan.textOnly() {
 		return false, nil
 	}
-	p.Tables, p.TableRefs = append(p.Tables, plan.Tables...), append(p.TableRefs, plan.TableRefs...)
+	p.TableRefs = append(p.TableRefs, plan.TableRefs...)
+	for _, table := range plan.Tables {
+		if !slices.Contains(p.Tables, table) {
+			p.Tables = append(p.Tables, table)
+		}
+	}
 	return true, nil
 }
 
