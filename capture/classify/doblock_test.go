@@ -19,7 +19,7 @@ var definingBlocks = map[string][]string{
 	`DO 'BEGIN CREATE TYPE "public"."enum_s" AS ENUM(''a'', ''b''); EXCEPTION WHEN duplicate_object THEN null; END'`:                                nil,
 	`DO LANGUAGE plpgsql $$ BEGIN CREATE TABLE made (id int primary key); EXCEPTION WHEN duplicate_table OR duplicate_object THEN END; $$`:          {"public.made"},
 	`DO $$ BEGIN BEGIN CREATE SCHEMA a; EXCEPTION WHEN duplicate_schema THEN END; BEGIN CREATE SCHEMA b; END; END $$`:                               nil,
-	`DO $$ BEGIN ALTER TABLE jobs ADD COLUMN more int; ALTER TABLE jobs ADD UNIQUE (more); EXCEPTION WHEN duplicate_column THEN NULL; END $$`:                                           {"public.jobs"},
+	`DO $$ BEGIN ALTER TABLE jobs ADD COLUMN more int; ALTER TABLE jobs ADD UNIQUE (more); EXCEPTION WHEN duplicate_column THEN NULL; END $$`:       {"public.jobs"},
 	`DO $$ BEGIN CREATE INDEX i ON jobs (worker); CREATE DOMAIN d AS int CHECK (value > 0); CREATE SEQUENCE s; ALTER TYPE d2 ADD VALUE 'x'; END $$`: {"public.jobs", "public.s"},
 }
 
