@@ -41,6 +41,8 @@ type finisher struct {
 	saved   int64 // the position that the keeper has stored
 	savedAt time.Time
 
+	lookedAt time.Time // whether the target still has all that it has confirmed
+
 	warnedAt time.Time // of an operation that was unlike the primary's
 }
 
@@ -295,7 +297,8 @@ func (f *finisher) finished(list []*schedule.Tx) {
 }
 
 // saveIdle stores the position when it has moved and no group does, and now and
-// then in any case.
+// then in any case. Where it has not, it looks now and then whether the target still has
+// all that counts as applied: nothing else would tell while there is nothing to do.
 func (f *finisher) saveIdle(ctx context.Context) error {
 	f.mu.Lock()
 	low, quiet := f.scheduler.Low(), f.scheduler.Quiet()
@@ -303,10 +306,14 @@ func (f *finisher) saveIdle(ctx context.Context) error {
 	f.saving.Lock()
 	due := low != f.saved && (quiet || time.Since(f.savedAt) >= saveBusy)
 	f.saving.Unlock()
-	if !due {
+	switch {
+	case due:
+		return f.save(ctx)
+	case time.Since(f.lookedAt) < lookAgain:
 		return nil
 	}
-	return f.save(ctx)
+	f.lookedAt = time.Now()
+	return f.keeper.look(ctx)
 }
 
 // save stores the position as it is now.

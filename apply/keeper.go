@@ -18,6 +18,8 @@ type keeper struct {
 	*stream
 	mu   sync.Mutex
 	conn *pgx.Conn // nil: not connected
+	// losses are execute.Confirmed's that the connection was made at.
+	losses int64
 }
 
 func newKeeper(st *stream) *keeper { return &keeper{stream: st} }
@@ -35,12 +37,19 @@ func (k *keeper) close() {
 func (k *keeper) do(ctx context.Context, f func(conn *pgx.Conn) error) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	troubled := false
 	for wait := firstRetry; ; wait = min(2*wait, lastRetry) {
 		err := k.try(ctx, f)
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
 		if err == nil {
+			if k.losses != k.shared.Losses() {
+				continue // that server may not be the target any more
+			}
+			if troubled {
+				k.trouble("", nil)
+			}
 			return nil
 		}
 		reason, again := execute.Transient(err)
@@ -48,6 +57,7 @@ func (k *keeper) do(ctx context.Context, f func(conn *pgx.Conn) error) error {
 			return err
 		}
 		k.trouble(reason, err)
+		troubled = true
 		if err := pause(ctx, wait); err != nil {
 			return err
 		}
@@ -55,14 +65,47 @@ func (k *keeper) do(ctx context.Context, f func(conn *pgx.Conn) error) error {
 }
 
 func (k *keeper) try(ctx context.Context, f func(conn *pgx.Conn) error) error {
-	if k.conn == nil || k.conn.IsClosed() {
-		conn, err := k.connect(ctx)
-		if err != nil {
-			return err
-		}
-		k.conn = conn
+	if err := k.reach(ctx); err != nil {
+		return err
 	}
 	return f(k.conn)
+}
+
+// reach makes sure of a connection to a server that has all that was confirmed: what is
+// written by it says that all of that is done.
+func (k *keeper) reach(ctx context.Context) error {
+	if k.conn != nil && k.conn.IsClosed() {
+		k.shared.Lose()
+		k.conn = nil
+	}
+	losses := k.shared.Losses()
+	if k.conn != nil && k.losses == losses {
+		return nil
+	}
+	if k.conn != nil {
+		closeConn(k.conn)
+		k.conn = nil
+	}
+	conn, err := k.connect(ctx)
+	if err != nil {
+		return err
+	}
+	if err := k.shared.Check(ctx, conn.PgConn(), k.source, k.held.Fence); err != nil {
+		closeConn(conn)
+		return err
+	}
+	k.conn, k.losses = conn, losses
+	return nil
+}
+
+// look makes sure that the target still has what it has confirmed.
+func (k *keeper) look(ctx context.Context) error {
+	return k.do(ctx, func(conn *pgx.Conn) error {
+		if err := k.shared.Check(ctx, conn.PgConn(), k.source, k.held.Fence); err != nil {
+			return fmt.Errorf("looking at the position of stream %s on the target: %w", k.source, err)
+		}
+		return nil
+	})
 }
 
 const saveSQL = `UPDATE opmux.position SET low = $4, done = $5, heads = $6 WHERE stream = $1 AND lane = $2 AND fence = $3`
@@ -85,9 +128,11 @@ func (k *keeper) save(ctx context.Context, p position.Position) error {
 // those that do not exist: the same transaction has dropped them, or their
 // creation was aborted. The mark of one that nothing was drawn from yet is the
 // value before its first, which may be out of its bounds: it stays as it is. It
-// does nothing once another worker has the stream.
+// does nothing once another worker has the stream. The keeper's row tells whether a
+// server still has it.
 const sequenceSQL = `
-SELECT m.schema || '.' || m.name, CASE
+WITH moved AS (UPDATE opmux.position SET seq = seq + 1 WHERE stream = $2 AND lane = $3 AND fence = $4 RETURNING seq)
+SELECT p.seq, m.schema || '.' || m.name, CASE
 	WHEN c.oid IS NULL THEN NULL
 	WHEN m.value NOT BETWEEN q.seqmin AND q.seqmax THEN 0
 	WHEN pg_catalog.pg_sequence_last_value(c.oid) IS NULL THEN pg_catalog.setval(c.oid, m.value)
@@ -95,7 +140,7 @@ SELECT m.schema || '.' || m.name, CASE
 	WHEN NOT m.ascending AND pg_catalog.pg_sequence_last_value(c.oid) <= m.value THEN 0
 	ELSE pg_catalog.setval(c.oid, m.value) END
 FROM pg_catalog.json_to_recordset($1::json) AS m(schema text, name text, value bigint, ascending boolean)
-JOIN opmux.position p ON p.stream = $2 AND p.lane = $3 AND p.fence = $4
+CROSS JOIN moved p
 LEFT JOIN pg_catalog.pg_namespace n ON n.nspname = m.schema
 LEFT JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = m.name AND c.relkind = 'S'
 LEFT JOIN pg_catalog.pg_sequence q ON q.seqrelid = c.oid`
@@ -125,9 +170,10 @@ func (k *keeper) setSequences(ctx context.Context, marks execute.Marks) error {
 		if err != nil {
 			return fmt.Errorf("source %s: moving sequences forward on the target (%s): %w", k.source, text, err)
 		}
+		var seq int64
 		var name string
 		var value *int64
-		_, err = pgx.ForEachRow(rows, []any{&name, &value}, func() error {
+		_, err = pgx.ForEachRow(rows, []any{&seq, &name, &value}, func() error {
 			if value == nil {
 				k.log.Warn("the target does not have a sequence that was drawn from", zap.String("sequence", name))
 			}
@@ -135,6 +181,9 @@ func (k *keeper) setSequences(ctx context.Context, marks execute.Marks) error {
 		})
 		if err != nil {
 			return fmt.Errorf("source %s: moving sequences forward on the target (%s): %w", k.source, text, err)
+		}
+		if seq > 0 {
+			k.shared.Note(position.Keeper, seq, k.losses) // where it is not taken, do does it again
 		}
 		return nil
 	})

@@ -71,8 +71,16 @@ func (l *Lane) prepareSession(ctx context.Context) error {
 
 // connect makes sure of a connection and of where the lane's row stands.
 func (l *Lane) connect(ctx context.Context) error {
-	if l.conn != nil && !l.conn.IsClosed() {
-		return nil
+	losses := l.cfg.Shared.Losses()
+	switch {
+	case l.conn != nil && !l.conn.IsClosed():
+		if l.losses == losses {
+			return nil
+		}
+		l.disconnect() // another's was lost: this one may be to a server that is no longer the target's
+	case l.pid != 0 || l.conn != nil:
+		l.cfg.Shared.Lose()
+		losses = l.cfg.Shared.Losses()
 	}
 	cfg, err := ParseDSN(l.cfg.DSN, position.Application(l.cfg.Source))
 	if err != nil {
@@ -82,11 +90,14 @@ func (l *Lane) connect(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	l.conn = conn
+	l.conn, l.losses = conn, losses
 	l.statements, l.types, l.tables = newStatements(), map[string]uint32{}, map[string]map[string]string{}
 	l.ties, l.shapes = map[string]*ties{}, newShapes()
 	l.schema = l.cfg.Shared.schema.Load()
 	err = l.prepareSession(ctx)
+	if err == nil {
+		err = l.cfg.Shared.Check(ctx, conn, l.cfg.Source, l.cfg.Fence)
+	}
 	if err == nil {
 		err = l.look(ctx)
 	}

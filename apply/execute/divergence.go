@@ -15,6 +15,8 @@ const anyTable = "*"
 // Shared is what the lanes of one stream have in common. It is safe for
 // concurrent use.
 type Shared struct {
+	Confirmed
+
 	mu     sync.RWMutex
 	tables map[string]position.Diverged
 

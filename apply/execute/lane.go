@@ -43,6 +43,7 @@ type Lane struct {
 	seq    int64
 	known  bool // seq was read
 	unsure bool
+	losses int64 // Shared.Losses that the connection was made at
 
 	statements *statements
 	types      map[string]uint32            // OIDs by name
@@ -122,8 +123,13 @@ func (l *Lane) persist(ctx context.Context, job *Job) ([]Result, error) {
 				results = unknown(job)
 				l.cfg.Shared.schema.Add(1) // whatever it was
 			}
+			if err == nil {
+				err = l.confirm(ctx)
+			}
 		} else if err == nil {
-			l.cfg.Shared.follow(l.last)
+			if err = l.confirm(ctx); err == nil {
+				l.cfg.Shared.follow(l.last)
+			}
 		}
 		if err == nil {
 			l.seq++

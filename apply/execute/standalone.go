@@ -55,9 +55,7 @@ type standalone struct {
 func (s *standalone) try(ctx context.Context) error {
 	err := s.connect(ctx)
 	if errors.Is(err, errCommitted) {
-		s.seq++
-		s.unsure = false
-		err = nil
+		err = s.noted(ctx)
 	}
 	if err == nil {
 		err = s.steps(ctx)
@@ -219,6 +217,14 @@ func (s *standalone) note(ctx context.Context, done bool, sql string, args ...st
 		if errors.Is(err, errNotMoved) {
 			return &position.FencedError{Source: s.cfg.Source, Fence: s.cfg.Fence}
 		}
+		return err
+	}
+	return s.noted(ctx)
+}
+
+// noted is what follows a commit.
+func (s *standalone) noted(ctx context.Context) error {
+	if err := s.confirm(ctx); err != nil {
 		return err
 	}
 	s.seq++

@@ -94,6 +94,24 @@ func (e *FencedError) Error() string {
 	return fmt.Sprintf("stream %s: fence %d is no longer the target's; another worker has taken the stream over", e.Source, e.Fence)
 }
 
+// LostError says that the target lacks what it has confirmed to the worker that holds the
+// stream: it crashed with synchronous_commit = off, or another server has taken its place.
+// What the target has is the position of who takes the stream over next.
+type LostError struct {
+	Source           string
+	Fence            int64
+	Lane             int
+	Confirmed, Found int64
+}
+
+func (e *LostError) Error() string {
+	return fmt.Sprintf("stream %s: the target has lost what it had confirmed (of lane %d all behind its commit %d, up to %d): it crashed with synchronous_commit = off, "+
+		"or another server has taken its place; what is missing is applied again", e.Source, e.Lane, e.Found, e.Confirmed)
+}
+
+// Unwrap says that the stream is to be taken over anew.
+func (e *LostError) Unwrap() error { return &FencedError{Source: e.Source, Fence: e.Fence} }
+
 // TopicError says that a position belongs to another topic than the one there is.
 type TopicError struct {
 	Source     string

@@ -184,6 +184,9 @@ func TakeOver(ctx context.Context, conn *pgx.Conn, source, topic string, lanes i
 		if _, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock(hashtext('opmux take-over ' || $1))`, source); err != nil {
 			return err
 		}
+		if _, err := tx.Exec(ctx, durableSQL); err != nil {
+			return err
+		}
 		var err error
 		held, err = takeOver(ctx, tx, source, topic, lanes)
 		return err
@@ -193,6 +196,11 @@ func TakeOver(ctx context.Context, conn *pgx.Conn, source, topic string, lanes i
 	}
 	return held, nil
 }
+
+// durableSQL has a transaction flushed at its commit: a crash must not bring a fence back
+// that somebody goes on by, for the next one to take the same number.
+const durableSQL = `SELECT pg_catalog.set_config('synchronous_commit',
+	CASE pg_catalog.current_setting('synchronous_commit') WHEN 'off' THEN 'local' ELSE pg_catalog.current_setting('synchronous_commit') END, true)`
 
 func takeOver(ctx context.Context, tx pgx.Tx, source, topic string, lanes int) (*Held, error) {
 	fence, err := lockRows(ctx, tx, source)
