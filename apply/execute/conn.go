@@ -71,17 +71,19 @@ func (l *Lane) prepareSession(ctx context.Context) error {
 
 // connect makes sure of a connection and of where the lane's row stands.
 func (l *Lane) connect(ctx context.Context) error {
-	losses := l.cfg.Shared.Losses()
-	switch {
-	case l.conn != nil && !l.conn.IsClosed():
-		if l.losses == losses {
+	if l.conn != nil && !l.conn.IsClosed() {
+		if l.losses == l.cfg.Shared.Losses() {
 			return nil
 		}
 		l.disconnect() // another's was lost: this one may be to a server that is no longer the target's
-	case l.pid != 0 || l.conn != nil:
-		l.cfg.Shared.Lose()
-		losses = l.cfg.Shared.Losses()
+		l.lost = false
 	}
+	l.disconnect()
+	if l.lost { // told once, or each try that fails would have the other lanes connect anew
+		l.cfg.Shared.Lose()
+		l.lost = false
+	}
+	losses := l.cfg.Shared.Losses()
 	cfg, err := ParseDSN(l.cfg.DSN, position.Application(l.cfg.Source))
 	if err != nil {
 		return err
@@ -118,7 +120,7 @@ func (l *Lane) disconnect() {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
 	_ = l.conn.Close(ctx) // nothing on it is of use any more
-	l.conn = nil
+	l.conn, l.lost = nil, true
 }
 
 // look reads the lane's row, behind whatever the connection before still does:

@@ -44,6 +44,7 @@ type Lane struct {
 	known  bool // seq was read
 	unsure bool
 	losses int64 // Shared.Losses that the connection was made at
+	lost   bool  // it is gone, and Shared does not know
 
 	statements *statements
 	types      map[string]uint32            // OIDs by name
