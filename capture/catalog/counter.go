@@ -7,8 +7,6 @@ import (
 	"strconv"
 
 	"github.com/jackc/pgx/v5/pgconn"
-
-	"github.com/opmux/opmux/event"
 )
 
 // The advisory locks (two-key form) of opmux on the primary: DDL holds ddlLock
@@ -224,39 +222,4 @@ func (c *Catalog) Version(ctx context.Context) (int64, error) {
 func ddlOpen(ctx context.Context, q Querier, but int32) (bool, error) {
 	s, err := one(ctx, q, ddlOpenSQL, strconv.Itoa(int(but)))
 	return s == "t", err
-}
-
-// sequenceSQL reads how far a sequence has come: its last value, or where none
-// was drawn yet, the value before its first.
-const sequenceSQL = `select case when s.is_called then s.last_value::pg_catalog.numeric else s.last_value::pg_catalog.numeric - q.seqincrement end::pg_catalog.text,
-	(q.seqincrement > 0)::pg_catalog.text
-	from %s s, pg_catalog.pg_sequence q where q.seqrelid = $1::pg_catalog.regclass`
-
-// SequenceValue reads how far a sequence has come, draws of transactions that
-// are still open included. An error matching ErrNotFound: there is none (any
-// more) that others than its maker see.
-func (c *Catalog) SequenceValue(ctx context.Context, schema, name string) (event.SequenceMark, error) {
-	return c.SequenceValueOn(ctx, nil, schema, name)
-}
-
-// SequenceValueOn is SequenceValue by way of a session, which sees the sequences
-// that its open transaction made; nil: the catalogue's own connection.
-func (c *Catalog) SequenceValueOn(ctx context.Context, q Querier, schema, name string) (event.SequenceMark, error) {
-	if q == nil {
-		q = c.lookups
-	}
-	qualified := QuoteIdent(schema) + "." + QuoteIdent(name)
-	rows, err := q.Query(ctx, fmt.Sprintf(sequenceSQL, qualified), qualified)
-	var pg *pgconn.PgError
-	if errors.As(err, &pg) && pg.Code == "42P01" || err == nil && len(rows) != 1 {
-		return event.SequenceMark{}, fmt.Errorf("sequence %s.%s: %w", schema, name, ErrNotFound)
-	}
-	if err != nil {
-		return event.SequenceMark{}, fmt.Errorf("read sequence %s.%s: %w", schema, name, err)
-	}
-	v, err := strconv.ParseInt(string(rows[0][0].Text), 10, 64)
-	if err != nil {
-		return event.SequenceMark{}, fmt.Errorf("read sequence %s.%s: %w", schema, name, err)
-	}
-	return event.SequenceMark{Schema: schema, Name: name, Value: v, Ascending: string(rows[0][1].Text) == "true"}, nil
 }

@@ -180,21 +180,6 @@ func (c *Catalog) watchTables(ctx context.Context) (left int, last error) {
 	return left, last
 }
 
-// Sequences lists the sequences of the database as schema and name: what a statement
-// that failed has drawn from, nobody can tell.
-func (c *Catalog) Sequences(ctx context.Context) ([]SequenceName, error) {
-	rows, err := c.lookups.Query(ctx, `select n.nspname, c.relname from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
-		where c.relkind = 'S' and c.relpersistence <> 't' and n.nspname <> 'opmux'`)
-	if err != nil {
-		return nil, fmt.Errorf("list the sequences: %w", err)
-	}
-	list := make([]SequenceName, len(rows))
-	for i, r := range rows {
-		list[i] = SequenceName{Schema: string(r[0].Text), Name: string(r[1].Text)}
-	}
-	return list, nil
-}
-
 // Triggers says that the capture triggers are installed, or would be by an agent.
 func (c *Catalog) Triggers() bool { return c.cfg.Triggers }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 
-	"github.com/opmux/opmux/capture/catalog"
 	"github.com/opmux/opmux/capture/classify"
 	"github.com/opmux/opmux/digest"
 	"github.com/opmux/opmux/event"
@@ -260,24 +259,44 @@ func (s *Session) settleItem(item *logItem, ops []event.Operation, err error) {
 
 // resolveLate asks the session for the sequences of executions that waited for it.
 func (s *Session) resolveLate(ctx context.Context, tx *txn, extended bool) error {
+	q := querier{s: s, extended: extended}
+	var here sequencesHere
 	for _, item := range tx.log {
 		if item.exec == nil || !item.exec.late {
 			continue
 		}
-		var marks []event.SequenceMark
-		for _, ref := range item.exec.plan.Sequences {
-			mark, err := s.deps.Catalog.SequenceValueOn(ctx, querier{s: s, extended: extended}, ref.Schema, ref.Name)
-			if errors.Is(err, catalog.ErrNotFound) {
-				continue
-			}
-			if err != nil {
+		var err error
+		if here == nil {
+			if here, err = s.sequencesHere(ctx, tx, q); err != nil {
 				return err
 			}
-			marks = append(marks, mark)
 		}
-		s.mu.Lock()
-		s.resolve(item, marks)
-		s.mu.Unlock()
+		if err := s.resolveOf(ctx, item, here, q); err != nil {
+			return err
+		}
 	}
+	return nil
+}
+
+// resolveOf is resolve with the values that the session reads. What was done to a
+// sequence that is no longer there by its name is none, or in what the transaction's
+// end says of the name that it has got (marks).
+func (s *Session) resolveOf(ctx context.Context, item *logItem, here sequencesHere, q querier) error {
+	var marks []event.SequenceMark
+	for _, ref := range item.exec.plan.Sequences {
+		if here.lacks(ref) {
+			s.locked(func() {
+				item.exec.made()
+				s.settleItem(item, nil, nil)
+			})
+			return nil
+		}
+		mark, err := s.deps.Catalog.SequenceValueOn(ctx, q, ref.Schema, ref.Name)
+		if err != nil {
+			return err
+		}
+		marks = append(marks, mark)
+	}
+	s.locked(func() { s.resolve(item, marks) })
 	return nil
 }

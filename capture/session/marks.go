@@ -28,9 +28,13 @@ func (s *Session) marks(ctx context.Context, tx *txn, ops []event.Operation, q c
 			tx.drawn(classify.SequenceRef(name))
 		}
 	}
+	here, err := s.sequencesHere(ctx, tx, q)
+	if err != nil {
+		return nil, err
+	}
 	var marks []event.SequenceMark
 	for ref := range tx.sequences {
-		if carried[ref] {
+		if carried[ref] || here.lacks(ref) {
 			continue
 		}
 		mark, err := s.deps.Catalog.SequenceValueOn(ctx, q, ref.Schema, ref.Name)
@@ -43,6 +47,37 @@ func (s *Session) marks(ctx context.Context, tx *txn, ops []event.Operation, q c
 		marks = append(marks, mark)
 	}
 	return marks, nil
+}
+
+// sequencesHere are the sequences that a session sees, where its open transaction may
+// have changed that; nil where it has not.
+type sequencesHere map[catalog.SequenceName]bool
+
+// lacks says that there is no such sequence: it was dropped, renamed or moved, or made
+// behind a savepoint that is gone. To read one that is not there would fail the
+// client's transaction.
+func (h sequencesHere) lacks(ref classify.SequenceRef) bool {
+	_, found := h[catalog.SequenceName(ref)]
+	return h != nil && !found
+}
+
+// sequencesHere asks a session with DDL in its transaction for its sequences, where it
+// drew from any. One that was drawn from by another name counts by its new one: which
+// it is the name alone does not tell, so all do that the transaction may have named.
+func (s *Session) sequencesHere(ctx context.Context, tx *txn, q catalog.Querier) (sequencesHere, error) {
+	if q == nil || len(tx.sequences) == 0 {
+		return nil, nil
+	}
+	here, err := s.deps.Catalog.SequencesHere(ctx, q)
+	if err != nil {
+		return nil, err
+	}
+	for name, named := range here {
+		if named {
+			tx.drawn(classify.SequenceRef(name))
+		}
+	}
+	return here, nil
 }
 
 // publishMarks publishes the sequence values that a rolled back transaction
