@@ -50,6 +50,9 @@ func (j *job) fillType(t *catalog.Table, column string, using *pg.Node) (bool, e
 	if !convertsOnly(j.stmt.GetAlterTableStmt()) {
 		return false, nil
 	}
+	if slices.ContainsFunc(t.Keys, func(k catalog.Key) bool { return slices.Contains(k.Columns, column) }) {
+		return false, nil // as for new columns
+	}
 	return j.readBack(t, column, func() error {
 		drawn := len(j.eff.draws)
 		if using != nil {
