@@ -62,7 +62,8 @@ func (b *bench) speaker(encoding string, next int) *speaker {
 }
 
 // charactersSQL gives characters of an encoding, as bytes, as the server reads them, and as
-// it writes that again: of those of four bytes, some. KOI8U has two that opmux refuses.
+// it writes that again: of those of four bytes, some. KOI8U has two that opmux refuses. SHIFT_JIS_2004
+// has a second backslash, of two bytes, which a COPY takes for what begins an escape.
 func charactersSQL(encoding string) string {
 	forms := "SELECT set_byte('\\x00', 0, b) FROM generate_series(32, 127) b"
 	if pgencoding.Named(encoding) != nil || strings.Contains(encoding, "JIS") {
@@ -74,7 +75,7 @@ func charactersSQL(encoding string) string {
 			UNION ALL SELECT set_byte(set_byte(set_byte('\x8ea20000', 1, p), 2, a), 3, b) FROM generate_series(161, 175, 4) p, generate_series(161, 254, 5) a, generate_series(161, 254, 3) b
 			UNION ALL SELECT set_byte(set_byte(set_byte(set_byte('\x81308130', 0, l), 1, p), 2, a), 3, b) FROM generate_series(129, 150, 3) l, generate_series(48, 57, 2) p, generate_series(129, 254, 9) a, generate_series(48, 57) b`
 	}
-	return "SELECT encode(f, 'hex'), r, encode(writes(r, '" + encoding + "'), 'hex') FROM (" + forms + ") x (f), LATERAL reads(f, '" + encoding + "') r WHERE r <> '' AND writes(r, '" + encoding + "') <> '' ORDER BY get_byte(f, 0) > 127, get_byte(f, length(f) - 1) > 127, f"
+	return "SELECT encode(f, 'hex'), r, encode(writes(r, '" + encoding + "'), 'hex') FROM (" + forms + ") x (f), LATERAL reads(f, '" + encoding + "') r WHERE r <> '' AND (r <> '\\' OR length(f) = 1) AND writes(r, '" + encoding + "') <> '' ORDER BY get_byte(f, 0) > 127, get_byte(f, length(f) - 1) > 127, f"
 }
 
 // word is a random text in the encoding, and the next key, for which it is kept.
