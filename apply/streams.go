@@ -87,7 +87,8 @@ func (s *streams) handle(ctx context.Context, topic string, _ int32, next func(c
 	return begun.stream.standStill(ctx, begun.held)
 }
 
-// lookAgain is how often a stream that stands still looks at its position.
+// lookAgain is how often a stream that stands still, or has nothing to do, looks at its
+// position on the target.
 const lookAgain = 2 * time.Second
 
 // standStill waits until the stream is given away, or until its position was set

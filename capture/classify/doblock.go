@@ -67,7 +67,7 @@ type handlers struct {
 
 // there are the conditions that say that an object exists. Others (OTHERS before all)
 // may hide what befalls one server alone: a right, a lock, a full disk.
-var there = words("duplicate_object duplicate_table duplicate_column duplicate_schema duplicate_function duplicate_alias")
+var there = words("duplicate_object duplicate_table duplicate_column duplicate_schema duplicate_function")
 
 // variable is one without a value of its own.
 type variable struct {

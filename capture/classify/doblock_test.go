@@ -27,6 +27,7 @@ var definingBlocks = map[string][]string{
 var otherBlocks = []string{
 	`DO $$ BEGIN CREATE TYPE t AS ENUM (); EXCEPTION WHEN others THEN NULL; END $$`,
 	`DO $$ BEGIN CREATE TYPE t AS ENUM (); EXCEPTION WHEN duplicate_object OR insufficient_privilege THEN NULL; END $$`,
+	`DO $$ BEGIN CREATE TYPE t AS ENUM (); EXCEPTION WHEN duplicate_alias THEN NULL; END $$`,
 	`DO $$ BEGIN CREATE TYPE t AS ENUM (); EXCEPTION WHEN SQLSTATE '42710' THEN NULL; END $$`,
 	`DO $$ BEGIN CREATE TYPE t AS ENUM (); EXCEPTION WHEN duplicate_object THEN CREATE TABLE x (); END $$`,
 	`DO $$ BEGIN CREATE TYPE t AS ENUM (); EXCEPTION WHEN duplicate_object THEN RETURN; END $$`,
