@@ -12,6 +12,7 @@ type metrics struct {
 	transactions    *prometheus.CounterVec // by outcome: applied, skipped, aborted
 	operations      *prometheus.CounterVec // by kind and way: single, set
 	unlike          *prometheus.CounterVec
+	differs         *prometheus.CounterVec
 	groups          *prometheus.CounterVec
 	groupSize       *prometheus.HistogramVec
 	retries         *prometheus.CounterVec // by reason
@@ -33,6 +34,7 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 		transactions: counter("transactions_total", "Transactions that are finished, by outcome.", "outcome"),
 		operations:   counter("operations_total", "Operations executed on the target, by kind, one by one or together with others.", "kind", "way"),
 		unlike:       counter("unlike_operations_total", "Operations that hit another number of rows than on the primary."),
+		differs:      counter("unlike_definitions_total", "Tables that were found to be defined otherwise than on the primary."),
 		groups:       counter("groups_total", "Target transactions, each of one or more transactions."),
 		groupSize: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "opmux_apply_group_transactions", Help: "Transactions of one target transaction.",
@@ -50,7 +52,7 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 	}
 	var errs []error
 	for _, c := range []prometheus.Collector{
-		m.transactions, m.operations, m.unlike, m.groups, m.groupSize, m.retries, m.errors,
+		m.transactions, m.operations, m.unlike, m.differs, m.groups, m.groupSize, m.retries, m.errors,
 		m.lagTransactions, m.lagSeconds, m.open, m.position,
 	} {
 		errs = append(errs, r.Register(c))

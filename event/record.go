@@ -7,7 +7,7 @@ package event
 // ReaderVersion is the version of the record schema that this build writes, and
 // the newest that it reads. A FENCE names the lowest reader version that
 // understands what follows it.
-const ReaderVersion = 3
+const ReaderVersion = 4
 
 // Record is one record of an ops topic: who wrote it, its place in the writer's
 // chain, and one body.

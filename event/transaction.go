@@ -47,6 +47,16 @@ type Transaction struct {
 type TableShape struct {
 	Schema, Table string
 	Columns       []string // in the table's order
+	// Definition is what else decides what a statement does to its rows, and to those of
+	// others; none from agents that did not say so (record schemas 1 to 3).
+	Definition []DefinitionPart
+}
+
+// DefinitionPart is a part of a table's definition in short, as the package definition
+// reads it: equal on servers on which it does the same.
+type DefinitionPart struct {
+	Name string // "column a", "trigger b", "rule c", "foreign key d of e"
+	Text string // "numeric(10,4) default 0"
 }
 
 // PostgresTx is what settles a transaction's fate on PostgreSQL.

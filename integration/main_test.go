@@ -34,7 +34,12 @@ type bench struct {
 	ctx context.Context
 	// inside is set where Go clients go through an agent in the test's own process.
 	inside *sqldriver.Agent
+	// unlike says that the backup's tables are defined otherwise on purpose.
+	unlike bool
 }
+
+// otherwise is what workers say of a table that is not defined as on the primary.
+const otherwise = "defined otherwise than on the primary"
 
 // setUp starts servers and broker and creates the topics; schema is run on the
 // primary and on the backup. Programs are the test's to start.
@@ -81,11 +86,12 @@ func (b *bench) useCertificate() {
 }
 
 func (b *bench) tearDown() {
+	logs, err := filepath.Glob(filepath.Join(b.Dir, "*.log"))
+	if err != nil {
+		b.t.Log(err)
+	}
+	b.definedAlike(logs)
 	if b.t.Failed() {
-		logs, err := filepath.Glob(filepath.Join(b.Dir, "*.log"))
-		if err != nil {
-			b.t.Log(err)
-		}
 		for _, path := range logs {
 			b.t.Logf("end of %s:\n%s", filepath.Base(path), tail(path))
 		}
@@ -94,6 +100,20 @@ func (b *bench) tearDown() {
 	}
 	if err := b.Close(); err != nil {
 		b.t.Error(err)
+	}
+}
+
+// definedAlike demands that no worker has told of tables that are defined otherwise, where
+// they were not made so on purpose.
+func (b *bench) definedAlike(logs []string) {
+	for _, path := range logs {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			b.t.Error(err)
+		}
+		if at := strings.Index(string(text), otherwise); at >= 0 && !b.unlike {
+			b.t.Errorf("%s: %.2000s", filepath.Base(path), text[at:])
+		}
 	}
 }
 

@@ -258,7 +258,7 @@ func (a *attempt) newOperation() *operation {
 }
 
 func (r *replay) run() error {
-	if err := r.checkColumns(); err != nil {
+	if err := r.checkShapes(); err != nil {
 		return err
 	}
 	// What the transaction did to such a table before may not fit without the rest:

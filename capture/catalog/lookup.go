@@ -8,11 +8,12 @@ import (
 	"strings"
 
 	"github.com/opmux/opmux/event"
+	"github.com/opmux/opmux/internal/definition"
 )
 
 // tableSQL describes the first relation of a name in a list of schemas: its OID,
-// everything else as JSON, which doubles as its fingerprint, and the defaults of
-// its columns, whose printed form depends on search_path. Only built-in
+// everything else as JSON, which doubles as its fingerprint, the defaults of
+// its columns, whose printed form depends on search_path, and what workers compare. Only built-in
 // names are used and all are qualified, since it also runs on sessions with a
 // search_path of their own. It takes no lock on the relation: waiting for DDL of
 // another session here, in the agent's name, would hide deadlocks from the
@@ -75,7 +76,8 @@ select rel.oid::pg_catalog.text, pg_catalog.json_build_object(
 (select pg_catalog.json_object_agg(a.attname, pg_catalog.pg_get_expr(coalesce(d.adbin, y.typdefaultbin), 0))::pg_catalog.text
  from pg_catalog.pg_attribute a join pg_catalog.pg_type y on y.oid = a.atttypid
  left join pg_catalog.pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
- where a.attrelid = rel.oid and a.attnum > 0 and not a.attisdropped and a.attgenerated = '' and coalesce(d.adbin, y.typdefaultbin) is not null)
+ where a.attrelid = rel.oid and a.attnum > 0 and not a.attisdropped and a.attgenerated = '' and coalesce(d.adbin, y.typdefaultbin) is not null),
+(` + definition.PartsSQL + `)::pg_catalog.text
 from rel`
 
 // typeSQL names a column's type in a way that does not depend on search_path.
@@ -182,8 +184,8 @@ func lookup(ctx context.Context, q Querier, schemas []string, name string) (*Tab
 
 func decodeTable(row []event.Value) (*Table, error) {
 	t := &Table{}
-	if len(row) != 3 {
-		return nil, fmt.Errorf("look up relation: 3 columns expected, got %d", len(row))
+	if len(row) != 4 {
+		return nil, fmt.Errorf("look up relation: 4 columns expected, got %d", len(row))
 	}
 	if _, err := fmt.Sscan(string(row[0].Text), &t.OID); err != nil {
 		return nil, fmt.Errorf("look up relation: OID %q: %w", row[0].Text, err)
@@ -192,6 +194,9 @@ func decodeTable(row []event.Value) (*Table, error) {
 		return nil, fmt.Errorf("look up relation: %w", err)
 	}
 	t.fingerprint = string(row[1].Text)
+	if err := json.Unmarshal(row[3].Text, &t.Definition); err != nil {
+		return nil, fmt.Errorf("look up relation: its definition: %w", err)
+	}
 	if row[2].Null {
 		return t, nil
 	}

@@ -97,6 +97,8 @@ type Table struct {
 	Sought [][]string `json:"-"`
 	// Exclusion says that the table has exclusion constraints.
 	Exclusion bool
+	// Definition is what workers compare with the table on their target.
+	Definition []event.DefinitionPart `json:"-"`
 	// Version is the DDL counter that the look-up relied on; Unsettled where DDL was
 	// under way.
 	Version int64 `json:"-"`

@@ -18,14 +18,14 @@ const maxShapes = 10_000
 // stops where its target lacks a column.
 type shapes struct {
 	mu sync.RWMutex
-	// columns are the published names of columns by table; known are answers of the
+	// said are the published shapes in one word by table; known are answers of the
 	// catalogue that were compared with them already.
-	columns map[string]string
-	known   map[*catalog.Table]struct{}
+	said  map[string]string
+	known map[*catalog.Table]struct{}
 }
 
 func newShapes() *shapes {
-	return &shapes{columns: map[string]string{}, known: map[*catalog.Table]struct{}{}}
+	return &shapes{said: map[string]string{}, known: map[*catalog.Table]struct{}{}}
 }
 
 // unpublished lists the shapes that a transaction has to carry. One that changes
@@ -70,7 +70,7 @@ func (s *shapes) changed(p *classify.Plan, t *catalog.Table) (event.TableShape, 
 	shape := shapeOf(t)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.columns[t.Qualified()] != strings.Join(shape.Columns, "\x00") {
+	if s.said[t.Qualified()] != inOneWord(&shape) {
 		return shape, true
 	}
 	if len(s.known) >= maxShapes {
@@ -86,11 +86,27 @@ func writes(p *classify.Plan, t *catalog.Table) bool {
 }
 
 func shapeOf(t *catalog.Table) event.TableShape {
-	shape := event.TableShape{Schema: t.Schema, Table: t.Name}
+	shape := event.TableShape{Schema: t.Schema, Table: t.Name, Definition: t.Definition}
 	for i := range t.Columns {
 		shape.Columns = append(shape.Columns, t.Columns[i].Name)
 	}
 	return shape
+}
+
+// inOneWord is equal for equal shapes.
+func inOneWord(shape *event.TableShape) string {
+	var b strings.Builder
+	for _, c := range shape.Columns {
+		b.WriteString(c)
+		b.WriteByte(0)
+	}
+	for _, p := range shape.Definition {
+		b.WriteString(p.Name)
+		b.WriteByte(0)
+		b.WriteString(p.Text)
+		b.WriteByte(0)
+	}
+	return b.String()
 }
 
 // published notes what a transaction that has committed carried.
@@ -101,10 +117,10 @@ func (s *shapes) published(list []event.TableShape) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	clear(s.known)
-	if len(s.columns)+len(list) > maxShapes {
-		clear(s.columns)
+	if len(s.said)+len(list) > maxShapes {
+		clear(s.said)
 	}
 	for _, shape := range list {
-		s.columns[shape.Schema+"."+shape.Table] = strings.Join(shape.Columns, "\x00")
+		s.said[shape.Schema+"."+shape.Table] = inOneWord(&shape)
 	}
 }

@@ -54,7 +54,7 @@ func (e *UnknownSchemaError) Error() string {
 type schema struct {
 	name    string // full name of the record
 	version int
-	newest  bool
+	byHand  bool // read by hand: the newest, and those that it only adds to
 	codec   *goavro.Codec
 	header  []byte // what New's values of this schema begin with
 }
@@ -69,6 +69,12 @@ type Codec struct {
 	mu   sync.RWMutex
 	byID map[int]*schema // guarded by mu
 }
+
+// Versions of the record schema.
+const (
+	firstShort       = 3 // that names by number what is usual
+	firstDefinitions = 4 // whose shapes have definitions
+)
 
 const (
 	recordName  = "opmux.Record"
@@ -93,8 +99,8 @@ func New() *Codec {
 			c.newest[s.name] = s
 		}
 	}
-	for _, s := range c.newest {
-		s.newest = true
+	for _, s := range c.byFingerprint {
+		s.byHand = s == c.newest[s.name] || s.name == recordName && s.version >= firstShort
 	}
 	return c
 }
@@ -196,11 +202,11 @@ func decode[T any](c *Codec, name string, value []byte, read func(*reader, *T), 
 	if s.name != name {
 		return nil, fmt.Errorf("avro: a %s was expected, and a %s came", name, s.name)
 	}
-	if !s.newest {
+	if !s.byHand {
 		return decodeOld(s, body, fromNative)
 	}
 	out := new(T)
-	r := reader{b: append([]byte(nil), body...), contexts: c.contexts}
+	r := reader{b: append([]byte(nil), body...), version: s.version, contexts: c.contexts}
 	read(&r, out)
 	if r.err == nil && len(r.b) > 0 {
 		r.fail(fmt.Errorf("%d bytes are left over", len(r.b)))

@@ -23,7 +23,8 @@ func samples() []*event.Record {
 		Data:      []byte("1\tx\n"), Diverged: []string{"*"},
 	}, {Kind: event.OpSavepoint, Text: "s"},
 		{Kind: event.OpSet, Settings: []event.Setting{{Name: "role", Value: "u"}}}}
-	full := &event.Transaction{Shapes: []event.TableShape{{Schema: "public", Table: "t", Columns: []string{"id", "a"}}, {}}, ID: event.TxID{1, 2}, Intent: true, DependsOn: 7, Standalone: true, Barrier: true, Hops: []string{"a", "b"},
+	full := &event.Transaction{Shapes: []event.TableShape{{Schema: "public", Table: "t", Columns: []string{"id", "a"},
+		Definition: []event.DefinitionPart{{Name: "column id", Text: "bigint"}, {Name: "column a", Text: "numeric(10,4) default 0"}}}, {}}, ID: event.TxID{1, 2}, Intent: true, DependsOn: 7, Standalone: true, Barrier: true, Hops: []string{"a", "b"},
 		Begin: 1, Commit: 2, CatalogVersion: 3, FirstChunk: 9, Chunks: 2, Operations: ops,
 		Context:  event.Context{User: "u", Application: "psql", Settings: []event.Setting{{Name: "TimeZone", Value: "UTC"}}},
 		Postgres: event.PostgresTx{XID: 1<<64 - 1, BackendPID: 42, BackendStart: 5, ProbeLSN: 1 << 63}}

@@ -9,7 +9,7 @@ import (
 	"github.com/opmux/opmux/event"
 )
 
-// What version 3 of the record schema says in short, as goavro decodes it.
+// What versions 3 and 4 of the record schema say in short, as goavro decodes it.
 
 // part is a record inside of this one.
 func (n native) part(v any) native {
@@ -88,7 +88,10 @@ func transactionFromNative(n native, number int64) *event.Transaction {
 	if r, ok := n.optional("rest"); ok {
 		t.Hops, t.FirstChunk, t.Chunks = r.strings("hops"), r.long("first_chunk", -1), r.int("chunks", 0)
 		t.Shapes = list(r, "shapes", func(s native) event.TableShape {
-			return event.TableShape{Schema: s.str("schema"), Table: s.str("table"), Columns: s.strings("columns")}
+			return event.TableShape{Schema: s.str("schema"), Table: s.str("table"), Columns: s.strings("columns"),
+				Definition: list(s, "definition", func(p native) event.DefinitionPart {
+					return event.DefinitionPart{Name: p.str("name"), Text: p.str("text")}
+				})}
 		})
 	}
 	return t

@@ -170,7 +170,8 @@ func (r random) transaction() *event.Transaction {
 	if r.chance(30) {
 		t.Hops, t.FirstChunk, t.Chunks = many(r, 2, r.string), r.number(), int32(r.number())
 		t.Shapes = many(r, 2, func() event.TableShape {
-			return event.TableShape{Schema: r.string(), Table: r.string(), Columns: many(r, 3, r.string)}
+			return event.TableShape{Schema: r.string(), Table: r.string(), Columns: many(r, 3, r.string),
+				Definition: many(r, 2, func() event.DefinitionPart { return event.DefinitionPart{Name: r.string(), Text: r.string()} })}
 		})
 	}
 	return t

@@ -76,10 +76,14 @@ func writeShape(w *writer, s *event.TableShape) {
 	w.string(s.Schema)
 	w.string(s.Table)
 	w.strings(s.Columns)
+	writeArray(w, s.Definition, func(w *writer, p *event.DefinitionPart) { w.string(p.Name); w.string(p.Text) })
 }
 
 func readShape(r *reader, s *event.TableShape) {
 	s.Schema, s.Table, s.Columns = r.string(), r.string(), r.strings()
+	if r.version >= firstDefinitions {
+		s.Definition = readArray(r, func(r *reader, p *event.DefinitionPart) { p.Name, p.Text = r.string(), r.string() })
+	}
 }
 
 func writeSetting(w *writer, s *event.Setting) {

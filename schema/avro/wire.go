@@ -111,6 +111,7 @@ var errShort = errors.New("the value ends in the middle of a field")
 type reader struct {
 	b        []byte
 	err      error
+	version  int       // of the writer's schema
 	origin   int64     // of times in operations, see originOf
 	contexts *contexts // nil: none are kept
 	room     []byte    // see made
