@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/opmux/opmux/capture/catalog"
 	"github.com/opmux/opmux/capture/classify"
@@ -13,40 +14,74 @@ import (
 // marks reads the values of sequences that were drawn from, where no operation
 // carries them.
 func (s *Session) marks(ctx context.Context, tx *txn, ops []event.Operation, q catalog.Querier) ([]event.SequenceMark, error) {
-	carried := map[classify.SequenceRef]bool{}
+	known := map[classify.SequenceRef]bool{}
 	for i := range ops {
 		for _, m := range ops[i].Sequences {
-			carried[classify.SequenceRef{Schema: m.Schema, Name: m.Name}] = true
+			known[classify.SequenceRef{Schema: m.Schema, Name: m.Name}] = true
 		}
 	}
 	if tx.untaken > 0 {
-		all, err := s.deps.Catalog.Sequences(ctx)
-		if err != nil {
+		if err := s.drawnFromAny(ctx, tx); err != nil {
 			return nil, err
-		}
-		for _, name := range all {
-			tx.drawn(classify.SequenceRef(name))
 		}
 	}
 	here, err := s.sequencesHere(ctx, tx, q)
 	if err != nil {
 		return nil, err
 	}
-	var marks []event.SequenceMark
+	marks, missing, err := s.read(ctx, tx, known, here, q)
+	if err != nil || !missing || !tx.renames {
+		return marks, err
+	}
+	// It may have its old name again, with what was drawn from it by the other.
+	if err := s.drawnFromAny(ctx, tx); err != nil {
+		return nil, err
+	}
+	more, _, err := s.read(ctx, tx, known, here, q)
+	return append(marks, more...), err
+}
+
+// drawnFromAny notes all sequences, where it cannot be told which ones were drawn from.
+func (s *Session) drawnFromAny(ctx context.Context, tx *txn) error {
+	all, err := s.deps.Catalog.Sequences(ctx)
+	for _, name := range all {
+		tx.drawn(classify.SequenceRef(name))
+	}
+	return err
+}
+
+// read reads the values of sequences that are not known yet. Missing: one is not there,
+// made or named so by what was rolled back.
+func (s *Session) read(ctx context.Context, tx *txn, known map[classify.SequenceRef]bool, here sequencesHere, q catalog.Querier) (marks []event.SequenceMark, missing bool, err error) {
 	for ref := range tx.sequences {
-		if carried[ref] || here.lacks(ref) {
+		if known[ref] {
+			continue
+		}
+		known[ref] = true
+		if here.lacks(ref) {
+			missing = true
 			continue
 		}
 		mark, err := s.deps.Catalog.SequenceValueOn(ctx, q, ref.Schema, ref.Name)
 		if errors.Is(err, catalog.ErrNotFound) {
-			continue // made by a transaction that did not commit
+			missing = true
+			continue
 		}
 		if err != nil {
-			return nil, fmt.Errorf("reading sequence %s.%s: %w", ref.Schema, ref.Name, err)
+			return nil, false, fmt.Errorf("reading sequence %s.%s: %w", ref.Schema, ref.Name, err)
 		}
 		marks = append(marks, mark)
 	}
-	return marks, nil
+	return marks, missing, nil
+}
+
+// renames tells whether DDL may give a sequence another name, by the words in it.
+func renames(p *classify.Plan) bool {
+	if p.Kind != classify.DDL {
+		return false
+	}
+	text := strings.ToUpper(p.SQL)
+	return strings.Contains(text, "RENAME") || strings.Contains(text, "SCHEMA")
 }
 
 // sequencesHere are the sequences that a session sees, where its open transaction may

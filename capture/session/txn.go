@@ -53,6 +53,7 @@ type txn struct {
 	locks      bool // a statement of it travels as text behind a lock of its table
 	ownDDL     bool
 	restarts   bool                 // as the plan says
+	renames    bool                 // a sequence, maybe
 	copies     []*classify.Rebuilds // of its statements, those that copy indexes
 	admitted   bool
 	expected   order.Expectation
@@ -147,6 +148,7 @@ func (t *txn) note(p *classify.Plan) {
 	t.unnamed = t.unnamed || p.Unnamed
 	t.locks = t.locks || p.Lock != ""
 	t.restarts = t.restarts || p.Restarts
+	t.renames = t.renames || renames(p)
 	t.ownDDL = t.ownDDL || p.CatalogChanges || p.Kind == classify.DDL
 	if p.Rebuilds != nil && p.Rebuilds.Copies {
 		t.copies = append(t.copies, p.Rebuilds)
