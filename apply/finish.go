@@ -91,7 +91,6 @@ func (f *finisher) finishAll(ctx context.Context, list []finishing) error {
 	for i, t := range list {
 		counts.add(t)
 		f.warnUnlike(t)
-		f.warnDiffers(t)
 		record, own, err := f.conclude(ctx, t)
 		if err != nil {
 			return err
@@ -123,7 +122,6 @@ type counts struct {
 	outcomes   map[string]int
 	operations execute.Counts
 	unlike     int
-	differs    int
 }
 
 func (c *counts) add(t finishing) {
@@ -137,7 +135,6 @@ func (c *counts) add(t finishing) {
 		c.outcomes["skipped"]++
 	default:
 		c.outcomes["applied"]++
-		c.differs += len(t.result.Differs)
 		if t.result.Unknown == "" {
 			for _, n := range t.result.Operations {
 				c.operations.Add(n)
@@ -149,7 +146,6 @@ func (c *counts) add(t finishing) {
 
 func (c *counts) report(st *stream) {
 	st.metrics.unlike.WithLabelValues(st.source).Add(float64(c.unlike))
-	st.metrics.differs.WithLabelValues(st.source).Add(float64(c.differs))
 	for outcome, n := range c.outcomes {
 		st.metrics.transactions.WithLabelValues(st.source, outcome).Add(float64(n))
 	}
@@ -171,17 +167,6 @@ func (f *finisher) warnUnlike(t finishing) {
 	o := t.result.Unlike.First
 	f.log.Warn("an operation hit another number of rows than on the primary: the target had diverged before", zap.Int64("offset", t.Offset), zap.Int32("operation", o.Index),
 		zap.Strings("tables", o.Tables), zap.Int64("rows", o.Rows), zap.Int64("on_the_primary", o.OnPrimary), zap.Int("of_the_transaction", t.result.Unlike.Count))
-}
-
-// warnDiffers says that tables of the target are defined otherwise than on the primary.
-func (f *finisher) warnDiffers(t finishing) {
-	if t.result == nil {
-		return
-	}
-	for _, d := range t.result.Differs {
-		f.log.Warn("a table is defined otherwise than on the primary, so that what is written there as text may have other effects here: run the same DDL on both, unless it is meant",
-			zap.Int64("offset", t.Offset), zap.String("table", d.Table), zap.String("where", d.Where))
-	}
 }
 
 // conclude returns a transaction's digests, nil for none to publish, and its

@@ -34,9 +34,10 @@ type stream struct {
 
 	mu        sync.Mutex
 	scheduler *schedule.Scheduler
-	changed   chan struct{} // closed when the scheduler has changed
-	ended     bool          // nothing more will be read
-	stopped   error         // why reading ended
+	changed   chan struct{}     // closed when the scheduler has changed
+	ended     bool              // nothing more will be read
+	stopped   error             // why reading ended
+	differing map[string]string // where tables are defined otherwise, by table
 
 	finish chan []finishing
 }
@@ -51,6 +52,8 @@ func newStream(w *Worker, source string) *stream {
 		changed: make(chan struct{}),
 		finish:  make(chan []finishing),
 		begun:   map[int64]position.Standalone{},
+
+		differing: map[string]string{},
 	}
 }
 
@@ -120,7 +123,7 @@ func (st *stream) lane(ctx context.Context, number int) error {
 	lane := execute.NewLane(execute.Config{
 		Source: st.source, DSN: st.cfg.DSN, Lane: number, Fence: st.held.Fence,
 		Open: st.operations, Shared: st.shared, Normalise: st.deps.Normalise, Log: st.log,
-		Trouble: st.trouble, Shape: st.shape(), Definition: st.deps.Definition,
+		Trouble: st.trouble, Differs: st.differs, Shape: st.shape(), Definition: st.deps.Definition,
 	})
 	defer func() { _ = lane.Close() }() // it never fails
 	for {

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/opmux/opmux/internal/crashpoint"
 	"github.com/opmux/opmux/internal/rig"
 	"github.com/opmux/opmux/internal/testkit"
 )
@@ -89,6 +90,27 @@ func TestDefinitionsThatDifferAreTold(t *testing.T) {
 		}
 		return nil
 	})
+}
+
+// A worker that dies between the commit on the target and all that comes behind it does not
+// meet the definition again: it has told by then.
+func TestDefinitionsThatDifferAreToldBeforeTheCommit(t *testing.T) {
+	b := setUp(t, rig.Config{}, `CREATE TABLE t (id int PRIMARY KEY, n numeric(10,4))`)
+	b.unlike = true
+	b.onBackup(`ALTER TABLE t ALTER n TYPE numeric(10,2)`)
+	b.must(b.agent("a1").Start(b.ctx))
+	w := b.worker("w1")
+	w.Bin, w.Env = testkit.BuildTagged(t, crashpoint.Tag), []string{crashpoint.Variable + "=" + string(crashpoint.TargetAfter) + ":1"}
+	b.must(w.Start(b.ctx))
+	b.throughAgent(`INSERT INTO t VALUES (1, 1.2345)`)
+	<-w.Process.Done()
+	if rows := b.onBackup(`SELECT n FROM t`); len(rows) != 1 {
+		t.Fatalf("the worker did not die behind its commit: %v", rows)
+	}
+	text, err := os.ReadFile(b.Dir + "/w1.log")
+	if err != nil || !strings.Contains(string(text), "column n: numeric(10,4) on the primary, numeric(10,2) here") {
+		t.Errorf("it died without a word of the table (%v):\n%s", err, text)
+	}
 }
 
 // What differs only in how a session's settings print it is no difference, whoever is asked

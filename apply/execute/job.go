@@ -64,12 +64,7 @@ type Result struct {
 	Operations Counts
 	// Unlike tells of those that hit another number of rows than on the primary.
 	Unlike Unlike
-	// Differs are tables that are defined otherwise than on the primary.
-	Differs []Differs
 }
-
-// Differs says where a table is defined otherwise than on the primary.
-type Differs struct{ Table, Where string }
 
 // Unlike are operations that hit another number of rows than on the primary: the target
 // had diverged before. First is the first of so many.

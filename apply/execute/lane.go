@@ -28,6 +28,9 @@ type Config struct {
 	Definition DefinitionFunc
 	// Trouble is told of every transient error, and of nil once it is over.
 	Trouble func(reason Reason, err error)
+	// Differs is told where a table is defined otherwise than on the primary, before the
+	// transaction at that offset commits, and again with each attempt at it.
+	Differs func(offset int64, table, where string)
 	Log     *zap.Logger
 }
 

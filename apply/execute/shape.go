@@ -71,7 +71,7 @@ func (r *replay) compareDefinition(shape *event.TableShape, name string, fail fu
 			where = "its definition cannot be read: " + err.Error()
 		}
 		if where != "" {
-			r.result.Differs = append(r.result.Differs, Differs{Table: name, Where: where})
+			r.cfg.Differs(r.tx.Offset, name, where)
 		}
 	}})
 }
