@@ -12,7 +12,7 @@ import (
 // A transaction may drop, rename or move what it has drawn from, as migrations do that
 // swap tables: it commits, and the backup's sequence is not behind under its new name.
 func TestI3SequencesThatChangeNamesBehindDraws(t *testing.T) {
-	b := up(t, rig.Config{})
+	b := up(t, rig.Config{}, `CREATE ROLE limited`, `CREATE SCHEMA lim AUTHORIZATION limited`)
 	for _, mode := range []pgx.QueryExecMode{pgx.QueryExecModeSimpleProtocol, pgx.QueryExecModeCacheStatement} {
 		conn := testkit.Connect(t, b.agent("a1").DSN())
 		b.runParts(conn, pgx.QueryExecModeSimpleProtocol, `DROP SCHEMA IF EXISTS public, two, moved CASCADE; CREATE SCHEMA public; CREATE SCHEMA one; CREATE SEQUENCE d; CREATE SEQUENCE e;
@@ -38,6 +38,9 @@ func TestI3SequencesThatChangeNamesBehindDraws(t *testing.T) {
 			`BEGIN; ALTER SEQUENCE undone RENAME TO another; SELECT nextval('another'), nextval('another'); ROLLBACK`,
 			`BEGIN; SAVEPOINT s; ALTER TABLE j SET SCHEMA moved; INSERT INTO moved.j DEFAULT VALUES; ROLLBACK TO s; INSERT INTO a2 (v) VALUES (1); COMMIT`,
 			`BEGIN; ALTER SCHEMA moved RENAME TO moved2; SELECT nextval('moved2.s'); ROLLBACK`,
+			`SET ROLE limited`, `CREATE SEQUENCE lim.q`, `CREATE SEQUENCE lim.o`, // who may not read the others
+			`BEGIN; ALTER SEQUENCE lim.o RENAME TO p; SAVEPOINT s; ALTER SEQUENCE lim.q RENAME TO r; SELECT nextval('lim.r'), nextval('lim.p'); ROLLBACK TO s; COMMIT`,
+			`DROP SEQUENCE lim.p`, `BEGIN; ALTER SEQUENCE lim.q RENAME TO r; SELECT nextval('lim.r'); COMMIT`, `DROP SEQUENCE lim.r`, `RESET ROLE`,
 		} {
 			b.runParts(conn, mode, sql)
 		}

@@ -20,24 +20,22 @@ func (s *Session) marks(ctx context.Context, tx *txn, ops []event.Operation, q c
 			known[classify.SequenceRef{Schema: m.Schema, Name: m.Name}] = true
 		}
 	}
-	if tx.untaken > 0 {
-		if err := s.drawnFromAny(ctx, tx); err != nil {
-			return nil, err
-		}
-	}
 	here, err := s.sequencesHere(ctx, tx, q)
 	if err != nil {
 		return nil, err
 	}
 	marks, missing, err := s.read(ctx, tx, known, here, q)
-	if err != nil || !missing || !tx.renames {
+	unclear := tx.untaken > 0 || missing && tx.renames // which ones were drawn from
+	if err != nil || !unclear {
 		return marks, err
 	}
-	// It may have its old name again, with what was drawn from it by the other.
+	// One that is missing may have its old name again, with what was drawn from it by the
+	// other. The agent's connection reads them: the client's role may not see them all, and
+	// those that the transaction holds are known, or lack their names.
 	if err := s.drawnFromAny(ctx, tx); err != nil {
 		return nil, err
 	}
-	more, _, err := s.read(ctx, tx, known, here, q)
+	more, _, err := s.read(ctx, tx, known, here, nil)
 	return append(marks, more...), err
 }
 
@@ -97,10 +95,10 @@ func (h sequencesHere) lacks(ref classify.SequenceRef) bool {
 }
 
 // sequencesHere asks a session with DDL in its transaction for its sequences, where it
-// drew from any. One that was drawn from by another name counts by its new one: which
+// drew from any, or may have. One that was drawn from by another name counts by its new one: which
 // it is the name alone does not tell, so all do that the transaction may have named.
 func (s *Session) sequencesHere(ctx context.Context, tx *txn, q catalog.Querier) (sequencesHere, error) {
-	if q == nil || len(tx.sequences) == 0 {
+	if q == nil || len(tx.sequences) == 0 && tx.untaken == 0 {
 		return nil, nil
 	}
 	here, err := s.deps.Catalog.SequencesHere(ctx, q)
