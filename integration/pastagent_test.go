@@ -32,6 +32,7 @@ func (b *bench) retried(sql string) {
 // stopped at all.
 func TestColumnPastTheAgentStopsTheWorker(t *testing.T) {
 	b := up(t, rig.Config{}, classesSchema...)
+	b.unlike = true
 	b.throughAgent("INSERT INTO t VALUES (100, 1)")
 	b.identical()
 

@@ -32,7 +32,7 @@ func Start(ctx context.Context, dir string) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	port, err := freeport.Pick()
+	port, err := freeport.PickRun(2) // the controller has the next one
 	if err != nil {
 		return nil, err
 	}

@@ -226,6 +226,16 @@ func (s *Server) launch() (<-chan struct{}, error) {
 }
 
 func (s *Server) answers(ctx context.Context, exited <-chan struct{}) error {
+	// Whoever has the port in place of a server that has ended need not answer.
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go func() {
+		select {
+		case <-exited:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
 	for {
 		conn, err := pgx.Connect(ctx, s.DSN("postgres"))
 		if err == nil {
