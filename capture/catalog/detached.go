@@ -3,19 +3,20 @@ package catalog
 import "context"
 
 const (
-	// pendingSQL tells whether a partition is between the two transactions of its
+	// pendingSQL lists the partitions that are between the two transactions of their
 	// DETACH … CONCURRENTLY (PostgreSQL 14 and above; before, there is no such column).
-	pendingSQL = `select from pg_catalog.pg_inherits i where pg_catalog.to_jsonb(i) ->> 'inhdetachpending' = 'true' limit 1`
-	// detachedSQL lists those of them, with their parents, that the transaction has
-	// locked above as TRUNCATE and DDL do.
+	pendingSQL = `select i.inhrelid::pg_catalog.text, i.inhparent::pg_catalog.text from pg_catalog.pg_inherits i where pg_catalog.to_jsonb(i) ->> 'inhdetachpending' = 'true'`
+	// detachedSQL finds one of them, with its parent, that the transaction has
+	// locked above as TRUNCATE and DDL do. Which there are another has asked: the
+	// transaction's snapshot may be older. Parameters: arrays of both.
 	detachedSQL = `
-select i.inhrelid::pg_catalog.regclass::pg_catalog.text, i.inhparent::pg_catalog.regclass::pg_catalog.text
-from pg_catalog.pg_inherits i
-where pg_catalog.to_jsonb(i) ->> 'inhdetachpending' = 'true' and exists (
+select i.part::pg_catalog.regclass::pg_catalog.text, i.parent::pg_catalog.regclass::pg_catalog.text
+from pg_catalog.unnest($1::pg_catalog.oid[], $2::pg_catalog.oid[]) i (part, parent)
+where exists (
   select from pg_catalog.pg_locks l where l.pid = pg_catalog.pg_backend_pid() and l.locktype = 'relation' and l.granted
     and l.mode in ('ShareUpdateExclusiveLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock')
     and l.database = (select oid from pg_catalog.pg_database where datname = pg_catalog.current_database())
-    and (l.relation = i.inhrelid or l.relation in (select relid from pg_catalog.pg_partition_ancestors(i.inhparent))))
+    and (l.relation = i.part or l.relation in (select relid from pg_catalog.pg_partition_ancestors(i.parent))))
 order by 1 limit 1`
 )
 
@@ -30,7 +31,11 @@ func (c *Catalog) HalfDetached(ctx context.Context, q Querier) (*Detached, error
 	if err != nil || len(pending) == 0 {
 		return nil, err
 	}
-	rows, err := q.Query(ctx, detachedSQL)
+	parts, parents := make([]string, len(pending)), make([]string, len(pending))
+	for i, r := range pending {
+		parts[i], parents[i] = string(r[0].Text), string(r[1].Text)
+	}
+	rows, err := q.Query(ctx, detachedSQL, ArrayLiteral(parts), ArrayLiteral(parents))
 	if err != nil || len(rows) == 0 {
 		return nil, err
 	}

@@ -32,6 +32,11 @@ func (s *Session) gather(ctx context.Context, tx *txn, extended bool) (held, boo
 		if r == nil {
 			r = s.awaitPlaces(ctx)
 		}
+		if r == nil && tx.ownDDL {
+			if err := s.numbered(ctx, tx, extended); err != nil {
+				r = refusedByGate(err)
+			}
+		}
 	}
 	return held{refusal: r}, r != nil, nil
 }

@@ -65,6 +65,25 @@ func (s *Session) beforeOwnDDL(ctx context.Context, p *classify.Plan, extended b
 	return nil, nil
 }
 
+// overtaken refuses a transaction that was looked up by itself, since it has changed the
+// catalogue, under a snapshot that does not see what others have changed of it since.
+func (s *Session) overtaken(ctx context.Context, tx *txn, extended bool) *refusal {
+	s.mu.Lock()
+	old := s.looksItself(tx) && tx.probe != nil && !seesWhatCommits(tx.probe.isolation)
+	s.mu.Unlock()
+	if !old {
+		return nil
+	}
+	is, err := s.deps.Catalog.OldSnapshot(ctx, querier{s: s, extended: extended}, tx.probe.pid)
+	if err != nil {
+		return refusedByGate(err)
+	}
+	if is {
+		return moved("others have committed DDL that its snapshot does not see, and that its statements ran by; it has DDL of its own, so that nothing else can be asked")
+	}
+	return nil
+}
+
 // holding says that the first plans of a transaction hold at a version of the catalogue.
 type holding struct {
 	version int64

@@ -1,0 +1,63 @@
+package catalog
+
+import (
+	"context"
+
+	"github.com/opmux/opmux/event"
+)
+
+// Numbered is a sequence or an index of the transaction's own for which the server has
+// chosen a name with a number, having found a name without it, or with a lower one, taken. Free is
+// the name that it would choose now.
+type Numbered struct {
+	// Kind is SEQUENCE or INDEX.
+	Kind, Schema, Name, Free string
+	// Table is what it is of, qualified.
+	Table string
+}
+
+// numberedNamesSQL asks for what the transaction has made (its row is of a transaction
+// that is under way and seen) with such a name. to_regclass looks as the server does when it
+// chooses, whatever snapshot the transaction has. Numbers above 99 are not the server's, but for
+// tables that nobody has.
+const numberedNamesSQL = `
+select x.kind, x.nspname, x.relname, f.name, t.nspname || '.' || t.relname
+from (
+  select c.oid, n.nspname, c.relname, case c.relkind when 'S' then 'SEQUENCE' else 'INDEX' end as kind, m[1] as base, m[2]::pg_catalog.int4 as number
+  from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace,
+    lateral pg_catalog.regexp_match(c.relname::pg_catalog.text, '^(.*_(?:seq|idx|pkey|key|excl))([1-9][0-9]?)$') m
+  where c.relkind in ('S', 'i', 'I') and c.relpersistence <> 't' and pg_catalog.age(c.xmin) <= 0 and m is not null
+    and pg_catalog.pg_xact_status((pg_catalog.pg_current_xact_id_if_assigned()::pg_catalog.text::pg_catalog.int8 - pg_catalog.age(c.xmin))::pg_catalog.text::pg_catalog.xid8) = 'in progress'
+) x join lateral (
+  select n.nspname, t.relname from pg_catalog.pg_class t join pg_catalog.pg_namespace n on n.oid = t.relnamespace
+  where t.oid = (select i.indrelid from pg_catalog.pg_index i where i.indexrelid = x.oid)
+    or t.oid = (select d.refobjid from pg_catalog.pg_depend d where d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass and d.objid = x.oid
+      and d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass and d.refobjsubid > 0 and d.deptype in ('a', 'i'))
+) t on true join lateral (
+  select w.name from pg_catalog.generate_series(0, x.number - 1) k, lateral (select x.base || case k when 0 then '' else k::pg_catalog.text end) w(name)
+  where pg_catalog.to_regclass(pg_catalog.quote_ident(x.nspname) || '.' || pg_catalog.quote_ident(w.name)) is null order by k limit 1
+) f on true
+order by 2, 3`
+
+// Numbered lists what the transaction behind q, not committed yet, has made under a name
+// that the backups, where another transaction's DROP is done by then, would not choose.
+func (c *Catalog) Numbered(ctx context.Context, q Querier) ([]Numbered, error) {
+	rows, err := q.Query(ctx, numberedNamesSQL)
+	if err != nil {
+		return nil, err
+	}
+	list := make([]Numbered, len(rows))
+	for i, r := range rows {
+		list[i] = Numbered{Kind: string(r[0].Text), Schema: string(r[1].Text), Name: string(r[2].Text), Free: string(r[3].Text), Table: string(r[4].Text)}
+	}
+	return list, nil
+}
+
+// Operation has a backup that has chosen the free name take the one of the primary. One
+// that has chosen the same, since it has what took the name, is left as it is.
+func (n Numbered) Operation() event.Operation {
+	body := "BEGIN ALTER " + n.Kind + " IF EXISTS " + QuoteIdent(n.Schema) + "." + QuoteIdent(n.Free) + " RENAME TO " + QuoteIdent(n.Name) +
+		"; EXCEPTION WHEN duplicate_table THEN NULL; END"
+	return event.Operation{Kind: event.OpStatement, Class: event.ClassText, Reason: "DDL", Text: "DO " + QuoteLiteral(body),
+		Tables: []string{n.Table}, Digest: event.Digest{SQLState: "00000", Affected: -1}}
+}

@@ -1,0 +1,20 @@
+package session
+
+import "context"
+
+// numbered puts the names on the log that the server has numbered, while others' DROPs
+// were open: at the transaction's place on the backups they are done, and the server there
+// would choose otherwise. Asked at the commit, when most of these have ended.
+func (s *Session) numbered(ctx context.Context, tx *txn, extended bool) error {
+	list, err := s.deps.Catalog.Numbered(ctx, querier{s: s, extended: extended})
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	l := onLog{s: s, tx: tx}
+	for _, n := range list {
+		l.put(n.Operation())
+	}
+	return nil
+}

@@ -1,0 +1,69 @@
+package integration
+
+import (
+	"errors"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/opmux/opmux/internal/rig"
+	"github.com/opmux/opmux/internal/testkit"
+)
+
+// The server numbers the name of what it makes where another's DROP is still open, or the
+// transaction itself frees the name later on. At their place on the backup the name
+// is free, or is not, and what is there has the primary's.
+func TestI3NamesThatTheServerNumbers(t *testing.T) {
+	b := up(t, rig.Config{AgentYAML: triggersOn}, `CREATE TABLE parent (v text)`, `CREATE SCHEMA "Odd ""schema"`,
+		`CREATE TABLE other (a int, b int)`, `CREATE INDEX taken_b_idx ON other (a)`)
+	for i, mode := range []pgx.QueryExecMode{pgx.QueryExecModeSimpleProtocol, pgx.QueryExecModeCacheDescribe} {
+		for _, form := range []string{
+			`CREATE TABLE raced (id serial PRIMARY KEY, UNIQUE (v)) INHERITS (parent)`,
+			`DO $$ BEGIN CREATE TABLE raced (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY) INHERITS (parent); INSERT INTO raced (v) VALUES ('in the block'); END $$`,
+		} {
+			drops, makes := testkit.Connect(t, b.agent("a1").DSN()), testkit.Connect(t, b.agent("a1").DSN())
+			b.runParts(drops, mode, `CREATE TABLE raced (id serial PRIMARY KEY, v text)`)
+			b.runParts(drops, mode, `BEGIN; DROP TABLE raced; TRUNCATE parent`)
+			made := make(chan struct{})
+			go func() {
+				defer close(made)
+				b.runParts(makes, mode, form)
+			}()
+			testkit.Eventually(t, testkit.Patience, func() error {
+				if len(b.onPrimary("SELECT FROM pg_locks WHERE relation = 'parent'::regclass AND NOT granted")) == 0 {
+					return errors.New("nobody waits for the parent, with a name chosen")
+				}
+				return nil
+			})
+			b.runParts(drops, mode, `COMMIT`)
+			<-made
+			if rows := b.onPrimary(`SELECT to_regclass('raced_id_seq1'), to_regclass('raced_id_seq')`); rows[0][0] != "raced_id_seq1" || rows[0][1] != "" {
+				t.Errorf("%s: the sequences are %v, and the name was to be numbered", form, rows)
+			}
+			b.runParts(makes, mode, `INSERT INTO raced (v) VALUES ('x'), ('y')`)
+			b.identical()
+			b.sequencesFollow()
+			b.sameCatalogue()
+			b.runParts(makes, mode, `DROP TABLE raced`)
+		}
+		conn := testkit.Connect(t, b.agent("a1").DSN())
+		for _, sql := range []string{
+			`BEGIN; CREATE TABLE freed_id_seq (); CREATE TABLE freed (id serial PRIMARY KEY, v text, UNIQUE (v)); DROP TABLE freed_id_seq; COMMIT`,
+			`BEGIN; CREATE TABLE "Odd ""schema"."t'a" (id serial, a int UNIQUE); CREATE UNIQUE INDEX ON "Odd ""schema"."t'a" (id); CREATE UNIQUE INDEX ON "Odd ""schema"."t'a" (id);` +
+				` SAVEPOINT s; DROP INDEX "Odd ""schema"."t'a_id_idx"; RELEASE s; COMMIT`,
+			`BEGIN; CREATE TABLE taken (id serial PRIMARY KEY, b int); CREATE INDEX ON taken (b); COMMIT`, // taken here and there
+			`BEGIN; SAVEPOINT s; CREATE TABLE undone (id serial); ROLLBACK TO s; CREATE INDEX own_key1 ON other (a); COMMIT`,
+			`INSERT INTO freed (v) VALUES ('a')`, `INSERT INTO taken (b) VALUES (1)`, `INSERT INTO "Odd ""schema"."t'a" (a) VALUES (1)`,
+		} {
+			b.runParts(conn, mode, sql)
+		}
+		b.identical()
+		b.sequencesFollow()
+		b.sameCatalogue()
+		here := `SELECT indexrelid::regclass::text FROM pg_index WHERE indrelid = '"Odd ""schema"."t''a"'::regclass ORDER BY 1`
+		if there, here := lines(b.onPrimary(here)), lines(b.onBackup(here)); there != here {
+			t.Errorf("round %d: indexes on the primary\n%s\nand on the backup\n%s", i, there, here)
+		}
+		b.runParts(conn, pgx.QueryExecModeSimpleProtocol, `DROP TABLE freed, taken, "Odd ""schema"."t'a"; DROP INDEX own_key1`)
+	}
+}
