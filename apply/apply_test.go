@@ -110,6 +110,32 @@ func TestMarksOfSequencesThatWereNeverDrawn(t *testing.T) {
 	r.want("SELECT nextval('up'), nextval('down')", "1|-1")
 }
 
+// A sequence made with CYCLE goes where the latest draw was, and not back to one that comes late.
+func TestMarksOfSequencesThatComeRound(t *testing.T) {
+	r := newRig(t)
+	r.pg.Exec(t, r.db, "CREATE SEQUENCE small MAXVALUE 5 CYCLE", "CREATE SEQUENCE large MAXVALUE 99999 CYCLE",
+		"CREATE SEQUENCE down INCREMENT -1 MINVALUE -99999 CYCLE", "CREATE SEQUENCE whole MINVALUE -9223372036854775808 CYCLE", "CREATE SEQUENCE ends")
+	a := r.agent("a1")
+	draws := func(name string, want string, values ...int64) {
+		t.Helper()
+		for _, v := range values {
+			a.commit(event.Operation{Kind: event.OpSequence, Sequences: []event.SequenceMark{{Schema: "public", Name: name, Value: v, Ascending: name != "down"}}})
+			if err := r.replay(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		r.want("SELECT last_value FROM "+name, want)
+	}
+	draws("small", "2", 4, 5, 1, 2)
+	draws("small", "1", 3, 4, 5, 1)
+	draws("large", "99998", 99990, 99998, 99997)
+	draws("large", "3", 99999, 1, 3, 99999, 2)
+	draws("large", "70000", 50000, 70000)
+	draws("down", "-2", -99998, -99999, -2, -1, -99999)
+	draws("whole", "-9223372036854775807", 9223372036854775806, -9223372036854775807, 9223372036854775807)
+	draws("ends", "9", 9, 3)
+}
+
 func TestOpenIntentBlocksWhatDependsOnIt(t *testing.T) {
 	r := newRig(t)
 	r.pg.Exec(t, r.db, "CREATE TABLE t (id int PRIMARY KEY)")

@@ -1,6 +1,7 @@
 package integration
 
 import (
+	"fmt"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
@@ -49,5 +50,29 @@ func TestI3SequencesThatChangeNamesBehindDraws(t *testing.T) {
 		if n := b.onBackup("SELECT last_value FROM h2_id_seq")[0][0]; n != "100" {
 			t.Errorf("the sequence that was set, and renamed, is at %s on the backup", n)
 		}
+	}
+}
+
+// A sequence that comes round (CYCLE) is on the backup where it is on the primary.
+func TestI3SequencesThatComeRound(t *testing.T) {
+	b := up(t, rig.Config{}, `CREATE TABLE rounds (at int PRIMARY KEY, n int)`)
+	conn := testkit.Connect(t, b.agent("a1").DSN())
+	for i, mode := range []pgx.QueryExecMode{pgx.QueryExecModeSimpleProtocol, pgx.QueryExecModeCacheStatement} {
+		b.runParts(conn, mode, `CREATE SEQUENCE round MAXVALUE 5 CYCLE`)
+		for at := range 8 {
+			_, err := conn.Exec(b.ctx, fmt.Sprintf("INSERT INTO rounds SELECT %d, nextval('round')", 10*i+at), mode)
+			b.must(err)
+		}
+		b.runParts(conn, mode, `BEGIN; SELECT nextval('round'), nextval('round'); SELECT nextval('round'); COMMIT`)
+		b.runParts(conn, mode, `BEGIN; SELECT nextval('round'); ROLLBACK`)
+		b.identical()
+		testkit.Eventually(t, testkit.Patience, func() error {
+			const sql = `SELECT last_value FROM round`
+			if there, here := b.onPrimary(sql)[0][0], b.onBackup(sql)[0][0]; there != "2" || here != there {
+				return fmt.Errorf("the sequence is at %s on the primary and at %s on the backup, want 2", there, here)
+			}
+			return nil
+		})
+		b.runParts(conn, mode, `DROP SEQUENCE round`)
 	}
 }

@@ -58,7 +58,7 @@ type Result struct {
 	// Unknown says why Digests is not filled although the transaction is
 	// committed; empty: it is.
 	Unknown string
-	// Marks are the sequence marks of all operations, the furthest of each.
+	// Marks are the sequence marks of all operations.
 	Marks Marks
 	// Operations counts what was executed.
 	Operations Counts
@@ -109,8 +109,15 @@ func (c *Counts) Add(more Count) {
 	*c = append(*c, more)
 }
 
-// Marks are sequence marks by sequence, the furthest one each.
-type Marks map[Sequence]event.SequenceMark
+// Marks are sequence marks by sequence.
+type Marks map[Sequence]Mark
+
+// Mark is how far a sequence has come: its furthest value, and Last, the one of the latest mark, which is
+// where a sequence made with CYCLE is that has come round.
+type Mark struct {
+	event.SequenceMark
+	Last int64
+}
 
 // Sequence names a sequence.
 type Sequence struct{ Schema, Name string }
@@ -118,20 +125,25 @@ type Sequence struct{ Schema, Name string }
 // Add notes the marks of an operation.
 func (m *Marks) Add(list []event.SequenceMark) {
 	for _, mark := range list {
-		if *m == nil {
-			*m = Marks{}
-		}
-		key := Sequence{mark.Schema, mark.Name}
-		have, ok := (*m)[key]
-		if !ok || mark.Ascending && mark.Value > have.Value || !mark.Ascending && mark.Value < have.Value {
-			(*m)[key] = mark
-		}
+		m.note(Mark{mark, mark.Value})
 	}
 }
 
-// Merge notes the marks of another set.
+// Merge notes the marks of another set, which came behind these.
 func (m *Marks) Merge(other Marks) {
 	for _, mark := range other {
-		m.Add([]event.SequenceMark{mark})
+		m.note(mark)
 	}
+}
+
+func (m *Marks) note(mark Mark) {
+	if *m == nil {
+		*m = Marks{}
+	}
+	key := Sequence{mark.Schema, mark.Name}
+	have, ok := (*m)[key]
+	if ok && (mark.Ascending && mark.Value <= have.Value || !mark.Ascending && mark.Value >= have.Value) {
+		mark.SequenceMark = have.SequenceMark
+	}
+	(*m)[key] = mark
 }

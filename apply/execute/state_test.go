@@ -163,11 +163,13 @@ func TestWhichErrorsAreTransient(t *testing.T) {
 	}
 }
 
-func TestMarksKeepTheFurthest(t *testing.T) {
+func TestMarksKeepTheFurthestAndTheLast(t *testing.T) {
 	var m Marks
 	m.Add([]event.SequenceMark{{Name: "up", Value: 5, Ascending: true}, {Name: "down", Value: -5}})
-	m.Merge(Marks{{Name: "up"}: {Name: "up", Value: 3, Ascending: true}, {Name: "down"}: {Name: "down", Value: -9}})
-	if m[Sequence{Name: "up"}].Value != 5 || m[Sequence{Name: "down"}].Value != -9 {
+	var other Marks
+	other.Add([]event.SequenceMark{{Name: "up", Value: 3, Ascending: true}, {Name: "down", Value: -9}, {Name: "down", Value: -8}})
+	m.Merge(other)
+	if m[Sequence{Name: "up"}].Value != 5 || m[Sequence{Name: "down"}].Value != -9 || m[Sequence{Name: "up"}].Last != 3 || m[Sequence{Name: "down"}].Last != -8 {
 		t.Fatalf("%+v", m)
 	}
 }
