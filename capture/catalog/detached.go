@@ -11,7 +11,7 @@ const (
 	// transaction's snapshot may be older. Parameters: arrays of both.
 	detachedSQL = `
 select i.part::pg_catalog.regclass::pg_catalog.text, i.parent::pg_catalog.regclass::pg_catalog.text
-from pg_catalog.unnest($1::pg_catalog.oid[], $2::pg_catalog.oid[]) i (part, parent)
+from rows from (pg_catalog.unnest($1::pg_catalog.oid[]), pg_catalog.unnest($2::pg_catalog.oid[])) i (part, parent)
 where exists (
   select from pg_catalog.pg_locks l where l.pid = pg_catalog.pg_backend_pid() and l.locktype = 'relation' and l.granted
     and l.mode in ('ShareUpdateExclusiveLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock')

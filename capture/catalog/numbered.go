@@ -16,8 +16,8 @@ type Numbered struct {
 	Table string
 }
 
-// numberedNamesSQL asks for what the transaction has made (its row is of a transaction
-// that is under way and seen) with such a name. to_regclass looks as the server does when it
+// numberedNamesSQL asks for what the transaction has made (its row is of an id that the
+// session has locked) with such a name. to_regclass looks as the server does when it
 // chooses, whatever snapshot the transaction has. Numbers above 99 are not the server's, but for
 // tables that nobody has.
 const numberedNamesSQL = `
@@ -26,8 +26,8 @@ from (
   select c.oid, n.nspname, c.relname, case c.relkind when 'S' then 'SEQUENCE' else 'INDEX' end as kind, m[1] as base, m[2]::pg_catalog.int4 as number
   from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace,
     lateral pg_catalog.regexp_match(c.relname::pg_catalog.text, '^(.*_(?:seq|idx|pkey|key|excl))([1-9][0-9]?)$') m
-  where c.relkind in ('S', 'i', 'I') and c.relpersistence <> 't' and pg_catalog.age(c.xmin) <= 0 and m is not null
-    and pg_catalog.pg_xact_status((pg_catalog.pg_current_xact_id_if_assigned()::pg_catalog.text::pg_catalog.int8 - pg_catalog.age(c.xmin))::pg_catalog.text::pg_catalog.xid8) = 'in progress'
+  where c.relkind in ('S', 'i', 'I') and c.relpersistence <> 't' and m is not null and c.xmin in (
+    select transactionid from pg_catalog.pg_locks where locktype = 'transactionid' and mode = 'ExclusiveLock' and granted and pid = pg_catalog.pg_backend_pid())
 ) x join lateral (
   select n.nspname, t.relname from pg_catalog.pg_class t join pg_catalog.pg_namespace n on n.oid = t.relnamespace
   where t.oid = (select i.indrelid from pg_catalog.pg_index i where i.indexrelid = x.oid)

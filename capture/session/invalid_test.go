@@ -83,6 +83,8 @@ func TestI6HalfDetachedPartitions(t *testing.T) {
 	if _, err := tx.Exec(t.Context(), `SELECT FROM parent`); err != nil { // whoever reads the parent is waited for
 		t.Fatal(err)
 	}
+	old := r.client()
+	old.query(`BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1`).ready()
 	c := r.client()
 	c.query(`SET lock_timeout = '100ms'`).ready()
 	c.take()
@@ -95,6 +97,9 @@ func TestI6HalfDetachedPartitions(t *testing.T) {
 		c.take()
 		c.query(sql).says(`C=0A000`, `part1 is half detached`)
 	}
+	old.query(`TRUNCATE parent`).ready() // its snapshot is from before the DETACH
+	old.take()
+	old.query(`COMMIT`).says(`C=0A000`, `part1 is half detached`)
 	for _, sql := range []string{`INSERT INTO top VALUES (2, 3)`, `INSERT INTO part1 VALUES (1, 3)`, `UPDATE top SET b = 20 WHERE a = 2 AND b = 2`, `TRUNCATE other`, `UPDATE part2 SET v = 1 WHERE b > 0`, `TRUNCATE part2`} {
 		c.take()
 		c.query(sql).ready()
