@@ -2,6 +2,7 @@ package integration
 
 import (
 	"errors"
+	"strings"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
@@ -14,7 +15,7 @@ import (
 // transaction itself frees the name later on. At their place on the backup the name
 // is free, or is not, and what is there has the primary's.
 func TestI3NamesThatTheServerNumbers(t *testing.T) {
-	b := up(t, rig.Config{AgentYAML: triggersOn}, `CREATE TABLE parent (v text)`, `CREATE SCHEMA "Odd ""schema"`,
+	b := up(t, rig.Config{AgentYAML: triggersOn}, `CREATE TABLE parent (v text)`, `CREATE SCHEMA "Odd ""schema"`, `CREATE SCHEMA private`, `CREATE ROLE of_few_rights`,
 		`CREATE TABLE other (a int, b int)`, `CREATE INDEX taken_b_idx ON other (a)`)
 	for i, mode := range []pgx.QueryExecMode{pgx.QueryExecModeSimpleProtocol, pgx.QueryExecModeCacheDescribe} {
 		for _, form := range []string{
@@ -51,11 +52,20 @@ func TestI3NamesThatTheServerNumbers(t *testing.T) {
 			`BEGIN; CREATE TABLE freed_id_seq (); CREATE TABLE freed (id serial PRIMARY KEY, v text, UNIQUE (v)); DROP TABLE freed_id_seq; COMMIT`,
 			`BEGIN; CREATE TABLE "Odd ""schema"."t'a" (id serial, a int UNIQUE); CREATE UNIQUE INDEX ON "Odd ""schema"."t'a" (id); CREATE UNIQUE INDEX ON "Odd ""schema"."t'a" (id);` +
 				` SAVEPOINT s; DROP INDEX "Odd ""schema"."t'a_id_idx"; RELEASE s; COMMIT`,
-			`BEGIN; CREATE TABLE taken (id serial PRIMARY KEY, b int); CREATE INDEX ON taken (b); COMMIT`, // taken here and there
+			`BEGIN; CREATE TABLE taken (id serial PRIMARY KEY, b int); CREATE INDEX ON taken (b); COMMIT`,                                                               // taken here and there
+			`BEGIN; SELECT age('3'::xid); other; CREATE TABLE young_id_seq (); SAVEPOINT s; CREATE TABLE young (id serial); RELEASE s; DROP TABLE young_id_seq; COMMIT`, // age() stays
+			`BEGIN; CREATE TABLE private.p_id_seq (); CREATE TABLE private.p (id serial); DROP TABLE private.p_id_seq; SET LOCAL ROLE of_few_rights; COMMIT`,
 			`BEGIN; SAVEPOINT s; CREATE TABLE undone (id serial); ROLLBACK TO s; CREATE INDEX own_key1 ON other (a); COMMIT`,
 			`INSERT INTO freed (v) VALUES ('a')`, `INSERT INTO taken (b) VALUES (1)`, `INSERT INTO "Odd ""schema"."t'a" (a) VALUES (1)`,
 		} {
-			b.runParts(conn, mode, sql)
+			before, after, found := strings.Cut(sql, "; other; ")
+			b.runParts(conn, mode, before)
+			if found {
+				b.onPrimary(`SELECT pg_current_xact_id()`)
+				for sql := range strings.SplitSeq(after, "; ") {
+					b.runParts(conn, mode, sql)
+				}
+			}
 		}
 		b.identical()
 		b.sequencesFollow()
@@ -64,6 +74,6 @@ func TestI3NamesThatTheServerNumbers(t *testing.T) {
 		if there, here := lines(b.onPrimary(here)), lines(b.onBackup(here)); there != here {
 			t.Errorf("round %d: indexes on the primary\n%s\nand on the backup\n%s", i, there, here)
 		}
-		b.runParts(conn, pgx.QueryExecModeSimpleProtocol, `DROP TABLE freed, taken, "Odd ""schema"."t'a"; DROP INDEX own_key1`)
+		b.runParts(conn, pgx.QueryExecModeSimpleProtocol, `DROP TABLE freed, taken, young, private.p, "Odd ""schema"."t'a"; DROP INDEX own_key1`)
 	}
 }

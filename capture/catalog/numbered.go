@@ -17,17 +17,21 @@ type Numbered struct {
 }
 
 // numberedNamesSQL asks for what the transaction has made (its row is of a transaction
-// that is under way and seen) with such a name. to_regclass looks as the server does when it
-// chooses, whatever snapshot the transaction has. Numbers above 99 are not the server's, but for
+// that is under way and seen) with such a name. Its ids are between that which it has and $1, which
+// is younger: frozen rows may have ids of an earlier round of the 32 bits, which only look
+// like that. to_regclass looks as the server does when it
+// chooses, whatever snapshot the transaction has, and fails where the role it has by now may not
+// look into the schema. Numbers above 99 are not the server's, but for
 // tables that nobody has.
 const numberedNamesSQL = `
 select x.kind, x.nspname, x.relname, f.name, t.nspname || '.' || t.relname
 from (
-  select c.oid, n.nspname, c.relname, case c.relkind when 'S' then 'SEQUENCE' else 'INDEX' end as kind, m[1] as base, m[2]::pg_catalog.int4 as number
+  select c.oid, n.oid as nsp, n.nspname, c.relname, case c.relkind when 'S' then 'SEQUENCE' else 'INDEX' end as kind, m[1] as base, m[2]::pg_catalog.int4 as number
   from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace,
-    lateral pg_catalog.regexp_match(c.relname::pg_catalog.text, '^(.*_(?:seq|idx|pkey|key|excl))([1-9][0-9]?)$') m
-  where c.relkind in ('S', 'i', 'I') and c.relpersistence <> 't' and pg_catalog.age(c.xmin) <= 0 and m is not null
-    and pg_catalog.pg_xact_status((pg_catalog.pg_current_xact_id_if_assigned()::pg_catalog.text::pg_catalog.int8 - pg_catalog.age(c.xmin))::pg_catalog.text::pg_catalog.xid8) = 'in progress'
+    lateral pg_catalog.regexp_match(c.relname::pg_catalog.text, '^(.*_(?:seq|idx|pkey|key|excl))([1-9][0-9]?)$') m,
+    pg_catalog.int8(pg_catalog.pg_current_xact_id_if_assigned()::pg_catalog.text) mine, lateral (select (c.xmin::pg_catalog.text::pg_catalog.int8 - mine) & 4294967295 as since) s
+  where c.relkind in ('S', 'i', 'I') and c.relpersistence <> 't' and m is not null and case when since < $1::pg_catalog.int8 - mine
+      then pg_catalog.pg_xact_status((mine + since)::pg_catalog.text::pg_catalog.xid8) = 'in progress' else false end
 ) x join lateral (
   select n.nspname, t.relname from pg_catalog.pg_class t join pg_catalog.pg_namespace n on n.oid = t.relnamespace
   where t.oid = (select i.indrelid from pg_catalog.pg_index i where i.indexrelid = x.oid)
@@ -35,14 +39,19 @@ from (
       and d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass and d.refobjsubid > 0 and d.deptype in ('a', 'i'))
 ) t on true join lateral (
   select w.name from pg_catalog.generate_series(0, x.number - 1) k, lateral (select x.base || case k when 0 then '' else k::pg_catalog.text end) w(name)
-  where pg_catalog.to_regclass(pg_catalog.quote_ident(x.nspname) || '.' || pg_catalog.quote_ident(w.name)) is null order by k limit 1
+  where case when pg_catalog.has_schema_privilege(x.nsp, 'usage') then pg_catalog.to_regclass(pg_catalog.quote_ident(x.nspname) || '.' || pg_catalog.quote_ident(w.name)) is null
+    else not exists (select from pg_catalog.pg_class o where o.relnamespace = x.nsp and o.relname = w.name) end order by k limit 1
 ) f on true
 order by 2, 3`
 
 // Numbered lists what the transaction behind q, not committed yet, has made under a name
 // that the backups, where another transaction's DROP is done by then, would not choose.
 func (c *Catalog) Numbered(ctx context.Context, q Querier) ([]Numbered, error) {
-	rows, err := q.Query(ctx, numberedNamesSQL)
+	next, err := c.nextID(ctx)
+	if err != nil {
+		return nil, err
+	}
+	rows, err := q.Query(ctx, numberedNamesSQL, next)
 	if err != nil {
 		return nil, err
 	}
