@@ -15,7 +15,7 @@ import (
 // transaction itself frees the name later on. At their place on the backup the name
 // is free, or is not, and what is there has the primary's.
 func TestI3NamesThatTheServerNumbers(t *testing.T) {
-	b := up(t, rig.Config{AgentYAML: triggersOn}, `CREATE TABLE parent (v text)`, `CREATE SCHEMA "Odd ""schema"`, `CREATE SCHEMA private`, `CREATE ROLE of_few_rights`,
+	b := up(t, rig.Config{AgentYAML: triggersOn}, `CREATE TABLE parent (v text)`, `CREATE SCHEMA "Odd ""schema"`, `CREATE SCHEMA private`, `CREATE ROLE of_few_rights`, `CREATE TABLE granted (id int)`, `GRANT INSERT ON granted TO of_few_rights`,
 		`CREATE TABLE other (a int, b int)`, `CREATE INDEX taken_b_idx ON other (a)`)
 	for i, mode := range []pgx.QueryExecMode{pgx.QueryExecModeSimpleProtocol, pgx.QueryExecModeCacheDescribe} {
 		for _, form := range []string{
@@ -54,7 +54,7 @@ func TestI3NamesThatTheServerNumbers(t *testing.T) {
 				` SAVEPOINT s; DROP INDEX "Odd ""schema"."t'a_id_idx"; RELEASE s; COMMIT`,
 			`BEGIN; CREATE TABLE taken (id serial PRIMARY KEY, b int); CREATE INDEX ON taken (b); COMMIT`,                                                               // taken here and there
 			`BEGIN; SELECT age('3'::xid); other; CREATE TABLE young_id_seq (); SAVEPOINT s; CREATE TABLE young (id serial); RELEASE s; DROP TABLE young_id_seq; COMMIT`, // age() stays
-			`BEGIN; CREATE TABLE private.p_id_seq (); CREATE TABLE private.p (id serial); DROP TABLE private.p_id_seq; SET LOCAL ROLE of_few_rights; COMMIT`,
+			`BEGIN; CREATE TABLE private.p_id_seq (); CREATE TABLE private.p (id serial); DROP TABLE private.p_id_seq; SET LOCAL ROLE of_few_rights; INSERT INTO granted VALUES (1); COMMIT`,
 			`BEGIN; SAVEPOINT s; CREATE TABLE undone (id serial); ROLLBACK TO s; CREATE INDEX own_key1 ON other (a); COMMIT`,
 			`INSERT INTO freed (v) VALUES ('a')`, `INSERT INTO taken (b) VALUES (1)`, `INSERT INTO "Odd ""schema"."t'a" (a) VALUES (1)`,
 		} {

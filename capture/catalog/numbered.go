@@ -27,16 +27,18 @@ const numberedNamesSQL = `
 select x.kind, x.nspname, x.relname, f.name, t.nspname || '.' || t.relname
 from (
   select c.oid, n.oid as nsp, n.nspname, c.relname, case c.relkind when 'S' then 'SEQUENCE' else 'INDEX' end as kind, m[1] as base, m[2]::pg_catalog.int4 as number
-  from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace,
-    lateral pg_catalog.regexp_match(c.relname::pg_catalog.text, '^(.*_(?:seq|idx|pkey|key|excl))([1-9][0-9]?)$') m,
-    pg_catalog.int8(pg_catalog.pg_current_xact_id_if_assigned()::pg_catalog.text) mine, lateral (select (c.xmin::pg_catalog.text::pg_catalog.int8 - mine) & 4294967295 as since) s
-  where c.relkind in ('S', 'i', 'I') and c.relpersistence <> 't' and m is not null and case when since < $1::pg_catalog.int8 - mine
-      then pg_catalog.pg_xact_status((mine + since)::pg_catalog.text::pg_catalog.xid8) = 'in progress' else false end
+  from (
+    select c.oid, c.relname, c.relnamespace, c.relkind from pg_catalog.pg_class c, pg_catalog.int8(pg_catalog.pg_current_xact_id_if_assigned()::pg_catalog.text) mine,
+      lateral (select (c.xmin::pg_catalog.text::pg_catalog.int8 - mine) & 4294967295 as since) s
+    where c.relkind in ('S', 'i', 'I') and c.relpersistence <> 't' and case when since < $1::pg_catalog.int8 - mine
+      then pg_catalog.pg_xact_status((mine + since)::pg_catalog.text::pg_catalog.xid8) = 'in progress' else false end offset 0
+  ) c join pg_catalog.pg_namespace n on n.oid = c.relnamespace,
+    lateral pg_catalog.regexp_match(c.relname::pg_catalog.text, '^(.*_(?:seq|idx|pkey|key|excl))([1-9][0-9]?)$') m
+  where m is not null
 ) x join lateral (
   select n.nspname, t.relname from pg_catalog.pg_class t join pg_catalog.pg_namespace n on n.oid = t.relnamespace
-  where t.oid = (select i.indrelid from pg_catalog.pg_index i where i.indexrelid = x.oid)
-    or t.oid = (select d.refobjid from pg_catalog.pg_depend d where d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass and d.objid = x.oid
-      and d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass and d.refobjsubid > 0 and d.deptype in ('a', 'i'))
+  where t.oid = coalesce((select i.indrelid from pg_catalog.pg_index i where i.indexrelid = x.oid), (select d.refobjid from pg_catalog.pg_depend d where d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass and d.objid = x.oid
+      and d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass and d.refobjsubid > 0 and d.deptype in ('a', 'i')))
 ) t on true join lateral (
   select w.name from pg_catalog.generate_series(0, x.number - 1) k, lateral (select x.base || case k when 0 then '' else k::pg_catalog.text end) w(name)
   where case when pg_catalog.has_schema_privilege(x.nsp, 'usage') then pg_catalog.to_regclass(pg_catalog.quote_ident(x.nspname) || '.' || pg_catalog.quote_ident(w.name)) is null
@@ -63,10 +65,11 @@ func (c *Catalog) Numbered(ctx context.Context, q Querier) ([]Numbered, error) {
 }
 
 // Operation has a backup that has chosen the free name take the one of the primary. One
-// that has chosen the same, since it has what took the name, is left as it is.
+// that has chosen the same, since it has what took the name (a table, perhaps, that another
+// transaction has made in between), is left as it is.
 func (n Numbered) Operation() event.Operation {
 	body := "BEGIN ALTER " + n.Kind + " IF EXISTS " + QuoteIdent(n.Schema) + "." + QuoteIdent(n.Free) + " RENAME TO " + QuoteIdent(n.Name) +
-		"; EXCEPTION WHEN duplicate_table THEN NULL; END"
+		"; EXCEPTION WHEN duplicate_table OR wrong_object_type THEN NULL; END"
 	return event.Operation{Kind: event.OpStatement, Class: event.ClassText, Reason: "DDL", Text: "DO " + QuoteLiteral(body),
 		Tables: []string{n.Table}, Digest: event.Digest{SQLState: "00000", Affected: -1}}
 }
