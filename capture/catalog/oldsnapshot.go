@@ -26,7 +26,14 @@ const rowsSQL = `
   union all select 'q', q.seqrelid, 0, q.xmin, q.xmax from pg_catalog.pg_sequence q join lasting l on l.oid = q.seqrelid
   union all select 'z', z.partrelid, 0, z.xmin, z.xmax from pg_catalog.pg_partitioned_table z join lasting l on l.oid = z.partrelid
   union all select 'v', v.oid, 0, v.xmin, v.xmax from pg_catalog.pg_event_trigger v
-  union all select 'g', g.oid, 0, g.xmin, g.xmax from pg_catalog.pg_language g`
+  union all select 'g', g.oid, 0, g.xmin, g.xmax from pg_catalog.pg_language g
+  union all select 'b', b.oid, 0, b.xmin, b.xmax from pg_catalog.pg_collation b
+  union all select 'u', u.oid, 0, u.xmin, u.xmax from pg_catalog.pg_opclass u
+  union all select 'j', j.oid, 0, j.xmin, j.xmax from pg_catalog.pg_conversion j
+  union all select 'f', f.oid, 0, f.xmin, f.xmax from pg_catalog.pg_ts_config f
+  union all select 'w', w.oid, 0, w.xmin, w.xmax from pg_catalog.pg_ts_dict w
+  union all select 'x', x.oid, 0, x.xmin, x.xmax from pg_catalog.pg_extension x
+  union all select 'e', e.objid, 0, e.xmin, e.xmax from pg_catalog.pg_depend e where e.deptype = 'e'`
 
 // Ids of transactions have 32 bits in rows, and those of frozen rows may be of an earlier
 // round: they are compared within bounds only. $1 is an id that is younger than all that
