@@ -23,18 +23,19 @@ type Numbered struct {
 // chooses, whatever snapshot the transaction has, and fails where the role it has by now may not
 // look into the schema. Numbers above 99 are not the server's, but for
 // tables that nobody has. A long name has more room for the table's and the columns' where the number
-// is missing, by turns: what is longer is cut first.
+// is missing, by turns: what is longer is cut first. The array has the planner expect few rows, and the
+// server not compile the query (jit), which took seconds.
 var numberedNamesSQL = `
 select x.kind, x.nspname, x.relname, f.name, t.nspname || '.' || t.relname
 from (
-  select c.oid, n.oid as nsp, n.nspname, c.relname, case c.relkind when 'S' then 'SEQUENCE' else 'INDEX' end as kind, m[1] as base, m[2] as label, m[3]::pg_catalog.int4 as number
-  from (
-    select c.oid, c.relname::pg_catalog.text, c.relnamespace, c.relkind from pg_catalog.pg_class c, pg_catalog.int8(pg_catalog.pg_current_xact_id_if_assigned()::pg_catalog.text) mine,
+  select c.oid, n.oid as nsp, n.nspname, c.relname::pg_catalog.text, case c.relkind when 'S' then 'SEQUENCE' else 'INDEX' end as kind, m[1] as base, m[2] as label, m[3]::pg_catalog.int4 as number
+  from pg_catalog.unnest(array(
+    select c.oid from pg_catalog.pg_class c, pg_catalog.int8(pg_catalog.pg_current_xact_id_if_assigned()::pg_catalog.text) mine,
       lateral (select (c.xmin::pg_catalog.text::pg_catalog.int8 - mine) & 4294967295 as since) s
     where c.relkind in ('S', 'i', 'I') and c.relpersistence <> 't' and case when since < $1::pg_catalog.int8 - mine
-      then pg_catalog.pg_xact_status((mine + since)::pg_catalog.text::pg_catalog.xid8) = 'in progress' else false end offset 0
-  ) c join pg_catalog.pg_namespace n on n.oid = c.relnamespace,
-    lateral pg_catalog.regexp_match(c.relname, '^(.*_)(seq|idx|pkey|key|excl)([1-9][0-9]?)$') m
+      then pg_catalog.pg_xact_status((mine + since)::pg_catalog.text::pg_catalog.xid8) = 'in progress' else false end
+  )) made join pg_catalog.pg_class c on c.oid = made join pg_catalog.pg_namespace n on n.oid = c.relnamespace,
+    lateral pg_catalog.regexp_match(c.relname::pg_catalog.text, '^(.*_)(seq|idx|pkey|key|excl)([1-9][0-9]?)$') m
   where m is not null
 ) x join lateral (
   select n.nspname, t.relname::pg_catalog.text, o.of
