@@ -56,3 +56,45 @@ func TestI6CatalogueOfAnOldSnapshot(t *testing.T) {
 	b.identical()
 	b.sameCatalogue()
 }
+
+// What the transaction itself did in subtransactions, and what others do to temporary tables or
+// by maintenance, is no reason to refuse it; what others made is one also where the transaction
+// has dropped it in the end.
+func TestI6OwnCatalogueOfAnOldSnapshot(t *testing.T) {
+	b := up(t, rig.Config{AgentYAML: triggersOn}, `CREATE TABLE seen (id int PRIMARY KEY)`, `CREATE TABLE w (id int PRIMARY KEY, n int DEFAULT 1)`,
+		`CREATE FUNCTION fill() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN NEW.n := (random() * 1000000)::int; RETURN NEW; END'`,
+		`CREATE FUNCTION kept() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'`, `CREATE TRIGGER z BEFORE DELETE ON w FOR EACH ROW EXECUTE FUNCTION kept()`)
+	b.unlike = true // while others' DDL is under way
+	for i, c := range []struct {
+		theirs, own []string
+		moved       bool
+	}{
+		{theirs: []string{`ANALYZE`, `VACUUM FREEZE pg_class`, `VACUUM w`}, own: []string{`CREATE TEMP TABLE mine (id int) ON COMMIT DROP`}},
+		{theirs: []string{`CREATE TEMP TABLE a (id serial PRIMARY KEY, t text, CHECK (id > 0)); CREATE TEMP VIEW v AS SELECT 1; CREATE INDEX ON a (t)`}, own: []string{`CREATE TEMP TABLE mine (id int) ON COMMIT DROP`}},
+		{own: []string{`SAVEPOINT s`, `ALTER TABLE w ADD COLUMN x int`, `ALTER TABLE w ALTER n SET DEFAULT 5`, `ROLLBACK TO s`, `ALTER TABLE w ALTER n SET DEFAULT 6`,
+			`SAVEPOINT t`, `ALTER TABLE w ALTER n SET DEFAULT 1`, `RELEASE t`, `SAVEPOINT u`, `CREATE INDEX own ON w (n)`, `SAVEPOINT v`, `DROP INDEX own`, `RELEASE u`}},
+		{own: []string{`DO $$ BEGIN FOR i IN 1..100 LOOP BEGIN EXECUTE format('CREATE TABLE d_%s (id serial PRIMARY KEY)', i); EXCEPTION WHEN division_by_zero THEN NULL; END; END LOOP; END $$`}},
+		{own: []string{`REINDEX TABLE w`, `ALTER TABLE w ALTER n TYPE bigint`, `CLUSTER w USING w_pkey`}},
+		{theirs: []string{`CREATE TRIGGER tr BEFORE INSERT ON w FOR EACH ROW EXECUTE FUNCTION fill()`}, own: []string{`CREATE TEMP TABLE mine (id int) ON COMMIT DROP`, `INSERT INTO w (id) VALUES (-1)`, `DROP TRIGGER tr ON w`}, moved: true},
+	} {
+		old := testkit.Connect(t, b.agent("a1").DSN())
+		b.runParts(old, pgx.QueryExecModeExec, `BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM seen`)
+		for _, sql := range c.theirs {
+			dsn := b.agent("a1").DSN()
+			if i == 0 {
+				dsn = b.Primary.DSN(rig.Database)
+			}
+			b.runParts(testkit.Connect(t, dsn), pgx.QueryExecModeSimpleProtocol, sql)
+		}
+		for _, sql := range append(c.own, fmt.Sprintf(`INSERT INTO w (id) VALUES (%d)`, i)) {
+			b.runParts(old, pgx.QueryExecModeExec, sql)
+		}
+		var refused *pgconn.PgError
+		_, err := old.Exec(b.ctx, `COMMIT`, pgx.QueryExecModeExec)
+		if moved := errors.As(err, &refused) && refused.Code == "40001"; moved != c.moved || !moved && err != nil {
+			t.Errorf("beside %q: %q commits with %v", c.theirs, c.own, err)
+		}
+	}
+	b.identical()
+	b.sameCatalogue()
+}

@@ -74,7 +74,7 @@ func (s *Session) overtaken(ctx context.Context, tx *txn, extended bool) *refusa
 	if !old {
 		return nil
 	}
-	is, err := s.deps.Catalog.OldSnapshot(ctx, querier{s: s, extended: extended}, tx.probe.pid)
+	is, err := s.deps.Catalog.OldSnapshot(ctx, querier{s: s, extended: extended})
 	if err != nil {
 		return refusedByGate(err)
 	}
