@@ -102,6 +102,8 @@ type Table struct {
 	// Version is the DDL counter that the look-up relied on; Unsettled where DDL was
 	// under way.
 	Version int64 `json:"-"`
+	// Labels are those of the enums in it, by their OIDs.
+	Labels map[string]string `json:"-"`
 
 	fingerprint string
 }
