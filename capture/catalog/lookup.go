@@ -52,6 +52,7 @@ select rel.oid::pg_catalog.text, pg_catalog.json_build_object(
   'Children', (select pg_catalog.count(*) from pg_catalog.pg_inherits i join pg_catalog.pg_class k on k.oid = i.inhrelid
                where i.inhparent = rel.oid and not k.relispartition),
   'OddPartitions', (select pg_catalog.count(*) from tree where tree.oid <> rel.oid and (relkind = 'f' or relpersistence = 'u')),
+  'Unvalidated', exists (select from pg_catalog.pg_constraint x where x.conrelid in (select oid from tree) and x.contype = 'c' and not x.convalidated),
   'Exclusion', exists (select from pg_catalog.pg_constraint x where x.conrelid = rel.oid and x.contype = 'x'),
   'Triggers', (select pg_catalog.json_agg(pg_catalog.json_build_object('Name', t.tgname, 'Enabled', t.tgenabled, 'Events', t.tgtype,
                  'Source', (select tp.prosrc from pg_catalog.pg_proc tp join pg_catalog.pg_language tl on tl.oid = tp.prolang

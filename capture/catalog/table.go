@@ -95,6 +95,8 @@ type Table struct {
 	// Sought are the schemas of what the functions that generated columns are computed by look
 	// for without naming a schema: for each name those that have something of it.
 	Sought [][]string `json:"-"`
+	// Unvalidated says that rows of the table may break a CHECK that is NOT VALID.
+	Unvalidated bool
 	// Exclusion says that the table has exclusion constraints.
 	Exclusion bool
 	// Definition is what workers compare with the table on their target.
