@@ -72,6 +72,7 @@ type Catalog struct {
 	access   map[accessKey]*Access
 	facts    *Facts
 	builtins *Builtins
+	settled  int64
 }
 
 type tableKey struct{ schemas, name string }
@@ -170,6 +171,7 @@ func (c *Catalog) reset() {
 	c.tables = map[tableKey]*Table{}
 	c.access = map[accessKey]*Access{}
 	c.facts = nil
+	c.settled = 0
 }
 
 // connected looks whether a new connection leads to a primary that was started

@@ -30,8 +30,9 @@ with recursive rel as (
   union
   select p.oid, p.relkind, p.relpersistence
   from tree join pg_catalog.pg_inherits h on h.inhparent = tree.oid join pg_catalog.pg_class p on p.oid = h.inhrelid and p.relispartition
-), ` + writersSQL + `, ` + callsSQL + `
+), ` + writersSQL + `, ` + callsSQL + `, ` + typesSQL + `
 select rel.oid::pg_catalog.text, pg_catalog.json_build_object(
+  'Itself', rel.oid::pg_catalog.int8, 'Attributes', (` + attributesSQL + `),
   'Schema', nspname, 'Name', relname, 'Kind', relkind, 'Partition', relispartition,
   'Temp', relpersistence = 't', 'Unlogged', relpersistence = 'u',
   'Owner', pg_catalog.pg_get_userbyid(relowner),
@@ -51,6 +52,7 @@ select rel.oid::pg_catalog.text, pg_catalog.json_build_object(
   'Children', (select pg_catalog.count(*) from pg_catalog.pg_inherits i join pg_catalog.pg_class k on k.oid = i.inhrelid
                where i.inhparent = rel.oid and not k.relispartition),
   'OddPartitions', (select pg_catalog.count(*) from tree where tree.oid <> rel.oid and (relkind = 'f' or relpersistence = 'u')),
+  'Unvalidated', exists (select from pg_catalog.pg_constraint x where x.conrelid in (select oid from tree) and x.contype = 'c' and not x.convalidated),
   'Exclusion', exists (select from pg_catalog.pg_constraint x where x.conrelid = rel.oid and x.contype = 'x'),
   'Triggers', (select pg_catalog.json_agg(pg_catalog.json_build_object('Name', t.tgname, 'Enabled', t.tgenabled, 'Events', t.tgtype,
                  'Source', (select tp.prosrc from pg_catalog.pg_proc tp join pg_catalog.pg_language tl on tl.oid = tp.prolang
@@ -77,7 +79,7 @@ select rel.oid::pg_catalog.text, pg_catalog.json_build_object(
  from pg_catalog.pg_attribute a join pg_catalog.pg_type y on y.oid = a.atttypid
  left join pg_catalog.pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
  where a.attrelid = rel.oid and a.attnum > 0 and not a.attisdropped and a.attgenerated = '' and coalesce(d.adbin, y.typdefaultbin) is not null),
-(` + definition.PartsSQL + `)::pg_catalog.text
+(` + definition.PartsSQL + `)::pg_catalog.text, (` + labelsSQL + `)::pg_catalog.text
 from rel`
 
 // typeSQL names a column's type in a way that does not depend on search_path.
@@ -184,8 +186,8 @@ func lookup(ctx context.Context, q Querier, schemas []string, name string) (*Tab
 
 func decodeTable(row []event.Value) (*Table, error) {
 	t := &Table{}
-	if len(row) != 4 {
-		return nil, fmt.Errorf("look up relation: 4 columns expected, got %d", len(row))
+	if len(row) != 5 {
+		return nil, fmt.Errorf("look up relation: 5 columns expected, got %d", len(row))
 	}
 	if _, err := fmt.Sscan(string(row[0].Text), &t.OID); err != nil {
 		return nil, fmt.Errorf("look up relation: OID %q: %w", row[0].Text, err)
@@ -196,6 +198,11 @@ func decodeTable(row []event.Value) (*Table, error) {
 	t.fingerprint = string(row[1].Text)
 	if err := json.Unmarshal(row[3].Text, &t.Definition); err != nil {
 		return nil, fmt.Errorf("look up relation: its definition: %w", err)
+	}
+	if !row[4].Null {
+		if err := json.Unmarshal(row[4].Text, &t.Labels); err != nil {
+			return nil, fmt.Errorf("look up relation: labels of its enums: %w", err)
+		}
 	}
 	if row[2].Null {
 		return t, nil

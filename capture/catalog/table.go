@@ -95,6 +95,8 @@ type Table struct {
 	// Sought are the schemas of what the functions that generated columns are computed by look
 	// for without naming a schema: for each name those that have something of it.
 	Sought [][]string `json:"-"`
+	// Unvalidated says that rows of the table may break a CHECK that is NOT VALID.
+	Unvalidated bool
 	// Exclusion says that the table has exclusion constraints.
 	Exclusion bool
 	// Definition is what workers compare with the table on their target.
@@ -102,6 +104,8 @@ type Table struct {
 	// Version is the DDL counter that the look-up relied on; Unsettled where DDL was
 	// under way.
 	Version int64 `json:"-"`
+	// Labels are those of the enums in it, by their OIDs.
+	Labels map[string]string `json:"-"`
 
 	fingerprint string
 }

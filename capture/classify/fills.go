@@ -74,7 +74,8 @@ func (j *job) readBack(t *catalog.Table, column string, computed func() error) (
 	if j.plan.Fills != nil {
 		columns = append(columns, j.plan.Fills.Columns...)
 	}
-	if t == nil || j.in.Behind != nil || j.unfollowed(t) || t.Children > 0 || t.Identity(columns) == nil {
+	// The server rewrites rows that break a CHECK, and takes no UPDATE of them.
+	if t == nil || t.Unvalidated || j.in.Behind != nil || j.unfollowed(t) || t.Children > 0 || t.Identity(columns) == nil {
 		return false, nil
 	}
 	var refusal *Refusal

@@ -40,6 +40,7 @@ type saying struct {
 	Sequences              []SequenceRef
 	Draws                  string
 	Refs, Fingerprints     []string
+	Labels                 []map[string]string // of the tables' enums
 }
 
 func (p *Plan) says() saying {
@@ -50,6 +51,7 @@ func (p *Plan) says() saying {
 	}
 	for _, t := range p.TableRefs {
 		s.Refs, s.Fingerprints = append(s.Refs, t.Qualified()), append(s.Fingerprints, t.Fingerprint())
+		s.Labels = append(s.Labels, t.Labels)
 	}
 	return s
 }
@@ -73,6 +75,10 @@ func (s saying) differs(now saying) string {
 	for i, name := range s.Refs {
 		if s.Fingerprints[i] != now.Fingerprints[i] {
 			return name + " was altered"
+		}
+		// What an older build has written down for PREPARE TRANSACTION has none.
+		if i < len(s.Labels) && catalog.Relabelled(s.Labels[i], now.Labels[i]) {
+			return "a label of an enum of " + name + " was renamed"
 		}
 	}
 	return ""

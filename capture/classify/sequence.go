@@ -244,17 +244,14 @@ func (j *job) drawnBeside(call *pg.FuncCall, ref SequenceRef) (bool, error) {
 
 // setvalText is a call of setval with the value that was read back as $1: the
 // last one drawn. A call whose third argument is false leaves the next one to be
-// drawn instead, unless one was drawn beside it, which may be the last.
+// drawn instead, unless one was drawn beside it, which may be the last. One of NULL (the max
+// of an empty table) has set nothing, and what is read of a sequence that nothing
+// was drawn from is out of its bounds.
 func setvalText(t *catalog.Table, call *pg.FuncCall, drawn bool) string {
 	called, notCalled := "pg_catalog.setval(s.seqrelid::pg_catalog.regclass, $1, true)", "pg_catalog.setval(s.seqrelid::pg_catalog.regclass, $1 + s.seqincrement, false)"
 	expr := "CASE WHEN $1 BETWEEN s.seqmin AND s.seqmax THEN " + called + " ELSE " + notCalled + " END"
-	if len(call.Args) == 2 && !drawn {
-		expr = called
-	} else if b := call.Args[len(call.Args)-1].GetAConst().GetBoolval(); b != nil && !drawn {
+	if b := call.Args[len(call.Args)-1].GetAConst().GetBoolval(); len(call.Args) == 3 && b != nil && !b.Boolval && !drawn {
 		expr = notCalled
-		if b.Boolval {
-			expr = called
-		}
 	}
 	seq := catalog.QuoteLiteral(catalog.QuoteIdent(t.Schema) + "." + catalog.QuoteIdent(t.Name))
 	return "SELECT " + expr + " FROM pg_catalog.pg_sequence s WHERE s.seqrelid = " + seq + "::pg_catalog.regclass"

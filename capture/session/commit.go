@@ -77,7 +77,7 @@ func (s *Session) recorded(ctx context.Context, tx *txn, ticket *order.Ticket, e
 	if what := s.catalogMoved(ctx, tx, version, extended); what != "" {
 		return moved(what)
 	}
-	return s.overtaken(ctx, tx, extended)
+	return s.overtaken(ctx, tx, version, extended)
 }
 
 // acknowledged waits for the record and, meanwhile, reads the catalogue's version.

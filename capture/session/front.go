@@ -286,6 +286,7 @@ func (s *Session) endTx(ctx context.Context, committed bool) {
 	}
 	s.mu.Unlock()
 	s.begun, s.wrapped = false, false
+	s.quietVersion = s.deps.Catalog.Settled()
 	if tx == nil {
 		return
 	}

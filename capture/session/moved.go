@@ -66,10 +66,13 @@ func (s *Session) beforeOwnDDL(ctx context.Context, p *classify.Plan, extended b
 }
 
 // overtaken refuses a transaction that was looked up by itself, since it has changed the
-// catalogue, under a snapshot that does not see what others have changed of it since.
-func (s *Session) overtaken(ctx context.Context, tx *txn, extended bool) *refusal {
+// catalogue, or of whose rows the capture triggers' functions have told the tables by it,
+// under a snapshot that does not see what others have changed of the catalogue since.
+// Where it has no DDL of its own, a counter that stands at version, and where it stood before the
+// transaction began, says that there is none.
+func (s *Session) overtaken(ctx context.Context, tx *txn, version int64, extended bool) *refusal {
 	s.mu.Lock()
-	old := s.looksItself(tx) && tx.probe != nil && !seesWhatCommits(tx.probe.isolation)
+	old := s.looksOld(tx) && (s.looksItself(tx) || version != s.quietVersion)
 	s.mu.Unlock()
 	if !old {
 		return nil
@@ -79,9 +82,15 @@ func (s *Session) overtaken(ctx context.Context, tx *txn, extended bool) *refusa
 		return refusedByGate(err)
 	}
 	if is {
-		return moved("others have committed DDL that its snapshot does not see, and that its statements ran by; it has DDL of its own, so that nothing else can be asked")
+		return moved("others have committed DDL that its snapshot does not see, and that its statements ran by; it has DDL of its own, or capture triggers carried it, so that nothing else can be asked")
 	}
 	return nil
+}
+
+// looksOld tells whether what a transaction was carried by was looked up under its own snapshot,
+// which does not see what commits. Callers hold s.mu.
+func (s *Session) looksOld(tx *txn) bool {
+	return tx != nil && (s.looksItself(tx) || tx.traced) && tx.probe != nil && !seesWhatCommits(tx.probe.isolation)
 }
 
 // holding says that the first plans of a transaction hold at a version of the catalogue.

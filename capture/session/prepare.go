@@ -84,6 +84,9 @@ func (s *Session) pack(ctx context.Context, tx *txn, k *prepared.Kept, extended 
 	if what := s.catalogMoved(ctx, tx, version, extended); what != "" {
 		return moved(what), nil
 	}
+	if refused := s.overtaken(ctx, tx, version, extended); refused != nil {
+		return refused, nil
+	}
 	k.Version = settledAt(tx, version)
 	if k.Promises, err = classify.Promises(tx.noted); err != nil {
 		return nil, err

@@ -39,7 +39,7 @@ func (g *sentry) fail() { g.failed = true }
 // guardable returns the catalogue's version that all statements of a transaction
 // were classified at, if the session can be asked whether it still stands; else 0.
 func (s *Session) guardable(tx *txn) int64 {
-	if s.unguarded || tx.manyPlans || tx.ownDDL || s.deps.Catalog.UnmovedSQL() == "" {
+	if s.unguarded || tx.manyPlans || tx.ownDDL || s.looksOld(tx) || s.deps.Catalog.UnmovedSQL() == "" {
 		return 0
 	}
 	version := s.deps.Catalog.Known()

@@ -97,6 +97,9 @@ type Session struct {
 	// synced is true from a Sync or Query of the client's to the next message that
 	// is planned upon the state that it left.
 	synced bool
+	// quietVersion is the catalogue's version before the transaction began, if no DDL was under way
+	// then, or an older one.
+	quietVersion int64
 	// unguarded says that the session may not read the catalogue's counter.
 	unguarded bool
 	// syncSent says that the client's next message is a Sync that was sent ahead of it.

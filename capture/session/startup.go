@@ -108,7 +108,7 @@ func (l *Listener) newSession(h *hello, server Conn, ledger ledger) *Session {
 		up: pgwire.NewWriter(server, bufferSize), down: pgwire.NewWriter(h.conn, bufferSize),
 		ledger: ledger, database: h.database, user: h.user, stopping: l.stopping, share: l.share, status: pgwire.StatusIdle,
 		statements: map[string]*statement{}, portals: map[string]*portal{}, prepared: map[string]bool{}}
-	s.empty = sync.NewCond(&s.mu)
+	s.empty, s.quietVersion = sync.NewCond(&s.mu), l.deps.Catalog.Settled()
 	return s
 }
 
