@@ -17,46 +17,8 @@ import (
 func TestI3NamesThatTheServerNumbers(t *testing.T) {
 	b := up(t, rig.Config{AgentYAML: triggersOn}, `CREATE TABLE parent (v text)`, `CREATE SCHEMA "Odd ""schema"`, `CREATE SCHEMA private`, `CREATE ROLE of_few_rights`, `CREATE TABLE granted (id int)`, `GRANT INSERT ON granted TO of_few_rights`,
 		`CREATE TABLE other (a int, b int)`, `CREATE INDEX taken_b_idx ON other (a)`)
-	long, short, wide := strings.Repeat("t", 60), strings.Repeat("c", 29), strings.Repeat("é", 31)
 	for i, mode := range []pgx.QueryExecMode{pgx.QueryExecModeSimpleProtocol, pgx.QueryExecModeCacheDescribe} {
-		for _, c := range []struct{ table, column, form string }{
-			{"raced", "id", `CREATE TABLE raced (id serial PRIMARY KEY, UNIQUE (v)) INHERITS (parent)`},
-			{"raced", "id", `DO $$ BEGIN CREATE TABLE raced (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY) INHERITS (parent); INSERT INTO raced (v) VALUES ('in the block'); END $$`},
-			{long, "id", `CREATE TABLE ` + long + ` (id serial PRIMARY KEY) INHERITS (parent)`}, // the server cuts names
-			{long, short, `CREATE TABLE ` + long + ` (` + short + ` serial PRIMARY KEY) INHERITS (parent)`},
-			{short, long, `CREATE TABLE ` + short + ` (` + long + ` serial PRIMARY KEY) INHERITS (parent)`},
-			{wide, wide, `CREATE TABLE ` + wide + ` (` + wide + ` serial PRIMARY KEY) INHERITS (parent)`},
-		} {
-			drops, makes := testkit.Connect(t, b.agent("a1").DSN()), testkit.Connect(t, b.agent("a1").DSN())
-			b.runParts(drops, mode, `CREATE TABLE `+c.table+` (`+c.column+` serial PRIMARY KEY, v text)`)
-			b.runParts(drops, mode, `BEGIN; DROP TABLE `+c.table+`; TRUNCATE parent`)
-			made := make(chan struct{})
-			go func() {
-				defer close(made)
-				b.runParts(makes, mode, c.form)
-			}()
-			testkit.Eventually(t, testkit.Patience, func() error {
-				if len(b.onPrimary("SELECT FROM pg_locks WHERE relation = 'parent'::regclass AND NOT granted")) == 0 {
-					return errors.New("nobody waits for the parent, with a name chosen")
-				}
-				return nil
-			})
-			b.runParts(drops, mode, `COMMIT`)
-			<-made
-			sequence := `SELECT pg_get_serial_sequence('` + c.table + `', '` + c.column + `')`
-			there := b.onPrimary(sequence)
-			if !strings.HasSuffix(there[0][0], "_seq1") && !strings.HasSuffix(there[0][0], `_seq1"`) {
-				t.Errorf("%s: the sequence is %v, and the name was to be numbered", c.form, there)
-			}
-			b.runParts(makes, mode, `INSERT INTO `+c.table+` (v) VALUES ('x'), ('y')`)
-			b.identical()
-			if here := b.onBackup(sequence); lines(here) != lines(there) {
-				t.Errorf("%s: the sequence is %v, and %v on the backup", c.form, there, here)
-			}
-			b.sequencesFollow()
-			b.sameCatalogue()
-			b.runParts(makes, mode, `DROP TABLE `+c.table)
-		}
+		b.raced(mode)
 		conn := testkit.Connect(t, b.agent("a1").DSN())
 		for _, sql := range []string{
 			`BEGIN; CREATE TABLE freed_id_seq (); CREATE TABLE freed (id serial PRIMARY KEY, v text, UNIQUE (v)); DROP TABLE freed_id_seq; COMMIT`,
@@ -85,5 +47,49 @@ func TestI3NamesThatTheServerNumbers(t *testing.T) {
 			t.Errorf("round %d: indexes on the primary\n%s\nand on the backup\n%s", i, there, here)
 		}
 		b.runParts(conn, pgx.QueryExecModeSimpleProtocol, `DROP TABLE freed, taken, young, private.p, "Odd ""schema"."t'a"; DROP INDEX own_key1`)
+	}
+}
+
+// raced makes tables whose names others are about to free.
+func (b *bench) raced(mode pgx.QueryExecMode) {
+	b.t.Helper()
+	long, short, wide := strings.Repeat("t", 60), strings.Repeat("c", 29), strings.Repeat("é", 31)
+	for _, c := range []struct{ table, column, form string }{
+		{"raced", "id", `CREATE TABLE raced (id serial PRIMARY KEY, UNIQUE (v)) INHERITS (parent)`},
+		{"raced", "id", `DO $$ BEGIN CREATE TABLE raced (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY) INHERITS (parent); INSERT INTO raced (v) VALUES ('in the block'); END $$`},
+		{long, "id", `CREATE TABLE ` + long + ` (id serial PRIMARY KEY) INHERITS (parent)`}, // the server cuts names
+		{long, short, `CREATE TABLE ` + long + ` (` + short + ` serial PRIMARY KEY) INHERITS (parent)`},
+		{short, long, `CREATE TABLE ` + short + ` (` + long + ` serial PRIMARY KEY) INHERITS (parent)`},
+		{wide, wide, `CREATE TABLE ` + wide + ` (` + wide + ` serial PRIMARY KEY) INHERITS (parent)`},
+	} {
+		drops, makes := testkit.Connect(b.t, b.agent("a1").DSN()), testkit.Connect(b.t, b.agent("a1").DSN())
+		b.runParts(drops, mode, `CREATE TABLE `+c.table+` (`+c.column+` serial PRIMARY KEY, v text)`)
+		b.runParts(drops, mode, `BEGIN; DROP TABLE `+c.table+`; TRUNCATE parent`)
+		made := make(chan struct{})
+		go func() {
+			defer close(made)
+			b.runParts(makes, mode, c.form)
+		}()
+		testkit.Eventually(b.t, testkit.Patience, func() error {
+			if len(b.onPrimary("SELECT FROM pg_locks WHERE relation = 'parent'::regclass AND NOT granted")) == 0 {
+				return errors.New("nobody waits for the parent, with a name chosen")
+			}
+			return nil
+		})
+		b.runParts(drops, mode, `COMMIT`)
+		<-made
+		sequence := `SELECT pg_get_serial_sequence('` + c.table + `', '` + c.column + `')`
+		there := b.onPrimary(sequence)
+		if !strings.HasSuffix(there[0][0], "_seq1") && !strings.HasSuffix(there[0][0], `_seq1"`) {
+			b.t.Errorf("%s: the sequence is %v, and the name was to be numbered", c.form, there)
+		}
+		b.runParts(makes, mode, `INSERT INTO `+c.table+` (v) VALUES ('x'), ('y')`)
+		b.identical()
+		if here := b.onBackup(sequence); lines(here) != lines(there) {
+			b.t.Errorf("%s: the sequence is %v, and %v on the backup", c.form, there, here)
+		}
+		b.sequencesFollow()
+		b.sameCatalogue()
+		b.runParts(makes, mode, `DROP TABLE `+c.table)
 	}
 }

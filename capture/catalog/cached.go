@@ -84,7 +84,7 @@ func (c *Catalog) stable(ctx context.Context, look func(version int64) error, st
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.Known() == version && c.Restarts() == restarts {
-		c.settled = version
+		c.settled.Store(version)
 		store()
 	}
 	return nil
@@ -92,11 +92,7 @@ func (c *Catalog) stable(ctx context.Context, look func(version int64) error, st
 
 // Settled is a version of the catalogue at which no DDL was under way: where the counter
 // still says so, nobody has committed any since. 0: there is none.
-func (c *Catalog) Settled() int64 {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.settled
-}
+func (c *Catalog) Settled() int64 { return c.settled.Load() }
 
 // Facts are what the database defines beside the built-in objects. q as in Table.
 func (c *Catalog) Facts(ctx context.Context, q Querier) (*Facts, error) {

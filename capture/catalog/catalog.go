@@ -63,6 +63,8 @@ type Catalog struct {
 	wides map[string]*pgencoding.Wide
 	// known is the highest counter seen; cached answers of another one are stale.
 	known atomic.Int64
+	// settled is what Settled returns.
+	settled atomic.Int64
 	// restarts counts starts of the primary that were noticed.
 	restarts atomic.Int64
 
@@ -72,7 +74,6 @@ type Catalog struct {
 	access   map[accessKey]*Access
 	facts    *Facts
 	builtins *Builtins
-	settled  int64
 }
 
 type tableKey struct{ schemas, name string }
@@ -171,7 +172,7 @@ func (c *Catalog) reset() {
 	c.tables = map[tableKey]*Table{}
 	c.access = map[accessKey]*Access{}
 	c.facts = nil
-	c.settled = 0
+	c.settled.Store(0)
 }
 
 // connected looks whether a new connection leads to a primary that was started

@@ -16,15 +16,15 @@ type Numbered struct {
 	Table string
 }
 
-// numberedNamesSQL asks for what the transaction has made (its row is of a transaction
-// that is under way and seen) with such a name. Its ids are between that which it has and $1, which
-// is younger: frozen rows may have ids of an earlier round of the 32 bits, which only look
-// like that. to_regclass looks as the server does when it
-// chooses, whatever snapshot the transaction has, and fails where the role it has by now may not
-// look into the schema. Numbers above 99 are not the server's, but for
-// tables that nobody has. A long name has more room for the table's and the columns' where the number
-// is missing, by turns: what is longer is cut first. The array has the planner expect few rows, and the
-// server not compile the query (jit), which took seconds.
+// numberedNamesSQL asks for what the transaction has made with such a name: the row is of
+// a transaction that is under way, and seen. Its ids are between its own and $1, which is
+// younger: frozen rows may have ids of an earlier round of the 32 bits, which only look like
+// that. to_regclass looks as the server does when it chooses, whatever snapshot the transaction
+// has, and fails where the role that it has by now may not look into the schema. Numbers
+// above 99 are not the server's, but for tables that nobody has. A long name has more room
+// for the table's and the column's where the number is missing: what is longer is cut first.
+// The array has the planner expect few rows, and the server not compile the query (jit),
+// which took seconds.
 var numberedNamesSQL = `
 select x.kind, x.nspname, x.relname, f.name, t.nspname || '.' || t.relname
 from (
