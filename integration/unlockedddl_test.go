@@ -27,7 +27,8 @@ func TestI6DDLThatLocksNoTable(t *testing.T) {
 			moved  bool
 		}{
 			{`BEGIN; ALTER SCHEMA app RENAME TO third; ALTER SCHEMA other RENAME TO app; ALTER SCHEMA third RENAME TO other; COMMIT`,
-				[]string{`INSERT INTO app.t VALUES ($n, 1)`, `INSERT INTO app.t SELECT $n, count(*) FROM feels`}, true},
+				[]string{`INSERT INTO app.t VALUES ($n, 1)`, `INSERT INTO app.t SELECT $n, count(*) FROM feels`, `INSERT INTO app.t VALUES ($n, 1); SAVEPOINT s; CREATE TABLE made_$n (id int); ROLLBACK TO s`,
+					`SAVEPOINT a; INSERT INTO app.t VALUES ($n, 1); SAVEPOINT b; CREATE TABLE made_$n (id int); SAVEPOINT c; CREATE TABLE made_too_$n (id int); ROLLBACK TO c; ROLLBACK TO b`}, true},
 			{`BEGIN; ALTER TYPE mood RENAME VALUE 'sad' TO 'third'; ALTER TYPE mood RENAME VALUE 'ok' TO 'sad'; ALTER TYPE mood RENAME VALUE 'third' TO 'ok'; COMMIT`,
 				[]string{`INSERT INTO feels (id, m) VALUES ($n, 'ok')`, `INSERT INTO feels (id, m) SELECT $n, 'ok' FROM pg_class LIMIT 1`, `INSERT INTO feels (id, d) VALUES ($n, 'ok')`, `INSERT INTO feels (id, ms) VALUES ($n, '{ok,sad}')`}, true},
 			{`BEGIN; ALTER TYPE pair RENAME ATTRIBUTE x TO z; ALTER TYPE pair RENAME ATTRIBUTE y TO x; ALTER TYPE pair RENAME ATTRIBUTE z TO y; COMMIT`, []string{`INSERT INTO pairs (id, p.x) VALUES ($n, 1)`}, true},
