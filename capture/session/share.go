@@ -84,16 +84,6 @@ func (t *txn) keepPlan(p *classify.Plan) {
 	t.manyPlans = true
 }
 
-// forgetPlans forgets the plans that were checked.
-func (t *txn) forgetPlans() {
-	clear(t.plans)
-	t.holdPlans(-t.planBytes)
-	t.noted, t.manyPlans = nil, false
-	for i := range t.stack {
-		t.stack[i].plans = 0
-	}
-}
-
 // dropPlans forgets the plans that came behind the first n: what they did was rolled
 // back, and need not hold. What is written out already runs on targets all the same.
 func (t *txn) dropPlans(n int) {

@@ -40,7 +40,8 @@ type txn struct {
 	// planBytes what those in plans take.
 	unkept int64
 	// noted are the plans in the order in which they came.
-	noted []*classify.Plan
+	noted   []*classify.Plan
+	checked []checked
 	// ran counts the plans that came; holding is when all of them held.
 	ran            int
 	holding        holding
@@ -291,7 +292,10 @@ func (t *txn) unwind(name string, keep int) {
 			continue
 		}
 		if keep > 0 {
+			t.recall(i)
 			t.dropPlans(t.stack[i].plans)
+		} else {
+			t.settleChecked(i)
 		}
 		t.stack = t.stack[:i+keep]
 		return

@@ -1,0 +1,122 @@
+package integration
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/opmux/opmux/internal/rig"
+	"github.com/opmux/opmux/internal/testkit"
+)
+
+// beside runs a statement in a session of its own, through the agent; what it came to is told by the channel.
+func (b *bench) beside(conn *pgx.Conn, sql string) <-chan error {
+	done := make(chan error, 1)
+	go func() { done <- execute(b.ctx, conn, pgx.QueryExecModeSimpleProtocol, sql) }()
+	return done
+}
+
+// waits returns when so many server processes wait for locks.
+func (b *bench) waits(most int) {
+	b.t.Helper()
+	testkit.Eventually(b.t, 20*time.Second, func() error {
+		if n := b.onPrimary(`SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'`)[0][0]; n != fmt.Sprint(most) {
+			return fmt.Errorf("%s processes wait for locks", n)
+		}
+		return nil
+	})
+}
+
+// A command outside of transactions waits for those that are open; one with DDL must not wait for
+// its end in turn, by locks of opmux's own, which the server would not take for a deadlock (I5).
+func TestI5DDLCommitsBesideAnIndexThatWaitsForIt(t *testing.T) {
+	b := up(t, rig.Config{}, `CREATE TABLE t (id int PRIMARY KEY, n int)`)
+	open, writer, index := testkit.Connect(t, b.agent("a1").DSN()), testkit.Connect(t, b.agent("a1").DSN()), testkit.Connect(t, b.agent("a1").DSN())
+	b.runParts(writer, pgx.QueryExecModeSimpleProtocol, `BEGIN; INSERT INTO t VALUES (2, 2)`)
+	b.runParts(open, pgx.QueryExecModeSimpleProtocol, `BEGIN; INSERT INTO t VALUES (1, 1); CREATE TABLE made (id int)`)
+	built := b.beside(index, `CREATE INDEX CONCURRENTLY t_n ON t (n)`)
+	b.waits(1)
+	began := time.Now()
+	for _, conn := range []*pgx.Conn{writer, open} {
+		select {
+		case err := <-b.beside(conn, `COMMIT`):
+			if err != nil {
+				t.Errorf("COMMIT beside CREATE INDEX CONCURRENTLY: %v, after %v", err, time.Since(began))
+			}
+		case <-time.After(60 * time.Second):
+			t.Fatal("a COMMIT and CREATE INDEX CONCURRENTLY wait for each other")
+		}
+	}
+	b.must(<-built)
+	if took := time.Since(began); took > 20*time.Second {
+		t.Errorf("they took %v", took)
+	}
+	b.identical()
+	b.sameCatalogue()
+}
+
+// What a transaction did before its own DDL is looked at before that for the last time. Where it goes back to a savepoint
+// behind that, the server gives up the locks by which it was to hold until the end (I6).
+func TestI6NamesKeptInASavepoint(t *testing.T) {
+	b := up(t, rig.Config{AgentYAML: triggersOn}, renamedSchema...)
+	b.unlike = true
+	id := 0
+	for _, mode := range []pgx.QueryExecMode{pgx.QueryExecModeSimpleProtocol, pgx.QueryExecModeCacheDescribe} {
+		for _, own := range []string{
+			`SAVEPOINT a; CREATE TEMP TABLE mine (id int); ROLLBACK TO a`,
+			`SAVEPOINT a; SAVEPOINT b; CREATE TABLE mine (id int); RELEASE b; ROLLBACK TO a`,
+			`SAVEPOINT a; DO $$ BEGIN CREATE TABLE mine (id int);INSERT INTO numbers VALUES (-1, 1);END $$; ROLLBACK TO a; SAVEPOINT a; RELEASE a`,
+		} {
+			id++
+			conn, other := testkit.Connect(t, b.agent("a1").DSN()), testkit.Connect(t, b.agent("a1").DSN())
+			b.runParts(conn, mode, fmt.Sprintf(`BEGIN; INSERT INTO app.t VALUES (%d, 1); INSERT INTO feels (id, m) VALUES (%d, 'ok')`, id, id))
+			for sql := range strings.SplitSeq(own, "; ") {
+				b.runParts(conn, mode, sql)
+			}
+			b.runParts(other, pgx.QueryExecModeSimpleProtocol, "BEGIN; "+renames[0]+"; COMMIT")
+			b.runParts(other, pgx.QueryExecModeSimpleProtocol, "BEGIN; "+renames[1]+"; COMMIT")
+			var refused *pgconn.PgError
+			if err := execute(b.ctx, conn, mode, `COMMIT`); !errors.As(err, &refused) || refused.Code != "40001" {
+				t.Errorf("behind %s: %v", own, err)
+			}
+		}
+	}
+	conn := testkit.Connect(t, b.agent("a1").DSN())
+	for sql := range strings.SplitSeq(`BEGIN; CREATE TABLE made (id int); INSERT INTO made VALUES (1); SAVEPOINT a; INSERT INTO made VALUES (2); SAVEPOINT b; ALTER TABLE made ADD COLUMN n int; INSERT INTO made VALUES (3, 4); `+
+		`ROLLBACK TO b; INSERT INTO made VALUES (5); RELEASE b; ALTER TABLE made ADD COLUMN m int; INSERT INTO made VALUES (6, 7); RELEASE a; COMMIT`, "; ") {
+		b.runParts(conn, pgx.QueryExecModeSimpleProtocol, sql)
+	}
+	b.identical()
+	b.sameCatalogue()
+}
+
+// DDL of one statement waits for DDL of another, and never for one that waits for it (I5).
+func TestI5DDLDoesNotDeadlock(t *testing.T) {
+	b := up(t, rig.Config{}, `CREATE SCHEMA app`, `CREATE TABLE t (id int PRIMARY KEY)`, `CREATE TYPE mood AS ENUM ('sad', 'ok')`)
+	for _, c := range []struct{ held, first, second string }{
+		{`SELECT FROM pg_namespace WHERE nspname = 'app' FOR UPDATE`, `ALTER SCHEMA app RENAME TO app2`, `CREATE TABLE IF NOT EXISTS made (id int)`},
+		{`LOCK TABLE t`, `CREATE VIEW seen AS SELECT id FROM t`, `DO $$ BEGIN ALTER TYPE mood RENAME VALUE 'sad' TO 'bad'; END $$`},
+		{`LOCK TABLE t`, `CREATE TRIGGER never BEFORE UPDATE ON t FOR EACH ROW EXECUTE FUNCTION suppress_redundant_updates_trigger()`, `ALTER TYPE mood RENAME VALUE 'ok' TO 'well'`},
+		{`LOCK TABLE t`, `CREATE OR REPLACE VIEW also AS SELECT id FROM t`, `DO $$ BEGIN ALTER TYPE mood RENAME VALUE 'well' TO 'ok'; END $$`},
+		{`LOCK TABLE t`, `ALTER TABLE t ADD COLUMN n int`, `DO $$ BEGIN ALTER TYPE mood RENAME VALUE 'bad' TO 'sad'; END $$`},
+		{`LOCK TABLE t`, `DROP TRIGGER IF EXISTS never ON t`, `ALTER TYPE mood RENAME VALUE 'sad' TO 'bad'`},
+	} {
+		holder := testkit.Connect(t, b.Primary.DSN(rig.Database))
+		b.runParts(holder, pgx.QueryExecModeSimpleProtocol, `BEGIN; `+c.held)
+		first := b.beside(testkit.Connect(t, b.agent("a1").DSN()), c.first)
+		b.waits(1)
+		second := b.beside(testkit.Connect(t, b.agent("a1").DSN()), c.second)
+		b.waits(2)
+		b.runParts(holder, pgx.QueryExecModeSimpleProtocol, `ROLLBACK`)
+		if err := errors.Join(<-first, <-second); err != nil {
+			t.Errorf("%s beside %s: %v", c.first, c.second, err)
+		}
+	}
+	b.identical()
+	b.sameCatalogue()
+}
