@@ -120,3 +120,33 @@ func TestI5DDLDoesNotDeadlock(t *testing.T) {
 	b.identical()
 	b.sameCatalogue()
 }
+
+// A session that waits for a lock of opmux's ends as its own statement would (I5).
+func TestI5TimeoutsOfOpmuxLocks(t *testing.T) {
+	b := up(t, rig.Config{AgentYAML: triggersOn}, renamedSchema...)
+	for _, mode := range []pgx.QueryExecMode{pgx.QueryExecModeSimpleProtocol, pgx.QueryExecModeCacheDescribe} {
+		for _, c := range []struct{ limit, held, before, then, code string }{
+			{`SET lock_timeout = '200ms'`, `6`, `BEGIN; CREATE TABLE made (id int)`, `COMMIT`, "55P03"},
+			{`SET statement_timeout = '200ms'`, `6`, `BEGIN; CREATE TABLE made (id int)`, `COMMIT`, "57014"},
+			{`SET lock_timeout = '200ms'`, `5`, `BEGIN; INSERT INTO app.t VALUES (77, 1)`, `CREATE TABLE made (id int)`, "55P03"},
+			{`SET statement_timeout = '200ms'`, `5`, `BEGIN; INSERT INTO app.t VALUES (77, 1)`, `DO $$ BEGIN INSERT INTO app.t VALUES (78, 1); END $$`, "57014"},
+			{`SET lock_timeout = '200ms'`, `5`, `SELECT 1`, `ALTER TYPE mood RENAME VALUE 'sad' TO 'bad'`, "55P03"},
+		} {
+			holder, conn := testkit.Connect(t, b.Primary.DSN(rig.Database)), testkit.Connect(t, b.agent("a1").DSN())
+			b.runParts(conn, mode, c.limit)
+			b.runParts(holder, pgx.QueryExecModeSimpleProtocol, `BEGIN; SELECT pg_advisory_xact_lock(1869638005, `+c.held+`)`)
+			b.runParts(conn, mode, c.before)
+			var refused *pgconn.PgError
+			if err := execute(b.ctx, conn, mode, c.then); !errors.As(err, &refused) || refused.Code != c.code {
+				t.Errorf("%s, %s, %s: %v, not %s", c.limit, c.before, c.then, err, c.code)
+			}
+			b.runParts(conn, mode, `ROLLBACK`)
+			b.runParts(holder, pgx.QueryExecModeSimpleProtocol, `ROLLBACK`)
+			if left := b.onPrimary(`SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND classid = 1869638005`)[0][0]; left != "0" {
+				t.Errorf("%s, %s: %s locks of opmux's are left", c.before, c.then, left)
+			}
+		}
+	}
+	b.identical()
+	b.sameCatalogue()
+}

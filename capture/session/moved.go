@@ -6,6 +6,7 @@ import (
 
 	"github.com/opmux/opmux/capture/catalog"
 	"github.com/opmux/opmux/capture/classify"
+	"github.com/opmux/opmux/wire/pgwire"
 )
 
 // catalogMoved classifies again what the transaction ran, where the DDL counter
@@ -78,7 +79,12 @@ func (s *Session) keepMeaning(ctx context.Context, p *classify.Plan, extended bo
 	} else if name := ownLock(p); name != "" {
 		sql = ownSQL[name] // more than that
 	}
-	if _, err := (querier{s: s, extended: extended}).Query(ctx, sql); err != nil {
+	_, err := (querier{s: s, extended: extended}).Query(ctx, sql)
+	var answered *serverError
+	switch {
+	case errors.As(err, &answered): // a cancel, a timeout: as for a lock of the statement's own
+		return &refusal{code: pgwire.FieldValue(answered.fields, pgwire.FieldCode), plain: true, message: answered.Error()}
+	case err != nil:
 		return refusedByGate(err)
 	}
 	return nil
