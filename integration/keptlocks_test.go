@@ -150,3 +150,20 @@ func TestI5TimeoutsOfOpmuxLocks(t *testing.T) {
 	b.identical()
 	b.sameCatalogue()
 }
+
+// Children and names of keys that others give a table behind its UPDATE, which their locks let go on, wait for
+// a transaction that cannot look at that again, since it has DDL of its own (I6).
+func TestI6ChildrenBehindOwnDDL(t *testing.T) {
+	b := up(t, rig.Config{}, `CREATE TABLE par_0 (id int PRIMARY KEY, n int)`, `CREATE TABLE par_1 (id int PRIMARY KEY, n int)`, `CREATE TABLE par_2 (id int PRIMARY KEY, n int)`,
+		`INSERT INTO par_0 VALUES (1, 1)`, `INSERT INTO par_1 VALUES (1, 1)`, `INSERT INTO par_2 VALUES (1, 1)`, `CREATE TABLE chi (id int PRIMARY KEY, n int)`, `INSERT INTO chi VALUES (1, 1)`)
+	for i, theirs := range []string{`ALTER TABLE chi INHERIT par_0`, `CREATE TABLE other (m int) INHERITS (par_1)`, `ALTER INDEX par_2_pkey RENAME TO par_key`} {
+		conn := testkit.Connect(t, b.agent("a1").DSN())
+		b.runParts(conn, pgx.QueryExecModeSimpleProtocol, fmt.Sprintf(`BEGIN; UPDATE par_%[1]d SET n = 5 WHERE id = 1; CREATE TABLE made_%[1]d (id int)`, i))
+		done := b.beside(testkit.Connect(t, b.agent("a1").DSN()), theirs)
+		b.waits(1)
+		b.runParts(conn, pgx.QueryExecModeSimpleProtocol, `COMMIT`)
+		b.must(<-done)
+	}
+	b.identical()
+	b.sameCatalogue()
+}
