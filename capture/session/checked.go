@@ -1,6 +1,10 @@
 package session
 
-import "github.com/opmux/opmux/capture/classify"
+import (
+	"slices"
+
+	"github.com/opmux/opmux/capture/classify"
+)
 
 // checked are plans that were looked at for the last time, and forgotten, behind savepoints. They hold by
 // locks that were taken there: where the transaction goes back to such a savepoint, the
@@ -41,7 +45,7 @@ func (t *txn) recall(i int) {
 		}
 		back := c.plans[:c.marks[i]:c.marks[i]]
 		if t.spilled { // what is written out already runs on targets all the same
-			back = append(c.plans[:len(c.plans):len(c.plans)], t.noted...)
+			back = slices.Concat(c.plans, t.noted)
 		}
 		t.noted, t.holding = back, holding{}
 		if t.manyPlans = c.many || t.manyPlans && t.spilled; c.many {
