@@ -17,8 +17,9 @@ const (
 	ddlLock     = 1
 	installLock = 2
 	countLock   = 3 // held for the moment of counting
-	placeLock   = 4 // see LockPlace
-	namesLock   = 5 // see LockNames
+	// 4 is turnLock.
+	namesLock = 5 // see LockNames
+	placeLock = 6 // see LockPlace
 )
 
 // counterSQL installs the DDL counter. It counts at the end of every DDL command,

@@ -89,7 +89,7 @@ func takenSQL(from, early, places, order string) string {
 // it had, so no TRUNCATE emptied it, and empty), and so is every sequence
 // that was drawn from. Large objects show in the transaction's statistics.
 var takeSQL = `
-create or replace function opmux.take_4(code text)
+create or replace function opmux.take_5(code text)
 returns table (what text, schema_name text, table_name text, root_schema text, root_table text, note text, before text, after text, was text, became text, command text)
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $opmux$
 #variable_conflict use_column
@@ -101,7 +101,7 @@ declare
   few boolean;
 begin
   if code is distinct from (select encode(sha256(s.secret || convert_to(pg_backend_pid()::text, 'UTF8')), 'hex') from opmux.capture_secret s) then
-    raise insufficient_privilege using message = 'opmux.take_4 is opmux''s own';
+    raise insufficient_privilege using message = 'opmux.take_5 is opmux''s own';
   end if;
   perform set_config('opmux.capture', '', true);
   ` + keepNamesSQL + `

@@ -11,30 +11,39 @@ import (
 // statements do. Advisory locks of opmux's stand in for the locks that it lacks (ADR 39).
 
 // LockDDL waits until no transaction with DDL is open, and keeps others with DDL from
-// committing until the session's own has ended. What
+// committing, and from renaming, until the session's own has ended. What
 // DDL does on a condition (IF EXISTS) then depends on nothing that is recorded in
 // another order (I3).
 var LockDDL = fmt.Sprintf("SELECT pg_catalog.pg_advisory_xact_lock(%d, %d)", lockClass, ddlLock)
 
 // LockNames waits until no transaction is open that has DDL or that capture triggers have carried: these tell tables
-// and values by the names that they have. New ones wait until the session's own has ended.
-var LockNames = fmt.Sprintf("SELECT pg_catalog.pg_advisory_xact_lock(%d, %d)", lockClass, namesLock)
-
-// LockBoth is LockDDL and LockNames.
-var LockBoth = LockDDL + fmt.Sprintf(", pg_catalog.pg_advisory_xact_lock(%d, %d)", lockClass, namesLock)
+// and values by the names that they have. New ones wait until the session's own has ended. It takes
+// names before ddl, and who has LockDDL asks for no names: so single commands never wait for each other.
+var LockNames = fmt.Sprintf("SELECT pg_catalog.pg_advisory_xact_lock(%[1]d, %[2]d), pg_catalog.pg_advisory_xact_lock_shared(%[1]d, %[3]d)", lockClass, namesLock, ddlLock)
 
 // KeepNames keeps names as they are until the session's transaction ends, KeepDDL also what
 // LockDDL guards.
 var (
-	KeepNames = fmt.Sprintf("SELECT pg_catalog.pg_advisory_xact_lock_shared(%d, %d)", lockClass, namesLock)
-	KeepDDL   = KeepNames + fmt.Sprintf(", pg_catalog.pg_advisory_xact_lock_shared(%d, %d)", lockClass, ddlLock)
+	KeepNames = fmt.Sprintf("SELECT CASE WHEN pg_catalog.pg_try_advisory_xact_lock_shared(%[1]d, %[2]d) THEN '' WHEN %[3]s THEN '' "+
+		"ELSE pg_catalog.pg_advisory_xact_lock_shared(%[1]d, %[2]d)::pg_catalog.text END", lockClass, namesLock, hasDDLSQL)
+	KeepDDL = KeepNames + fmt.Sprintf(", pg_catalog.pg_advisory_xact_lock_shared(%d, %d)", lockClass, ddlLock)
 )
+
+// hasDDLSQL tells whether the session has LockDDL: then nobody renames beside it, and
+// to wait for who is about to could be to wait for who waits for it.
+var hasDDLSQL = fmt.Sprintf(`EXISTS (SELECT FROM pg_catalog.pg_locks l WHERE l.locktype OPERATOR(pg_catalog.=) 'advisory' AND l.classid OPERATOR(pg_catalog.=) %d::pg_catalog.oid `+
+	`AND l.objid OPERATOR(pg_catalog.=) %d::pg_catalog.oid AND l.objsubid OPERATOR(pg_catalog.=) 2 `+
+	`AND l.mode OPERATOR(pg_catalog.=) 'ExclusiveLock' AND l.granted AND l.pid OPERATOR(pg_catalog.=) pg_catalog.pg_backend_pid())`, lockClass, ddlLock)
 
 // LockPlace is held by a transaction with DDL from before it takes its place until it has ended.
 var LockPlace = fmt.Sprintf("SELECT pg_catalog.pg_advisory_xact_lock(%d, %d)", lockClass, placeLock)
 
 // keepNamesSQL is KeepNames in PL/pgSQL of opmux's own.
-var keepNamesSQL = fmt.Sprintf("perform pg_advisory_xact_lock_shared(%d, %d);", lockClass, namesLock)
+var keepNamesSQL = fmt.Sprintf(`if not pg_try_advisory_xact_lock_shared(%[1]d, %[2]d) then
+    if not %[3]s then
+      perform pg_advisory_xact_lock_shared(%[1]d, %[2]d);
+    end if;
+  end if;`, lockClass, namesLock, hasDDLSQL)
 
 // namesSQL has every DDL command keep names before it looks at any; and what renames inside of a
 // function, where no agent sees it come, lock them.
@@ -43,15 +52,16 @@ create or replace function opmux.keep_names() returns event_trigger language plp
 set search_path = pg_catalog, pg_temp as $opmux$
 begin
   if tg_tag in ('ALTER SCHEMA', 'ALTER TYPE', 'ALTER DOMAIN') and coalesce(current_setting('opmux.capture', true), '') = 'on' then
-    perform pg_advisory_xact_lock(%d, %d);
+    perform pg_advisory_xact_lock(%[1]d, %[2]d);
+    perform pg_advisory_xact_lock_shared(%[1]d, %[3]d);
   else
-    %s
+    %[4]s
   end if;
 end $opmux$;
 drop event trigger if exists opmux_names;
 create event trigger opmux_names on ddl_command_start execute function opmux.keep_names();
 alter event trigger opmux_names enable always
-`, lockClass, namesLock, keepNamesSQL)
+`, lockClass, namesLock, ddlLock, keepNamesSQL)
 
 var placingSQL = fmt.Sprintf(`select pg_catalog.min(l.pid::pg_catalog.text || ' ' || l.virtualtransaction) from pg_catalog.pg_locks l join pg_catalog.pg_database d on d.oid = l.database
 	where l.locktype = 'advisory' and l.classid = %d and l.objid = %d and l.objsubid = 2 and l.granted

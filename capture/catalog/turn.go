@@ -17,7 +17,7 @@ import (
 // the record nothing may come that ran behind it; advisory locks on the primary tell
 // every agent of the source that it is there (ADR 8).
 
-// The keys of those locks, beside those of counter.go.
+// The keys of those locks, beside those of counter.go, which has the others of lockClass.
 const (
 	turnLock  = 4             // shared by commands on an index of a known name, else alone
 	turnClass = lockClass + 1 // by the index's name, alone

@@ -1,6 +1,10 @@
 package classify
 
-import pg "github.com/pganalyze/pg_query_go/v6"
+import (
+	"slices"
+
+	pg "github.com/pganalyze/pg_query_go/v6"
+)
 
 // renames tells DDL that changes what a name, or a value, stands for in tables that it
 // does not lock: schemas, types, labels of enums, attributes of composite types.
@@ -23,19 +27,26 @@ func renames(n *pg.Node) bool {
 }
 
 // replaces tells DDL that changes what functions and operators do, which locks nothing
-// that uses them. CREATE OR REPLACE is conditional, too.
+// that uses them, which rows a table has by its children, or which of its keys has a name: these let
+// its writers go on. CREATE OR REPLACE is conditional, too.
 func replaces(n *pg.Node) bool {
 	var t pg.ObjectType
 	switch s := n.Node.(type) {
 	case *pg.Node_AlterFunctionStmt, *pg.Node_AlterOperatorStmt:
 		return true
+	case *pg.Node_CreateStmt:
+		return len(s.CreateStmt.InhRelations) > 0 && s.CreateStmt.Partbound == nil
+	case *pg.Node_AlterTableStmt:
+		return slices.ContainsFunc(s.AlterTableStmt.Cmds, func(c *pg.Node) bool {
+			return c.GetAlterTableCmd().GetSubtype() == pg.AlterTableType_AT_AddInherit
+		})
 	case *pg.Node_RenameStmt:
 		t = s.RenameStmt.RenameType
 	case *pg.Node_AlterObjectSchemaStmt:
 		t = s.AlterObjectSchemaStmt.ObjectType
 	}
 	switch t {
-	case pg.ObjectType_OBJECT_FUNCTION, pg.ObjectType_OBJECT_PROCEDURE, pg.ObjectType_OBJECT_ROUTINE, pg.ObjectType_OBJECT_AGGREGATE, pg.ObjectType_OBJECT_OPERATOR:
+	case pg.ObjectType_OBJECT_FUNCTION, pg.ObjectType_OBJECT_PROCEDURE, pg.ObjectType_OBJECT_ROUTINE, pg.ObjectType_OBJECT_AGGREGATE, pg.ObjectType_OBJECT_OPERATOR, pg.ObjectType_OBJECT_INDEX:
 		return true
 	}
 	return false

@@ -31,10 +31,8 @@ func locksBefore(p *classify.Plan) bool {
 // ownLock is the agent's statement that takes opmux's own lock for DDL, empty where none is needed.
 func ownLock(p *classify.Plan) string {
 	switch {
-	case p.Kind == classify.DDL && p.Renames && conditional(p):
-		return ownLockBoth
 	case p.Kind == classify.DDL && p.Renames:
-		return ownLockNames
+		return ownLockNames // keeps conditional ones away, too
 	case conditional(p):
 		return ownLockDDL
 	}

@@ -6,6 +6,7 @@ import (
 
 	"github.com/opmux/opmux/capture/catalog"
 	"github.com/opmux/opmux/capture/classify"
+	"github.com/opmux/opmux/wire/pgwire"
 )
 
 // catalogMoved classifies again what the transaction ran, where the DDL counter
@@ -72,16 +73,19 @@ func (s *Session) beforeOwnDDL(ctx context.Context, p *classify.Plan, extended b
 // keepMeaning has what the transaction ran so far mean the same until its end, where it cannot
 // be checked again behind DDL: who would change that waits, or is waited for.
 func (s *Session) keepMeaning(ctx context.Context, p *classify.Plan, extended bool) *refusal {
-	locks := []string{catalog.KeepDDL}
+	sql := catalog.KeepDDL
 	if p.ByTriggers { // of most of these the commit looks again
-		locks = []string{catalog.KeepNames}
+		sql = catalog.KeepNames
 	} else if name := ownLock(p); name != "" {
-		locks = []string{ownSQL[name], catalog.KeepDDL} // two that go from one lock to the other would wait for one another
+		sql = ownSQL[name] // more than that
 	}
-	for _, sql := range locks {
-		if _, err := (querier{s: s, extended: extended}).Query(ctx, sql); err != nil {
-			return refusedByGate(err)
-		}
+	_, err := (querier{s: s, extended: extended}).Query(ctx, sql)
+	var answered *serverError
+	switch {
+	case errors.As(err, &answered): // a cancel, a timeout: as for a lock of the statement's own
+		return &refusal{code: pgwire.FieldValue(answered.fields, pgwire.FieldCode), plain: true, message: answered.Error()}
+	case err != nil:
+		return refusedByGate(err)
 	}
 	return nil
 }

@@ -1,21 +1,15 @@
 package session
 
-import (
-	"github.com/opmux/opmux/capture/classify"
-	"github.com/opmux/opmux/event"
-)
+import "github.com/opmux/opmux/event"
 
-// mark is a savepoint of the client's, and how many of the plans came before it: of those that
-// were forgotten since, had.
+// mark is a savepoint of the client's, and how many plans came before it.
 type mark struct {
-	name   string
-	plans  int
-	before *forgotten
-	had    int
+	name  string
+	plans int
 }
 
 func (t *txn) savepoint(name string) {
-	t.stack = append(t.stack, mark{name: name, plans: len(t.noted)})
+	t.stack = append(t.stack, mark{name, len(t.noted)})
 	t.add(&logItem{savepoint: name})
 }
 
@@ -95,8 +89,10 @@ func (t *txn) unwind(name string, keep int) {
 			continue
 		}
 		if keep > 0 {
+			t.recall(i)
 			t.dropPlans(t.stack[i].plans)
-			t.recallPlans(i)
+		} else {
+			t.settleChecked(i)
 		}
 		t.stack = t.stack[:i+keep]
 		return
@@ -106,46 +102,4 @@ func (t *txn) unwind(name string, keep int) {
 func savepointOp(kind event.OpKind, name string) event.Operation {
 	return event.Operation{Kind: kind, Class: event.ClassText, Reason: "savepoint of a large transaction", Text: name,
 		Digest: event.Digest{SQLState: "00000", Affected: -1}}
-}
-
-// forgotten are plans that were checked before DDL of the transaction's own, which keeps them from
-// being checked again; and from having to be.
-type forgotten struct {
-	noted  []*classify.Plan
-	many   bool
-	unkept int64
-}
-
-// forgetPlans forgets the plans that were checked, until the DDL is rolled back.
-func (t *txn) forgetPlans() {
-	before := &forgotten{t.noted, t.manyPlans, t.unkept}
-	clear(t.plans)
-	t.holdPlans(-t.planBytes)
-	t.noted, t.manyPlans = nil, false
-	for i := range t.stack {
-		if m := &t.stack[i]; m.before == nil {
-			m.before, m.had = before, m.plans
-		}
-		t.stack[i].plans = 0
-	}
-}
-
-// recallPlans takes back the plans that were forgotten behind the i-th savepoint: what kept them
-// is rolled back.
-func (t *txn) recallPlans(i int) {
-	before := t.stack[i].before
-	if before == nil {
-		return
-	}
-	t.manyPlans, t.unkept = before.many, before.unkept
-	for _, p := range before.noted[:t.stack[i].had] {
-		t.plans[p] = struct{}{}
-		t.noted = append(t.noted, p)
-		t.holdPlans(planBytes + len(p.SQL))
-	}
-	for j := range t.stack[:i+1] {
-		if m := &t.stack[j]; m.before == before {
-			m.plans, m.before = m.had, nil
-		}
-	}
 }

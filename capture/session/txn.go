@@ -40,7 +40,8 @@ type txn struct {
 	// planBytes what those in plans take.
 	unkept int64
 	// noted are the plans in the order in which they came.
-	noted []*classify.Plan
+	noted   []*classify.Plan
+	checked []checked
 	// ran counts the plans that came; holding is when all of them held.
 	ran            int
 	holding        holding
