@@ -17,6 +17,8 @@ const (
 	ddlLock     = 1
 	installLock = 2
 	countLock   = 3 // held for the moment of counting
+	placeLock   = 4 // see LockPlace
+	namesLock   = 5 // see LockNames
 )
 
 // counterSQL installs the DDL counter. It counts at the end of every DDL command,
@@ -54,15 +56,15 @@ create event trigger opmux_ddl on ddl_command_end execute function opmux.count_d
 create event trigger opmux_ddl_start on ddl_command_start
   when tag in ('CREATE INDEX', 'ALTER TABLE') execute function opmux.count_ddl();
 alter event trigger opmux_ddl enable always;
-alter event trigger opmux_ddl_start enable always
-`, lockClass, ddlLock, countLock)
+alter event trigger opmux_ddl_start enable always;
+`, lockClass, ddlLock, countLock) + namesSQL
 
 const (
-	installedSQL = `select pg_catalog.count(*) = 2 and
+	installedSQL = `select pg_catalog.count(*) = 3 and
 		coalesce(pg_catalog.has_sequence_privilege(pg_catalog.to_regclass('opmux.ddl_counter')::pg_catalog.oid, 'SELECT'), false)
-		from pg_catalog.pg_event_trigger where evtname in ('opmux_ddl', 'opmux_ddl_start') and evtenabled = 'A'
+		from pg_catalog.pg_event_trigger where evtname in ('opmux_ddl', 'opmux_ddl_start', 'opmux_names') and evtenabled = 'A'
 			and not coalesce('DROP INDEX' = any (evttags), false)
-			and exists (select from pg_catalog.pg_proc p where p.oid = evtfoid and p.prosrc like '%setval%')` // older ones of opmux are replaced
+			and exists (select from pg_catalog.pg_proc p where p.oid = evtfoid and (p.prosrc like '%setval%' or evtname = 'opmux_names'))` // older ones of opmux are replaced
 	counterValueSQL = `select case when is_called then last_value + 1 else 1 end from opmux.ddl_counter`
 	// hashSQL stands in for the counter where the agent may not make an event
 	// trigger: it changes with every committed change of the catalogue.
@@ -87,14 +89,6 @@ const (
 var ddlOpenSQL = fmt.Sprintf(`select exists (select from pg_catalog.pg_locks l join pg_catalog.pg_database d on d.oid = l.database
 	where l.locktype = 'advisory' and l.classid = %d and l.objid = %d and l.objsubid = 2 and l.granted
 	and d.datname = pg_catalog.current_database() and l.pid is distinct from $1::pg_catalog.int4)`, lockClass, ddlLock)
-
-// LockDDL is the statement by which a session waits until no transaction with DDL
-// is open, and keeps others with DDL from committing until its own has ended. What
-// DDL does on a condition (IF EXISTS) then depends on nothing that is recorded in
-// another order (I3).
-func LockDDL() string {
-	return fmt.Sprintf("SELECT pg_catalog.pg_advisory_xact_lock(%d, %d)", lockClass, ddlLock)
-}
 
 // install makes schema opmux and the counter where they are not there yet.
 // counted is false where the server does not let the agent's role make them, or

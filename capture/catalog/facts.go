@@ -128,7 +128,7 @@ select pg_catalog.json_build_object(
       where k.oid >= 16384 and ` + acts("p") + `) made),
   'Hashed', exists (select from pg_catalog.pg_partitioned_table p where ` + byNumbersSQL + `),
   'EventTriggers', (select pg_catalog.json_agg(e.evtname) from pg_catalog.pg_event_trigger e
-    where e.evtenabled <> 'D' and e.evtname not in ('opmux_ddl', 'opmux_ddl_start'))
+    where e.evtenabled <> 'D' and e.evtname not in ('opmux_ddl', 'opmux_ddl_start', 'opmux_names'))
 )::pg_catalog.text`
 
 func loadFacts(ctx context.Context, q Querier) (*Facts, error) {

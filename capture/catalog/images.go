@@ -17,7 +17,7 @@ const NoteUnlogged = "it is unlogged, and its rows do not survive a crash of the
 // The table is a child of the first build's, which could not be altered beside transactions
 // that are prepared: agents of that build read and empty it with its parent, and take
 // the rows in their own order.
-const keptSQL = `
+var keptSQL = `
 create unlogged table if not exists opmux.captured_row (was pg_catalog.tid, became pg_catalog.tid, command pg_catalog.cid, passed pg_catalog.bool)
   inherits (opmux.captured);
 do $opmux$ begin
@@ -32,6 +32,7 @@ set extra_float_digits = 1 set bytea_output = 'hex' set xmlbinary = 'base64' set
 declare
   image text;
 begin
+  ` + keepNamesSQL + `
   if tg_op = 'INSERT' then
     insert into opmux.captured_row values (pg_current_xact_id(), 'I', tg_relid, nullif(pg_trigger_depth(), 1)::text, null, convert_to(format('%s', new), 'UTF8'),
       null, new.ctid, case when new.xmax = '0'::xid then new.cmin end, new.xmax <> '0'::xid);
@@ -103,6 +104,7 @@ begin
     raise insufficient_privilege using message = 'opmux.take_4 is opmux''s own';
   end if;
   perform set_config('opmux.capture', '', true);
+  ` + keepNamesSQL + `
   if current_setting('transaction_read_only') = 'on' then
     if exists (select from opmux.captured c where c.xact = pg_current_xact_id_if_assigned()) then
       what := 'X';

@@ -80,6 +80,7 @@ insert into opmux.capture_secret
 create or replace function opmux.capture_truncate() returns trigger language plpgsql security definer
 set search_path = pg_catalog, pg_temp as $opmux$
 begin
+  ` + keepNamesSQL + `
   insert into opmux.captured values (pg_current_xact_id(), 'T', tg_relid);
   return null;
 end $opmux$;

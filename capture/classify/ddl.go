@@ -54,6 +54,7 @@ func (j *job) ddl(n *pg.Node) error {
 
 func (j *job) defines(n *pg.Node) error {
 	j.plan.CatalogChanges = true
+	j.plan.Renames, j.plan.Replaces = renames(n), replaces(n)
 	if st := n.GetCreateTableAsStmt(); st != nil && makesTable(st) && !j.makesTemporary() {
 		return j.makesOf(st.Into, st.Query)
 	}

@@ -183,6 +183,7 @@ func (j *job) defineInside(sql string) (bool, error) {
 	}
 	p := j.plan
 	p.CatalogVersion = plan.CatalogVersion
+	p.Renames = p.Renames || plan.Renames
 	if !plan.textOnly() {
 		return false, nil
 	}

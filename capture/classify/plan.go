@@ -136,6 +136,10 @@ type Plan struct {
 	Apart []string
 	// Evaluates says of DDL that values come of expressions in it, here and on each server.
 	Evaluates bool
+	// Renames says of DDL that it changes what names and values stand for in tables that it
+	// does not lock, Replaces that it does so of functions: others must not
+	// be carried by what they stood for before.
+	Renames, Replaces bool
 	// Computes is set where each server computes a materialized view by itself.
 	Computes *Computes
 	// Lock is run before the statement, in its transaction, which must be READ

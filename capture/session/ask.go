@@ -18,6 +18,8 @@ const (
 	ownConstraints = "opmux_constraints"
 	ownXID         = "opmux_xid"
 	ownLockDDL     = "opmux_lock_ddl"
+	ownLockNames   = "opmux_lock_names"
+	ownLockBoth    = "opmux_lock_both"
 	ownDurable     = "opmux_durable"
 	ownSwitchOn    = "opmux_switch_on"
 	ownTake        = "opmux_take"
@@ -35,7 +37,7 @@ const (
 )
 
 var ownSQL = map[string]string{
-	ownBegin: "BEGIN", ownCommit: "COMMIT", ownRollback: "ROLLBACK", ownProbe: probeSQL, ownConstraints: constraintsSQL, ownXID: xidSQL, ownLockDDL: catalog.LockDDL(),
+	ownBegin: "BEGIN", ownCommit: "COMMIT", ownRollback: "ROLLBACK", ownProbe: probeSQL, ownConstraints: constraintsSQL, ownXID: xidSQL, ownLockDDL: catalog.LockDDL, ownLockNames: catalog.LockNames, ownLockBoth: catalog.LockBoth,
 	ownDurable: durableSQL, ownSwitchOn: catalog.SwitchOn, ownTake: catalog.TakeSQL,
 	ownSavepoint: "SAVEPOINT opmux_commit", ownUnguard: "ROLLBACK TO SAVEPOINT opmux_commit",
 }

@@ -49,6 +49,11 @@ func (s *Session) hold(ctx context.Context, tx *txn, extended bool) (held, error
 	if err != nil {
 		return held{refusal: refusedByGate(err)}, nil
 	}
+	if tx.ownDDL && tx.barrier {
+		if _, err := (querier{s: s, extended: extended}).Query(ctx, catalog.LockPlace); err != nil {
+			return held{refusal: refusedByGate(err)}, nil
+		}
+	}
 	s.locked(tx.expected.Comes)
 	ticket, err := s.ledger.Ticket(body)
 	if err != nil {
@@ -71,6 +76,9 @@ func (s *Session) hold(ctx context.Context, tx *txn, extended bool) (held, error
 // moved since the transaction's statements were classified (DESIGN §4.2).
 func (s *Session) recorded(ctx context.Context, tx *txn, ticket *order.Ticket, extended bool) *refusal {
 	version, err := s.acknowledged(ctx, ticket)
+	if err == nil {
+		version, err = s.behindOthers(ctx, tx, version)
+	}
 	if err != nil {
 		return refusedByGate(err)
 	}
@@ -80,22 +88,15 @@ func (s *Session) recorded(ctx context.Context, tx *txn, ticket *order.Ticket, e
 	return s.overtaken(ctx, tx, version, extended)
 }
 
-// acknowledged waits for the record and, meanwhile, reads the catalogue's version.
+// acknowledged waits for the record, and then reads the catalogue's version: DDL that it does
+// not count has its place behind this one.
 func (s *Session) acknowledged(ctx context.Context, ticket *order.Ticket) (int64, error) {
-	stale := make(chan error, 1)
-	var version int64
-	go func() {
-		var err error
-		version, err = s.deps.Catalog.Version(ctx)
-		stale <- err
-	}()
-	err := ticket.Recorded(ctx)
-	versionErr := <-stale
-	if err != nil {
+	if err := ticket.Recorded(ctx); err != nil {
 		return 0, err
 	}
-	if versionErr != nil {
-		return 0, fmt.Errorf("the catalogue's version could not be read: %w", versionErr)
+	version, err := s.deps.Catalog.Version(ctx)
+	if err != nil {
+		return 0, fmt.Errorf("the catalogue's version could not be read: %w", err)
 	}
 	return version, nil
 }

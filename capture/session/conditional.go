@@ -4,7 +4,6 @@ import (
 	"context"
 	"strings"
 
-	"github.com/opmux/opmux/capture/catalog"
 	"github.com/opmux/opmux/capture/classify"
 	"github.com/opmux/opmux/wire/pgwire"
 )
@@ -14,19 +13,32 @@ import (
 // that makes or drops them, since it locks nothing that does not exist: a DROP IF
 // EXISTS that found nothing could be recorded behind the CREATE of another session,
 // and would then drop on the backups what the primary keeps.
-// Nor does LIKE … INCLUDING lock out who makes an index, statistics or a comment of the
+// Nor does a lock order what changes functions against the statements that call them. Nor does LIKE … INCLUDING lock out who makes an index, statistics or a comment of the
 // table that it copies.
 func conditional(p *classify.Plan) bool {
 	if p.Kind != classify.DDL {
 		return false
 	}
 	text := strings.ToUpper(p.SQL)
-	return p.Construct == "DO" || strings.Contains(text, "EXISTS") || strings.Contains(text, "REPLACE") || strings.Contains(text, "INCLUDING")
+	return p.Construct == "DO" || p.Replaces || strings.Contains(text, "EXISTS") || strings.Contains(text, "REPLACE") || strings.Contains(text, "INCLUDING")
 }
 
 // locksBefore tells statements before which locks are taken that order them.
 func locksBefore(p *classify.Plan) bool {
-	return conditional(p) || p.Computes != nil || p.Lock != ""
+	return ownLock(p) != "" || p.Computes != nil || p.Lock != ""
+}
+
+// ownLock is the agent's statement that takes opmux's own lock for DDL, empty where none is needed.
+func ownLock(p *classify.Plan) string {
+	switch {
+	case p.Kind == classify.DDL && p.Renames && conditional(p):
+		return ownLockBoth
+	case p.Kind == classify.DDL && p.Renames:
+		return ownLockNames
+	case conditional(p):
+		return ownLockDDL
+	}
+	return ""
 }
 
 // lockedSimple runs such a statement of a Query on its own, behind its locks.
@@ -56,8 +68,8 @@ func (s *Session) lockedSimple(ctx context.Context, p part, wrap bool) error {
 // that failed (a timeout, a cancel), and the client has heard why.
 func (s *Session) lockBefore(p *classify.Plan) (bool, error) {
 	var locks []string
-	if conditional(p) {
-		locks = append(locks, catalog.LockDDL())
+	if name := ownLock(p); name != "" {
+		locks = append(locks, ownSQL[name])
 	}
 	if p.Computes != nil && p.Computes.SQL() != "" {
 		locks = append(locks, p.Computes.SQL())

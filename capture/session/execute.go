@@ -200,8 +200,8 @@ func (s *Session) leadIn(p *classify.Plan) error {
 	if err := s.openBlock(); err != nil {
 		return err
 	}
-	if conditional(p) {
-		if err := s.runOwn(ownLockDDL, &entry{}); err != nil {
+	if name := ownLock(p); name != "" {
+		if err := s.runOwn(name, &entry{}); err != nil {
 			return err
 		}
 	}

@@ -164,9 +164,13 @@ func (f *finish) record(ctx context.Context, claim prepared.Claim) *refusal {
 	}
 	var r *refusal
 	version, err := s.acknowledged(ctx, f.ticket)
+	moved := claim.Version == 0 || claim.Version != version || !s.deps.Catalog.Counted()
+	if err == nil && moved {
+		err = s.awaitDDL(ctx)
+	}
 	if err != nil {
 		r = stillPrepared(err)
-	} else if claim.Version == 0 || claim.Version != version {
+	} else if moved {
 		r = s.promisesHold(ctx, claim.Promises)
 	}
 	if r != nil {

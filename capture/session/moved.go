@@ -2,6 +2,7 @@ package session
 
 import (
 	"context"
+	"errors"
 
 	"github.com/opmux/opmux/capture/catalog"
 	"github.com/opmux/opmux/capture/classify"
@@ -47,6 +48,9 @@ func (s *Session) beforeOwnDDL(ctx context.Context, p *classify.Plan, extended b
 	if err := s.drain(); err != nil {
 		return nil, err
 	}
+	if r := s.keepMeaning(ctx, p, extended); r != nil {
+		return r, nil
+	}
 	version, err := s.deps.Catalog.Version(ctx)
 	if err != nil {
 		return refusedByGate(err), nil
@@ -64,6 +68,52 @@ func (s *Session) beforeOwnDDL(ctx context.Context, p *classify.Plan, extended b
 	}
 	return nil, nil
 }
+
+// keepMeaning has what the transaction ran so far mean the same until its end, where it cannot
+// be checked again behind DDL: who would change that waits, or is waited for.
+func (s *Session) keepMeaning(ctx context.Context, p *classify.Plan, extended bool) *refusal {
+	locks := []string{catalog.KeepDDL}
+	if p.ByTriggers { // of most of these the commit looks again
+		locks = []string{catalog.KeepNames}
+	} else if name := ownLock(p); name != "" {
+		locks = []string{ownSQL[name], catalog.KeepDDL} // two that go from one lock to the other would wait for one another
+	}
+	for _, sql := range locks {
+		if _, err := (querier{s: s, extended: extended}).Query(ctx, sql); err != nil {
+			return refusedByGate(err)
+		}
+	}
+	return nil
+}
+
+// behindOthers waits until other transactions with DDL that may have their places before one's own have
+// ended, and returns the catalogue's version then: what they change without a lock is seen
+// once they have committed. Where no plan has to be looked at again, there is nothing to wait for.
+func (s *Session) behindOthers(ctx context.Context, tx *txn, version int64) (int64, error) {
+	counted := s.deps.Catalog.Counted()
+	if counted && tx.settled(version) {
+		return version, nil
+	}
+	if err := s.awaitDDL(ctx); err != nil || counted {
+		return version, err
+	}
+	return s.deps.Catalog.Version(ctx) // a hash, of what is committed
+}
+
+// awaitDDL waits for the end of the transaction with DDL of others' that takes its place just now.
+func (s *Session) awaitDDL(ctx context.Context) error {
+	first, err := s.deps.Catalog.Placing(ctx, s.who.pid)
+	if err != nil || first == "" {
+		return err
+	}
+	return s.await(ctx, errPlacing, func() (bool, error) {
+		now, err := s.deps.Catalog.Placing(ctx, s.who.pid)
+		return now != first, err
+	})
+}
+
+// errPlacing says that DDL of others does not come to its end.
+var errPlacing = errors.New("a transaction with DDL has taken its place, and does not end")
 
 // overtaken refuses a transaction that was looked up by itself, since it has changed the
 // catalogue, or of whose rows the capture triggers' functions have told the tables by it,
@@ -108,6 +158,17 @@ func (t *txn) rests() bool {
 		}
 	}
 	return t.manyPlans
+}
+
+// settled tells whether all that the transaction ran was planned at a version of the catalogue,
+// while no DDL was under way.
+func (t *txn) settled(version int64) bool {
+	for p := range t.plans {
+		if p.CatalogVersion != version {
+			return false
+		}
+	}
+	return version != catalog.Unsettled && !t.manyPlans
 }
 
 // defines tells DDL, refused DDL included, which has changed what it would be

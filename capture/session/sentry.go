@@ -130,6 +130,9 @@ func (s *Session) lookAnew(ctx context.Context, c *commitment, g *sentry) (bool,
 	tx := s.tx
 	s.mu.Unlock()
 	version, err := s.deps.Catalog.Version(ctx)
+	if err == nil {
+		version, err = s.behindOthers(ctx, tx, version)
+	}
 	if err != nil {
 		return true, s.refuse(refusedByGate(fmt.Errorf("the catalogue's version could not be read: %w", err)))
 	}

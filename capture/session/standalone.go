@@ -2,6 +2,7 @@ package session
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/google/uuid"
@@ -240,21 +241,35 @@ func (s *Session) awaitPlace(ctx context.Context, st *standing) {
 // by any agent, wait for its place, too: all its own responses have arrived, and it holds
 // its locks. One that runs on waits for them, or has nothing to do with them.
 func (s *Session) awaitPlaces(ctx context.Context) *refusal {
+	err := s.await(ctx, errUnplaced, func() (bool, error) {
+		unplaced, err := s.deps.Catalog.Unplaced(ctx)
+		return !unplaced, err
+	})
+	switch {
+	case errors.Is(err, errUnplaced):
+		return &refusal{code: stateSerialization, message: err.Error(), hint: "Try again. opmux status tells whether an agent of the source cannot reach Kafka."}
+	case err != nil:
+		return refusedByGate(err)
+	}
+	return nil
+}
+
+// errUnplaced says that a standalone command has no place yet.
+var errUnplaced = errors.New("a command outside of transactions (CREATE INDEX CONCURRENTLY) has ended, and its end is not recorded yet")
+
+// await asks until the answer is yes; tooLong is returned where it does not come to that.
+func (s *Session) await(ctx context.Context, tooLong error, ask func() (bool, error)) error {
 	began := time.Now()
 	for wait := time.Millisecond; ; wait = min(2*wait, 50*time.Millisecond) {
-		unplaced, err := s.deps.Catalog.Unplaced(ctx)
-		switch {
-		case err != nil:
-			return refusedByGate(err)
-		case !unplaced:
-			return nil
-		case time.Since(began) > s.cfg.patience():
-			return &refusal{code: stateSerialization, message: "a command outside of transactions (CREATE INDEX CONCURRENTLY) has ended, and its end is not recorded yet",
-				hint: "Try again. opmux status tells whether an agent of the source cannot reach Kafka."}
+		if yes, err := ask(); yes || err != nil {
+			return err
+		}
+		if time.Since(began) > s.cfg.patience() {
+			return tooLong
 		}
 		select {
 		case <-ctx.Done():
-			return refusedByGate(ctx.Err())
+			return ctx.Err()
 		case <-time.After(wait):
 		}
 	}
