@@ -168,34 +168,6 @@ func TestI3DDLInsideOfStatementsRaces(t *testing.T) {
 	b.sameCatalogue()
 }
 
-// sameCatalogue compares what the backup's catalogue says with the primary's.
-func (b *bench) sameCatalogue() {
-	b.t.Helper()
-	for _, sql := range []string{
-		`SELECT c.oid::regclass::text, a.attnum, a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull, pg_get_expr(d.adbin, d.adrelid), obj_description(c.oid)
-			FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid LEFT JOIN pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum
-			WHERE a.attnum > 0 AND NOT a.attisdropped AND c.relpersistence = 'p' AND c.relnamespace IN (SELECT oid FROM pg_namespace WHERE nspname IN ('public', 'app', 'other', 'whole')) ORDER BY 1, 2`,
-		`SELECT indexrelid::regclass::text, pg_get_indexdef(indexrelid) FROM pg_index i JOIN pg_class c ON c.oid = i.indrelid WHERE c.relnamespace IN (SELECT oid FROM pg_namespace WHERE nspname IN ('public', 'app', 'other', 'whole')) ORDER BY 1`,
-		`SELECT conrelid::regclass::text, conname, pg_get_constraintdef(oid) FROM pg_constraint WHERE connamespace = 'public'::regnamespace ORDER BY 1, 2`,
-		`SELECT p.oid::regprocedure::text, p.prosrc, p.provolatile FROM pg_proc p WHERE pronamespace = 'public'::regnamespace ORDER BY 1`,
-		`SELECT t.typname, e.enumlabel FROM pg_enum e JOIN pg_type t ON t.oid = e.enumtypid ORDER BY 1, e.enumsortorder`,
-		`SELECT relname, pg_get_partkeydef(oid), pg_get_expr(relpartbound, oid), has_table_privilege('public', oid, 'SELECT') FROM pg_class WHERE relnamespace = 'public'::regnamespace ORDER BY 1`,
-	} {
-		there, here := lines(b.onPrimary(sql)), lines(b.onBackup(sql))
-		if there != here {
-			b.t.Errorf("the catalogues differ:\nprimary\n%s\nbackup\n%s", there, here)
-		}
-	}
-}
-
-func lines(rows [][]string) string {
-	var b strings.Builder
-	for _, r := range rows {
-		b.WriteString(strings.Join(r, " | ") + "\n")
-	}
-	return b.String()
-}
-
 // I6: DDL inside of a statement whose effect on the backups is not certain is refused
 // by name, behind the statement, and undone.
 func TestI6DDLInsideOfStatementsThatIsRefused(t *testing.T) {

@@ -2,6 +2,7 @@ package catalog
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"strconv"
 )
@@ -41,7 +42,8 @@ const checksSQL = `
     select from pg_catalog.pg_attribute ka where ka.attrelid = rel.oid and ka.atttypid = k.contypid))`
 
 // calledSQL names what of a table calls a function of the user's that reads such, itself or
-// in one that it calls: that the text of a function tells. It is a query of its own, since
+// in one that it calls: that the text of a function tells; and the versions of all these functions, which may be
+// replaced without a lock under those who write the table. It is a query of its own, since
 // most tables need none. Parameter: the table's OID.
 var calledSQL = `
   with recursive rel as (
@@ -68,20 +70,25 @@ var calledSQL = `
         and f.prosrc ~* ('\m' || pg_catalog.regexp_replace(p.proname, '\W', '.', 'g') || '"?\s*\(')
       or ` + bodyOf("f") + ` like '%:funcid ' || p.oid::pg_catalog.text || ' %')
   )
-  select pg_catalog.min(c.what) from calls c join pg_catalog.pg_proc p on p.oid = c.fn and p.prolang not in (12, 13)
-  where p.prosrc ~* '` + readsSettings + `' or ` + bodyOf("p") + ` ~ '` + settingCalls + `'
-    or c.computed and (p.prosrc ~* '` + readsMoments + `' or ` + bodyOf("p") + ` ~ '` + momentCalls + `' or ` + readsTables("p") + `)`
+  select pg_catalog.json_build_object('What', pg_catalog.min(c.what) filter (where p.prosrc ~* '` + readsSettings + `' or ` + bodyOf("p") + ` ~ '` + settingCalls + `'
+    or c.computed and (p.prosrc ~* '` + readsMoments + `' or ` + bodyOf("p") + ` ~ '` + momentCalls + `' or ` + readsTables("p") + `)),
+    'Versions', pg_catalog.json_agg(distinct p.oid::pg_catalog.text || ' ' || p.xmin::pg_catalog.text))::pg_catalog.text
+  from calls c join pg_catalog.pg_proc p on p.oid = c.fn and p.prolang not in (12, 13)`
 
 // lookElsewhere asks what of a table's is called, where anything of the user's is.
 func (t *Table) lookElsewhere(ctx context.Context, q Querier) error {
 	if !t.Calls || t.Elsewhere != "" {
 		return nil
 	}
-	what, err := one(ctx, q, calledSQL, strconv.FormatUint(uint64(t.OID), 10))
+	text, err := one(ctx, q, calledSQL, strconv.FormatUint(uint64(t.OID), 10))
+	var found struct{ What string }
+	if err == nil {
+		err = json.Unmarshal([]byte(text), &found)
+	}
 	if err != nil {
 		return fmt.Errorf("look up what relation %s calls: %w", t.Qualified(), err)
 	}
-	t.Elsewhere = what
-	t.fingerprint += what
+	t.Elsewhere = found.What
+	t.fingerprint += text
 	return nil
 }

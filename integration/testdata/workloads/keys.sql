@@ -1,0 +1,85 @@
+-- Foreign keys and what they do to other rows, their order, TRUNCATE … CASCADE.
+
+-- schema
+CREATE TABLE one_t (id int PRIMARY KEY, u int UNIQUE, a int)
+CREATE TABLE kid (id serial PRIMARY KEY, one_id int REFERENCES one_t ON DELETE CASCADE ON UPDATE CASCADE, a int)
+CREATE TABLE toy (id serial PRIMARY KEY, kid_id int DEFAULT 1 REFERENCES kid ON DELETE SET NULL DEFERRABLE INITIALLY DEFERRED, a int)
+CREATE TABLE tree (id int PRIMARY KEY, up int REFERENCES tree ON DELETE CASCADE DEFERRABLE, a int)
+CREATE TABLE nokey (kid_id int REFERENCES kid ON DELETE SET DEFAULT, a int)
+INSERT INTO one_t SELECT i, i, i FROM generate_series(0, 39) i
+INSERT INTO kid (one_id) SELECT i FROM generate_series(0, 39) i
+INSERT INTO toy (kid_id) SELECT i FROM generate_series(1, 30) i
+INSERT INTO tree SELECT i, nullif(i / 2, 0) FROM generate_series(1, 39) i
+
+-- ddl
+ALTER TABLE kid DROP CONSTRAINT kid_one_id_fkey
+ALTER TABLE kid ADD FOREIGN KEY (one_id) REFERENCES one_t ON DELETE CASCADE ON UPDATE CASCADE
+ALTER TABLE kid ADD FOREIGN KEY (one_id) REFERENCES one_t ON DELETE SET NULL
+ALTER TABLE kid ADD CONSTRAINT kid_one_id_fkey FOREIGN KEY (one_id) REFERENCES one_t (u) ON UPDATE SET NULL ON DELETE SET DEFAULT NOT VALID
+ALTER TABLE kid VALIDATE CONSTRAINT kid_one_id_fkey
+ALTER TABLE kid ALTER CONSTRAINT kid_one_id_fkey DEFERRABLE INITIALLY DEFERRED
+ALTER TABLE kid ALTER CONSTRAINT kid_one_id_fkey NOT DEFERRABLE
+ALTER TABLE toy ALTER CONSTRAINT toy_kid_id_fkey DEFERRABLE
+ALTER TABLE toy DROP CONSTRAINT IF EXISTS toy_kid_id_fkey
+ALTER TABLE toy ADD FOREIGN KEY (kid_id) REFERENCES kid ON DELETE CASCADE
+ALTER TABLE toy ADD FOREIGN KEY (kid_id) REFERENCES kid ON DELETE SET DEFAULT DEFERRABLE
+TRUNCATE one_t CASCADE
+TRUNCATE kid CASCADE
+TRUNCATE toy
+TRUNCATE tree
+TRUNCATE toy RESTART IDENTITY
+TRUNCATE kid, toy, nokey RESTART IDENTITY
+DROP TABLE toy CASCADE; CREATE TABLE toy (a int, kid_id int REFERENCES kid ON DELETE CASCADE, id serial PRIMARY KEY)
+DROP TABLE toy; CREATE TABLE toy (id serial, kid_id int REFERENCES kid ON DELETE SET NULL (kid_id), a int, PRIMARY KEY (id))
+DROP TABLE one_t CASCADE; CREATE TABLE one_t (a int, u int UNIQUE, id int PRIMARY KEY)
+ALTER TABLE toy ALTER kid_id SET DEFAULT $n
+ALTER TABLE toy ALTER kid_id SET DEFAULT (random() * 40)::int
+ALTER TABLE toy ALTER kid_id DROP DEFAULT
+ALTER TABLE kid ALTER one_id SET DEFAULT NULL
+ALTER TABLE nokey ALTER kid_id SET DEFAULT $n
+ALTER TABLE tree DROP CONSTRAINT tree_up_fkey
+ALTER TABLE tree ADD FOREIGN KEY (up) REFERENCES tree ON DELETE SET NULL
+ALTER TABLE tree ADD FOREIGN KEY (up) REFERENCES tree ON DELETE CASCADE DEFERRABLE INITIALLY DEFERRED
+DO $$ BEGIN ALTER TABLE kid DROP CONSTRAINT kid_one_id_fkey;DELETE FROM one_t WHERE id = $n;END $$
+ALTER TABLE one_t DISABLE TRIGGER ALL
+ALTER TABLE one_t ENABLE TRIGGER ALL
+ALTER TABLE nokey DROP CONSTRAINT nokey_kid_id_fkey
+ALTER TABLE nokey ADD FOREIGN KEY (kid_id) REFERENCES kid ON DELETE CASCADE
+
+-- writes
+INSERT INTO one_t (id, u, a) VALUES ($n, $n, $m) ON CONFLICT DO NOTHING
+INSERT INTO one_t (id, u) SELECT i, i FROM generate_series(0, 20) i ON CONFLICT (id) DO UPDATE SET a = $n
+INSERT INTO kid (one_id) VALUES ($n)
+INSERT INTO kid (one_id, a) SELECT id, $n FROM one_t WHERE id < $m
+INSERT INTO toy (kid_id) VALUES ($n)
+INSERT INTO toy DEFAULT VALUES
+INSERT INTO toy (kid_id) SELECT id FROM kid WHERE id % 3 = $c
+INSERT INTO nokey SELECT id FROM kid WHERE id % 3 = $c
+INSERT INTO tree VALUES ($n, $m, 1)
+INSERT INTO tree SELECT i, i / 2 + 1 FROM generate_series(1, $n) i ON CONFLICT DO NOTHING
+DELETE FROM one_t WHERE id = $n
+DELETE FROM one_t WHERE id < $m
+DELETE FROM one_t WHERE u = $n
+DELETE FROM kid WHERE id = $n
+DELETE FROM kid WHERE one_id = $n
+DELETE FROM toy WHERE id = $n
+DELETE FROM tree WHERE id = $n
+DELETE FROM tree WHERE id > $n
+DELETE FROM nokey WHERE kid_id = $n
+UPDATE one_t SET id = id + 100 WHERE id = $n
+UPDATE one_t SET u = u + 100 WHERE id = $n
+UPDATE one_t SET id = id - 100 WHERE id > 100
+UPDATE one_t SET u = NULL WHERE id = $m
+UPDATE kid SET one_id = $n WHERE id = $m
+UPDATE toy SET kid_id = $n WHERE id < $m
+UPDATE tree SET up = $n WHERE id = $m
+UPDATE tree SET id = id + 50 WHERE id = $n
+SET CONSTRAINTS ALL DEFERRED
+SET CONSTRAINTS ALL IMMEDIATE
+WITH d AS (DELETE FROM kid WHERE id = $n RETURNING *) INSERT INTO kid (one_id, a) SELECT one_id, 7 FROM d
+COPY toy (kid_id) FROM STDIN|$n\n$m\n
+COPY kid (one_id) FROM STDIN|$n\n$m\n$n\n
+MERGE INTO one_t USING stays s ON one_t.id = s.id + $n WHEN MATCHED THEN DELETE WHEN NOT MATCHED THEN INSERT (id, u) VALUES (s.id + $n, s.id + $n)
+DO $$ BEGIN DELETE FROM one_t WHERE id = $n;INSERT INTO one_t (id, u) VALUES ($n, $n);END $$
+DELETE FROM one_t WHERE id = $n;INSERT INTO one_t (id, u) VALUES ($n, $n)
+INSERT INTO toy (kid_id) VALUES ($n);INSERT INTO kid (id, one_id) VALUES ($n, $m)
