@@ -23,7 +23,7 @@ func defineAs(d *ddl.Definition, sql string) error {
 	}
 	n := tree.Stmts[0].Stmt
 	if st := n.GetDoStmt(); st != nil {
-		statements, err := definitionsIn(st)
+		statements, err := definitionsIn(st, thereOrAnother)
 		for i := 0; i < len(statements) && err == nil; i++ {
 			err = defineAs(d, statements[i])
 		}

@@ -69,6 +69,10 @@ type handlers struct {
 // may hide what befalls one server alone: a right, a lock, a full disk.
 var there = words("duplicate_object duplicate_table duplicate_column duplicate_schema duplicate_function")
 
+// thereOrAnother are these and what catalog.Numbered.Operation passes over besides: a worker
+// reads what it gets, which the agent has chosen.
+var thereOrAnother = words("duplicate_object duplicate_table duplicate_column duplicate_schema duplicate_function wrong_object_type")
+
 // variable is one without a value of its own.
 type variable struct {
 	Var struct {
@@ -82,8 +86,9 @@ type variable struct {
 // everyBlocks are the variables that no DECLARE makes.
 var everyBlocks = words("found sqlstate sqlerrm")
 
-// definitionsIn lists the statements of a block that does nothing but run them.
-func definitionsIn(st *pg.DoStmt) ([]string, error) {
+// definitionsIn lists the statements of a block that does nothing but run them, and pass over
+// some conditions.
+func definitionsIn(st *pg.DoStmt, conditions map[string]bool) ([]string, error) {
 	source := ""
 	for _, a := range st.Args {
 		switch d := a.GetDefElem(); {
@@ -114,7 +119,7 @@ func definitionsIn(st *pg.DoStmt) ([]string, error) {
 			return nil, errNoDefinitions
 		}
 	}
-	statements, err := list[0].Function.Action.statements(nil)
+	statements, err := list[0].Function.Action.statements(nil, conditions)
 	if err == nil && len(statements) == 0 {
 		err = errNoDefinitions
 	}
@@ -122,7 +127,7 @@ func definitionsIn(st *pg.DoStmt) ([]string, error) {
 }
 
 // statements appends the SQL of a node.
-func (n *blockNode) statements(list []string) ([]string, error) {
+func (n *blockNode) statements(list []string, conditions map[string]bool) ([]string, error) {
 	switch {
 	case n.Execute != nil:
 		return append(list, n.Execute.Statement.Expr.Query), nil
@@ -132,7 +137,7 @@ func (n *blockNode) statements(list []string) ([]string, error) {
 	if n.Block.Exceptions != nil {
 		for _, e := range n.Block.Exceptions.Block.List {
 			for _, c := range e.Exception.Conditions {
-				if !there[c.Condition.Name] {
+				if !conditions[c.Condition.Name] {
 					return nil, errNoDefinitions
 				}
 			}
@@ -140,7 +145,7 @@ func (n *blockNode) statements(list []string) ([]string, error) {
 	}
 	for i := range n.Block.Body {
 		var err error
-		if list, err = n.Block.Body[i].statements(list); err != nil {
+		if list, err = n.Block.Body[i].statements(list, conditions); err != nil {
 			return nil, err
 		}
 	}
@@ -152,7 +157,7 @@ func (j *job) defineInBlock(st *pg.DoStmt) (bool, error) {
 	if j.c.catalog.Triggers() {
 		return false, nil // the event trigger tells what it did
 	}
-	statements, err := definitionsIn(st)
+	statements, err := definitionsIn(st, there)
 	if err != nil {
 		return false, nil //nolint:nilerr // it is refused as any other
 	}

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/opmux/opmux/capture/catalog"
 	"github.com/opmux/opmux/capture/classify"
 	"github.com/opmux/opmux/event"
 )
@@ -89,6 +90,10 @@ func TestI6BlocksAreNotEachOthersPlans(t *testing.T) {
 func TestDefinitionOfABlock(t *testing.T) {
 	d, err := classify.Definition(`DO $$ BEGIN ALTER TABLE s.a ADD CONSTRAINT k FOREIGN KEY (b) REFERENCES c; EXCEPTION WHEN duplicate_object THEN NULL; END $$`)
 	if err != nil || len(d.Names) != 2 || d.Names[0].Schema != "s" || d.Names[0].Name != "a" || d.Names[1].Name != "c" {
+		t.Errorf("%+v, %v", d, err)
+	}
+	own := catalog.Numbered{Kind: "INDEX", Schema: "s", Name: "a_b_idx1", Free: "a_b_idx", Table: "s.a"}.Operation()
+	if d, err = classify.Definition(own.Text); err != nil || len(d.Names) != 1 || d.Names[0].Name != "a_b_idx" || d.Becomes("s.a") != "" {
 		t.Errorf("%+v, %v", d, err)
 	}
 }

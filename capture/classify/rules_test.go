@@ -284,6 +284,9 @@ func TestDDL(t *testing.T) {
 	if err != nil || len(ops) != 1 || ops[0].Text != `DROP INDEX CONCURRENTLY IF EXISTS "Odd"` {
 		t.Errorf("DROP INDEX: %+v, %v", ops, err)
 	}
+	if p := r.plan(`ALTER EVENT TRIGGER e DISABLE`); p.Refusal.Construct != "ALTER EVENT TRIGGER" {
+		t.Errorf("it is called %s", p.Refusal.Construct)
+	}
 	if p := r.plan(`DROP EVENT TRIGGER opmux_ddl`); !p.Refusal.Always {
 		t.Error("dropping opmux's event trigger may be flagged")
 	}

@@ -113,6 +113,10 @@ func construct(n *pg.Node) string {
 		return transactionName(s.TransactionStmt.Kind)
 	case *pg.Node_DoStmt:
 		return "DO"
+	case *pg.Node_CreateEventTrigStmt:
+		return "CREATE EVENT TRIGGER"
+	case *pg.Node_AlterEventTrigStmt:
+		return "ALTER EVENT TRIGGER"
 	case *pg.Node_RefreshMatViewStmt:
 		return "REFRESH MATERIALIZED VIEW"
 	case *pg.Node_GrantStmt:

@@ -58,7 +58,8 @@ func (s *Session) rebuilds(ctx context.Context, p *classify.Plan) (*classify.Pla
 // is asked while the transaction still holds the locks behind which no such command
 // gets on: an index that was invalid and is not any more, or is otherwise changed, or a
 // partition that is half detached, whose rows a TRUNCATE of its parent spares here and not
-// on the backups, as does what travels as text behind a lock of the parent.
+// on the backups, as does what travels as text behind a lock of the parent. What is dropped
+// with its parent is gone everywhere, unless such a text took its rows elsewhere before.
 func (s *Session) halfway(ctx context.Context, tx *txn, extended bool) (*refusal, error) {
 	q := querier{s: s, extended: extended}
 	if tx.barrier {
@@ -66,7 +67,7 @@ func (s *Session) halfway(ctx context.Context, tx *txn, extended bool) (*refusal
 			return r, err
 		}
 	}
-	half, err := s.deps.Catalog.HalfDetached(ctx, q)
+	half, err := s.deps.Catalog.HalfDetached(ctx, q, tx.locks)
 	if err != nil || half == nil {
 		return nil, err
 	}
