@@ -50,17 +50,17 @@ func TestI3NamesThatTheServerNumbers(t *testing.T) {
 	}
 }
 
-// raced makes tables whose names others are about to free.
+// raced makes tables whose names others are about to free; LIKE waits when they are chosen.
 func (b *bench) raced(mode pgx.QueryExecMode) {
 	b.t.Helper()
 	long, short, wide := strings.Repeat("t", 60), strings.Repeat("c", 29), strings.Repeat("é", 31)
 	for _, c := range []struct{ table, column, form string }{
-		{"raced", "id", `CREATE TABLE raced (id serial PRIMARY KEY, UNIQUE (v)) INHERITS (parent)`},
-		{"raced", "id", `DO $$ BEGIN CREATE TABLE raced (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY) INHERITS (parent); INSERT INTO raced (v) VALUES ('in the block'); END $$`},
-		{long, "id", `CREATE TABLE ` + long + ` (id serial PRIMARY KEY) INHERITS (parent)`}, // the server cuts names
-		{long, short, `CREATE TABLE ` + long + ` (` + short + ` serial PRIMARY KEY) INHERITS (parent)`},
-		{short, long, `CREATE TABLE ` + short + ` (` + long + ` serial PRIMARY KEY) INHERITS (parent)`},
-		{wide, wide, `CREATE TABLE ` + wide + ` (` + wide + ` serial PRIMARY KEY) INHERITS (parent)`},
+		{"raced", "id", `CREATE TABLE raced (id serial PRIMARY KEY, LIKE parent, UNIQUE (v))`},
+		{"raced", "id", `DO $$ BEGIN CREATE TABLE raced (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, LIKE parent); INSERT INTO raced (v) VALUES ('in the block'); END $$`},
+		{long, "id", `CREATE TABLE ` + long + ` (id serial PRIMARY KEY, LIKE parent)`}, // the server cuts names
+		{long, short, `CREATE TABLE ` + long + ` (` + short + ` serial PRIMARY KEY, LIKE parent)`},
+		{short, long, `CREATE TABLE ` + short + ` (` + long + ` serial PRIMARY KEY, LIKE parent)`},
+		{wide, wide, `CREATE TABLE ` + wide + ` (` + wide + ` serial PRIMARY KEY, LIKE parent)`},
 	} {
 		drops, makes := testkit.Connect(b.t, b.agent("a1").DSN()), testkit.Connect(b.t, b.agent("a1").DSN())
 		b.runParts(drops, mode, `CREATE TABLE `+c.table+` (`+c.column+` serial PRIMARY KEY, v text)`)
