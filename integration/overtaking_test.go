@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"strconv"
 	"strings"
 	"testing"
@@ -110,13 +109,7 @@ const overtakingRounds = 40
 // I6: tables whose triggers write any other of their rows, in any way, are the same on a
 // backup, or the statement is refused, which few are.
 func TestI6RandomTriggersThatWriteTheirOwnTable(t *testing.T) {
-	seed, rounds := rand.Uint64(), overtakingRounds //nolint:gosec // no secret
-	if s, err := strconv.ParseUint(os.Getenv("OPMUX_SEED"), 10, 64); err == nil {
-		seed = s
-	}
-	if n, err := strconv.Atoi(os.Getenv("OPMUX_ROUNDS")); err == nil {
-		rounds = n
-	}
+	seed, rounds := testkit.FromEnv(t, "OPMUX_SEED", rand.Uint64()>>1), testkit.FromEnv(t, "OPMUX_ROUNDS", overtakingRounds) //nolint:gosec // no secret
 	t.Logf("OPMUX_SEED=%d", seed)
 	b := up(t, rig.Config{AgentYAML: triggersOn})
 	r := &randomTriggers{rand.New(rand.NewPCG(seed, 0))} //nolint:gosec // no secret

@@ -43,7 +43,7 @@ var (
 // to statements beside them, and in whichever order they commit: the backups have the same (I3, I6). A COMMIT takes
 // long here, so that the records of two transactions often come in another order than one of them found the other.
 func TestI6NamesChangeUnderLoad(t *testing.T) {
-	rounds := fromEnv(t, "OPMUX_RENAMES_ROUNDS", 40)
+	rounds := testkit.FromEnv(t, "OPMUX_RENAMES_ROUNDS", 40)
 	b := up(t, rig.Config{AgentYAML: triggersOn, PrimarySettings: []string{"commit_delay = 30000", "commit_siblings = 0"}}, renamedSchema...)
 	b.unlike = true // compared while names change
 	b.must(b.agent("a2").Start(b.ctx))

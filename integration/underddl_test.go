@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/opmux/opmux/internal/rig"
+	"github.com/opmux/opmux/internal/testkit"
 )
 
 // Whatever is changed under statements, by their own transaction or by others, at any isolation level and
@@ -25,12 +26,12 @@ func TestI6StatementsUnderDDL(t *testing.T) {
 	for i, path := range paths {
 		loads[i] = readWorkload(t, path)
 		schema = append(schema, loads[i].schema...)
-		if fromEnv(t, "OPMUX_UNDER_DDL_UNLOCKED", 0) != 0 {
+		if testkit.FromEnv(t, "OPMUX_UNDER_DDL_UNLOCKED", 0) != 0 {
 			loads[i].ddl = append(loads[i].ddl, loads[i].unlocked...)
 		}
 	}
 	cfg := rig.Config{AgentYAML: triggersOn}
-	if fromEnv(t, "OPMUX_UNDER_DDL_TRIGGERS", 1) == 0 {
+	if testkit.FromEnv(t, "OPMUX_UNDER_DDL_TRIGGERS", 1) == 0 {
 		cfg.AgentYAML = strings.Replace(triggersOn, "triggers: on, ", "", 1)
 	}
 	b := setUp(t, cfg, schema...)
@@ -40,7 +41,7 @@ func TestI6StatementsUnderDDL(t *testing.T) {
 	b.must(b.worker("w1").Start(b.ctx))
 	b.must(b.verifier().Start(b.ctx))
 	for _, load := range loads {
-		b.move(load, fromEnv(t, "OPMUX_UNDER_DDL_SEED", 1), fromEnv(t, "OPMUX_UNDER_DDL_ROUNDS", 5))
+		b.move(load, testkit.FromEnv(t, "OPMUX_UNDER_DDL_SEED", 1), testkit.FromEnv(t, "OPMUX_UNDER_DDL_ROUNDS", 5))
 	}
 }
 

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -81,13 +80,7 @@ func TestWritesInWith(t *testing.T) {
 // parts are, it ends as the primary does, or the statement is refused.
 // OPMUX_WITH_SEED and OPMUX_WITH_STATEMENTS set other ones than those of each run.
 func TestI6RandomWritesInWith(t *testing.T) {
-	seed, statements := rand.Uint64(), 500
-	if s := os.Getenv("OPMUX_WITH_SEED"); s != "" {
-		seed, _ = strconv.ParseUint(s, 10, 64)
-	}
-	if s := os.Getenv("OPMUX_WITH_STATEMENTS"); s != "" {
-		statements, _ = strconv.Atoi(s)
-	}
+	seed, statements := testkit.FromEnv(t, "OPMUX_WITH_SEED", rand.Uint64()>>1), testkit.FromEnv(t, "OPMUX_WITH_STATEMENTS", 500)
 	t.Logf("OPMUX_WITH_SEED=%d", seed)
 	b := up(t, rig.Config{Digest: "full", Verify: "full"}, withSchema...)
 	conn := testkit.Connect(t, b.agent("a1").DSN())

@@ -148,17 +148,3 @@ func (m *mover) run(rounds int) {
 		}
 	}
 }
-
-// fromEnv is a number that the environment may change.
-func fromEnv(t *testing.T, name string, otherwise int) int {
-	t.Helper()
-	text := os.Getenv(name)
-	if text == "" {
-		return otherwise
-	}
-	n, err := strconv.Atoi(text)
-	if err != nil {
-		t.Fatalf("%s: %v", name, err)
-	}
-	return n
-}

@@ -13,8 +13,9 @@ import (
 // that makes or drops them, since it locks nothing that does not exist: a DROP IF
 // EXISTS that found nothing could be recorded behind the CREATE of another session,
 // and would then drop on the backups what the primary keeps.
-// Nor does a lock order what changes functions against the statements that call them. Nor does LIKE … INCLUDING lock out who makes an index, statistics or a comment of the
-// table that it copies.
+// Nor does a lock order what changes functions, or children, against the statements that
+// call and read them; nor does LIKE … INCLUDING lock out who makes an index, statistics or
+// a comment of the table that it copies.
 func conditional(p *classify.Plan) bool {
 	if p.Kind != classify.DDL {
 		return false

@@ -1,14 +1,12 @@
 package kill
 
 import (
-	"fmt"
-	"os"
-	"strconv"
 	"testing"
 	"time"
 
 	"github.com/opmux/opmux/internal/crashpoint"
 	"github.com/opmux/opmux/internal/rig"
+	"github.com/opmux/opmux/internal/testkit"
 )
 
 // The variables of a run, and what the short form has.
@@ -106,13 +104,9 @@ func seed(t *testing.T, rounds int) uint64 {
 
 func variable(t *testing.T, name string, value int) int {
 	t.Helper()
-	text := os.Getenv(name)
-	if text == "" {
-		return value
-	}
-	n, err := strconv.Atoi(text)
-	if err != nil || n < 1 {
-		t.Fatal(fmt.Errorf("%s: expected a number from 1 on, got %q", name, text))
+	n := testkit.FromEnv(t, name, value)
+	if n < 1 {
+		t.Fatalf("%s: expected a number from 1 on, got %d", name, n)
 	}
 	return n
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/opmux/opmux/internal/pgserver"
 	"github.com/opmux/opmux/internal/rig"
+	"github.com/opmux/opmux/internal/testkit"
 )
 
 // minimiseVariable is how many seconds a failing run may spend on smaller plans; 0:
@@ -49,7 +50,7 @@ type minimiser struct {
 // minimise stops the world, whose servers it uses, and prints the smallest plan
 // that it finds to fail in the same way.
 func (w *world) minimise(ctx context.Context, t *testing.T, f form, p plan, kind string, tooLong bool) {
-	until := time.Now().Add(time.Duration(variable(t, minimiseVariable, minimiseSeconds)) * time.Second)
+	until := time.Now().Add(time.Duration(testkit.FromEnv[uint64](t, minimiseVariable, minimiseSeconds)) * time.Second)
 	if deadline, ok := t.Deadline(); ok && deadline.Add(-leaveToTest).Before(until) {
 		until = deadline.Add(-leaveToTest)
 	}

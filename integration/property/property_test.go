@@ -6,7 +6,6 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"strconv"
 	"testing"
 	"time"
 
@@ -40,12 +39,12 @@ type form struct {
 // Random workloads leave the same tables and sequences on the backup, and every
 // verdict is a match (I1, I2, I3, I4, I6).
 func TestRandomWorkloads(t *testing.T) {
-	seconds := variable(t, secondsVariable, shortSeconds)
+	seconds := testkit.FromEnv[uint64](t, secondsVariable, shortSeconds)
 	seed := uint64(shortSeed)
 	if seconds != shortSeconds {
 		seed = uint64(time.Now().UnixNano() % 1_000_000)
 	}
-	seed = variable(t, seedVariable, seed)
+	seed = testkit.FromEnv[uint64](t, seedVariable, seed)
 	for _, f := range []form{
 		{"recorded, two agents", rig.Config{Gate: "recorded", GateTimeout: 20 * time.Second}, []string{"a1", "a2"}, 16, false, false},
 		{"recorded, full digests", rig.Config{Gate: "recorded", GateTimeout: 20 * time.Second, Digest: "full", Verify: "full"}, []string{"a1"}, 8, false, false},
@@ -99,18 +98,6 @@ func (f form) run(t *testing.T, seed uint64, length time.Duration) {
 	}
 	w.minimise(ctx, t, f, plan{schema, seen.steps}, failures[0].kind, seen.tooLong)
 	t.Logf("seed %d", seed)
-}
-
-func variable(t *testing.T, name string, otherwise uint64) uint64 {
-	text := os.Getenv(name)
-	if text == "" {
-		return otherwise
-	}
-	n, err := strconv.ParseUint(text, 10, 63)
-	if err != nil {
-		t.Fatalf("%s is %q, expected a number", name, text)
-	}
-	return n
 }
 
 func must(t *testing.T, err error) {
