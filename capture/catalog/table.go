@@ -209,6 +209,8 @@ const maxTriggerSource = 8192
 
 // The bits of Trigger.Events.
 const (
+	TriggerRow      = 1 << 0
+	TriggerBefore   = 1 << 1
 	TriggerInsert   = 1 << 2
 	TriggerDelete   = 1 << 3
 	TriggerUpdate   = 1 << 4

@@ -59,6 +59,7 @@ type take struct {
 	bytes int
 	group *imageGroup
 	keyHolders
+	leftRows
 	onLog
 	// own: the statement made or dropped temporary objects; ddl: there is DDL among
 	// the rows, early: rows before these are operations already; overtaken: they are

@@ -126,6 +126,10 @@ func (t *take) image(row *taken, table *tracedTable) error {
 	if !t.follows(table, row, before, after) {
 		return t.cannot(table.root.Qualified(), "writing "+table.root.Qualified()+" in "+t.construct(), "two of its rows had one key, one behind the other, and a trigger or function wrote one of them: which of these came first is not known", oneAtATime)
 	}
+	if t.stale(table, row, before, after) {
+		return t.cannot(table.root.Qualified(), "writing "+table.root.Qualified()+" in "+t.construct(), "a row has moved to a partition whose trigger changed it as it came, and its generated columns may be computed of what it was before: a backup computes them of what it is",
+			"Set the columns that they are computed of in the UPDATE, or move one row at a time.")
+	}
 	switch row.what {
 	case catalog.TakenInsert:
 		t.join(table, event.ActionInsert, table.stored, event.RowImage{Values: at(after, table.stored)})
