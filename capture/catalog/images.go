@@ -31,17 +31,15 @@ set search_path = pg_catalog, pg_temp set datestyle = 'ISO' set intervalstyle = 
 set extra_float_digits = 1 set bytea_output = 'hex' set xmlbinary = 'base64' set quote_all_identifiers = off as $opmux$
 declare
   image text;
+  place tid;
 begin
   ` + keepNamesSQL + `
-  if tg_op = 'INSERT' then
-    insert into opmux.captured_row values (pg_current_xact_id(), 'I', tg_relid, nullif(pg_trigger_depth(), 1)::text, null, convert_to(format('%s', new), 'UTF8'),
-      null, new.ctid, case when new.xmax = '0'::xid then new.cmin end, new.xmax <> '0'::xid);
-  elsif tg_op = 'UPDATE' then
-    insert into opmux.captured_row values (pg_current_xact_id(), 'U', tg_relid, nullif(pg_trigger_depth(), 1)::text, convert_to(format('%s', old), 'UTF8'), convert_to(format('%s', new), 'UTF8'),
-      old.ctid, new.ctid, case when new.xmax = '0'::xid then new.cmin when age(old.xmin) > 0 then old.cmax end, new.xmax <> '0'::xid);
+  if current_setting('transaction_isolation') <> 'serializable' then
+    ` + keepImageSQL("opmux.captured_row", "") + `
   else
-    insert into opmux.captured_row values (pg_current_xact_id(), 'D', tg_relid, nullif(pg_trigger_depth(), 1)::text, convert_to(format('%s', old), 'UTF8'), null,
-      old.ctid, null, case when age(old.xmin) > 0 then old.cmax end, false);
+    ` + keepImageSQL("opmux.captured_serializable", " returning ctid into place") + `
+    perform set_config('opmux.kept', case when k = '*' or length(k) > ` + maxPlaces + ` then '*' else concat(k, place, ' ') end, true)
+      from (values (coalesce(current_setting('opmux.kept', true), ''))) v (k);
   end if;
   if getdatabaseencoding() in ('EUC_JP', 'EUC_TW') then
     select string_agg(v, '') into image from (values (case when tg_op <> 'INSERT' then format('%s', old) end), (case when tg_op <> 'DELETE' then format('%s', new) end)) i (v);
@@ -55,15 +53,40 @@ end $opmux$;
 
 `
 
-// imagesSQL lists what was kept, kept_at being the place in the order of triggers.
-const imagesSQL = `(
-      select c.cmin::text::int8 as kept_at, case when c.what in ('I', 'U', 'D') then 'V' else c.what end as what, c.relation, c.note, c.before, c.after, null::tid as was, null::tid as became, null::int8 as command
-        from only opmux.captured c where c.xact = pg_current_xact_id()
-      union all
-      select c.cmin::text::int8, c.what, c.relation, c.note, c.before, c.after, c.was, c.became, c.command::text::int8
-        from opmux.captured_row c where c.xact = pg_current_xact_id())`
+// keepImageSQL keeps the image of a row in a table.
+func keepImageSQL(table, returning string) string {
+	return `if tg_op = 'INSERT' then
+      insert into ` + table + ` values (pg_current_xact_id(), 'I', tg_relid, nullif(pg_trigger_depth(), 1)::text, null, convert_to(format('%s', new), 'UTF8'),
+        null, new.ctid, case when new.xmax = '0'::xid then new.cmin end, new.xmax <> '0'::xid)` + returning + `;
+    elsif tg_op = 'UPDATE' then
+      insert into ` + table + ` values (pg_current_xact_id(), 'U', tg_relid, nullif(pg_trigger_depth(), 1)::text, convert_to(format('%s', old), 'UTF8'), convert_to(format('%s', new), 'UTF8'),
+        old.ctid, new.ctid, case when new.xmax = '0'::xid then new.cmin when age(old.xmin) > 0 then old.cmax end, new.xmax <> '0'::xid)` + returning + `;
+    else
+      insert into ` + table + ` values (pg_current_xact_id(), 'D', tg_relid, nullif(pg_trigger_depth(), 1)::text, convert_to(format('%s', old), 'UTF8'), null,
+        old.ctid, null, case when age(old.xmin) > 0 then old.cmax end, false)` + returning + `;
+    end if;`
+}
 
-// takenSQL is the answer for rows of imagesSQL in their order: named d, with what is early, and
+// imageColumns are what is asked of an image: kept_at is its place in the order of triggers.
+const imageColumns = "c.cmin::text::int8 as kept_at, c.what, c.relation, c.note, c.before, c.after, c.was, c.became, c.command::text::int8 as command, c.passed"
+
+// rowImages are the images of rows that triggers of this build kept, under SERIALIZABLE and else.
+func rowImages(serializable bool) string {
+	rows := "select " + imageColumns + " from only opmux.captured_row c where c.xact = pg_current_xact_id()"
+	if serializable {
+		rows += " union all select * from opmux.kept_at(places)"
+	}
+	return "(" + rows + ")"
+}
+
+// allImages are these and what else was kept.
+func allImages(serializable bool) string {
+	return `(select c.cmin::text::int8 as kept_at, case when c.what in ('I', 'U', 'D') then 'V' else c.what end as what, c.relation, c.note, c.before, c.after, null::tid as was, null::tid as became, null::int8 as command, null::bool as passed
+          from only opmux.captured c where c.xact = pg_current_xact_id()
+        union all select * from ` + rowImages(serializable) + ` r)`
+}
+
+// takenSQL is the answer for images in their order: named d, with what is early, and
 // their places where these matter.
 func takenSQL(from, early, places, order string) string {
 	return `return query select case when d.what = 'G' and opmux.computes_by_any(d.relation) then 'F' else d.what end, n.nspname::text, c.relname::text, rn.nspname::text, rc.relname::text,
@@ -72,6 +95,28 @@ func takenSQL(from, early, places, order string) string {
         left join pg_class rc on rc.oid = case when c.relispartition then pg_partition_root(c.oid)::oid else c.oid end
         left join pg_namespace rn on rn.oid = rc.relnamespace
       order by ` + order
+}
+
+// takeImagesSQL answers with what was found, in the order of the writes.
+func takeImagesSQL(serializable bool) string {
+	return `select bool_or(k.command < k.latest) or bool_or(k.unplaced and k.latest is not null) or bool_or(k.unplaced) and bool_or(k.deep), bool_or(k.passed), bool_or(k.unplaced), count(*) <= 65536
+        into mixed, overtaken, unplaced, few
+        from (select i.*, max(i.command) over (order by i.kept_at rows unbounded preceding) as latest
+          from (select c.kept_at, c.command, c.passed, c.command is null and c.what <> 'I' as unplaced, c.note is not null as deep from ` + rowImages(serializable) + ` c) i) k;
+      if not coalesce(mixed, false) and not coalesce(overtaken, false) then
+        ` + takenSQL(allImages(serializable), "false", "'', '', ''", "d.kept_at") + `;
+      else
+        if overtaken and exists (
+          with k as materialized (select i.relation, i.was, i.became, i.passed, i.kept_at, case when i.command is null then i.kept_at else min(i.kept_at) over (partition by i.command) end as ended
+            from ` + rowImages(serializable) + ` i)
+          select from k join k later on later.relation = k.relation and later.was = k.became
+            where k.passed and (later.ended, later.kept_at) < (k.ended, k.kept_at)) then
+          return query select 'O', '', '', '', '', '', '', '', '', '', '';
+        end if;
+        ` + takenSQL(`(select o.*, o.command is not null and max(o.ended) over (order by o.command groups between unbounded preceding and 1 preceding) > o.command as within
+          from (select i.*, case when i.command is null then i.kept_at else min(i.kept_at) over (partition by i.command) end as ended from `+allImages(serializable)+` i) o)`,
+		"d.within or unplaced and (few or d.note is not null)", "d.was::text, d.became::text, case when overtaken then d.command::text end", "d.ended, d.kept_at") + `;
+      end if;`
 }
 
 // takeSQL hands images over in the order of the writes. A command's triggers run when it
@@ -89,7 +134,7 @@ func takenSQL(from, early, places, order string) string {
 // it had, so no TRUNCATE emptied it, and empty), and so is every sequence
 // that was drawn from. Large objects show in the transaction's statistics.
 var takeSQL = `
-create or replace function opmux.take_5(code text)
+create or replace function opmux.take_6(code text)
 returns table (what text, schema_name text, table_name text, root_schema text, root_table text, note text, before text, after text, was text, became text, command text)
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $opmux$
 #variable_conflict use_column
@@ -99,9 +144,10 @@ declare
   overtaken boolean;
   unplaced boolean;
   few boolean;
+  places tid[];
 begin
   if code is distinct from (select encode(sha256(s.secret || convert_to(pg_backend_pid()::text, 'UTF8')), 'hex') from opmux.capture_secret s) then
-    raise insufficient_privilege using message = 'opmux.take_5 is opmux''s own';
+    raise insufficient_privilege using message = 'opmux.take_6 is opmux''s own';
   end if;
   perform set_config('opmux.capture', '', true);
   ` + keepNamesSQL + `
@@ -121,26 +167,16 @@ begin
   end if;
   if pg_current_xact_id_if_assigned() is not null then
     perform set_config('opmux.computed', '', true);
-    select bool_or(k.command < k.latest) or bool_or(k.unplaced and k.latest is not null) or bool_or(k.unplaced) and bool_or(k.deep), bool_or(k.passed), bool_or(k.unplaced), count(*) <= 65536
-      into mixed, overtaken, unplaced, few
-      from (select i.*, max(i.command) over (order by i.kept_at rows unbounded preceding) as latest
-        from (select c.cmin::text::int8 as kept_at, c.command::text::int8 as command, c.passed, c.command is null and c.what <> 'I' as unplaced, c.note is not null as deep
-          from opmux.captured_row c where c.xact = pg_current_xact_id()) i) k;
-    if not coalesce(mixed, false) and not coalesce(overtaken, false) then
-      ` + takenSQL(imagesSQL, "false", "'', '', ''", "d.kept_at") + `;
+    if current_setting('transaction_isolation') <> 'serializable' then
+      ` + takeImagesSQL(false) + `
+      delete from opmux.captured c where c.xact = pg_current_xact_id();
     else
-      if overtaken and exists (
-        with k as materialized (select i.relation, i.was, i.became, i.passed, i.kept_at, case when i.command is null then i.kept_at else min(i.kept_at) over (partition by i.command) end as ended
-          from (select c.relation, c.was, c.became, c.command::text::int8 as command, c.passed, c.cmin::text::int8 as kept_at from opmux.captured_row c where c.xact = pg_current_xact_id()) i)
-        select from k join k later on later.relation = k.relation and later.was = k.became
-          where k.passed and (later.ended, later.kept_at) < (k.ended, k.kept_at)) then
-        return query select 'O', '', '', '', '', '', '', '', '', '', '';
-      end if;
-      ` + takenSQL(`(select o.*, o.command is not null and max(o.ended) over (order by o.command groups between unbounded preceding and 1 preceding) > o.command as within
-        from (select i.*, case when i.command is null then i.kept_at else min(i.kept_at) over (partition by i.command) end as ended from `+imagesSQL+` i) o)`,
-	"d.within or unplaced and (few or d.note is not null)", "d.was::text, d.became::text, case when overtaken then d.command::text end", "d.ended, d.kept_at") + `;
+      places := opmux.kept_places();
+      ` + takeImagesSQL(true) + `
+      delete from only opmux.captured c where c.xact = pg_current_xact_id();
+      delete from only opmux.captured_row c where c.xact = pg_current_xact_id();
+      perform opmux.forget_at(places), set_config('opmux.kept', '', true);
     end if;
-    delete from opmux.captured c where c.xact = pg_current_xact_id();
   end if;
   return query select case when c.relkind = 'S' then 'S' when c.relisshared then 'R' else 'X' end, n.nspname::text, c.relname::text, n.nspname::text, c.relname::text,
       case when c.relkind = 'S' then null when c.relpersistence = 'u' and not c.relispartition then '` + NoteUnlogged + `' else 'no capture trigger watches it' end, null, '', '', '', ''

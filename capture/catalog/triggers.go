@@ -28,7 +28,7 @@ const ComputedTriggerName = "!opmux_computed"
 // until the images are taken; TakeSQL takes them, its parameter is CaptureMAC.
 const (
 	SwitchOn = "SET LOCAL opmux.capture = 'on'"
-	TakeSQL  = "SELECT what, schema_name, table_name, root_schema, root_table, note, before, after, was, became, command FROM opmux.take_5($1)"
+	TakeSQL  = "SELECT what, schema_name, table_name, root_schema, root_table, note, before, after, was, became, command FROM opmux.take_6($1)"
 )
 
 // The values of TakeSQL's first column.
@@ -53,7 +53,7 @@ const (
 // triggersSQL installs what the capture triggers need. Images are printed under
 // settings of the function's own, so that every session reads them the same, and kept
 // for the transaction's own time only, so that their table need not survive a crash.
-// Who may call opmux.take_5 is told by a code that only opmux can make: images hold
+// Who may call opmux.take_6 is told by a code that only opmux can make: images hold
 // columns that the role may not read.
 //
 // A partitioned table has none: its partitions have, and one that is attached to it
@@ -76,7 +76,7 @@ insert into opmux.capture_secret
   select pg_catalog.sha256(pg_catalog.convert_to(pg_catalog.gen_random_uuid()::pg_catalog.text || pg_catalog.gen_random_uuid()::pg_catalog.text, 'UTF8'))
   where not exists (select from opmux.capture_secret);
 
-` + keptSQL + `
+` + keptSQL + placesSQL + `
 create or replace function opmux.capture_truncate() returns trigger language plpgsql security definer
 set search_path = pg_catalog, pg_temp as $opmux$
 begin
@@ -125,7 +125,7 @@ $opmux$;
 ` + ddlSQL + takeSQL + `
 revoke all on function opmux.keep_triggers(oid), opmux.unwatched(), opmux.computes(oid), opmux.computes_by_any(oid) from public;
 grant usage on schema opmux to public;
-grant execute on function opmux.take_5(text), opmux.computed_under(), opmux.note_settings(oid, text) to public;
+grant execute on function opmux.take_6(text), opmux.computed_under(), opmux.note_settings(oid, text) to public;
 ` + ddlTriggersSQL
 
 // watchFor is how long an agent that starts tries to get at tables that others lock.
@@ -138,7 +138,7 @@ func (c *Catalog) installTriggers(ctx context.Context) error {
 		if !notAllowed(err) {
 			return fmt.Errorf("catalogue: install the capture triggers (capture.triggers): %w", err)
 		}
-		there, err := one(ctx, c.lookups, "select (pg_catalog.to_regprocedure('opmux.take_5(text)') is not null)::pg_catalog.text")
+		there, err := one(ctx, c.lookups, "select (pg_catalog.to_regprocedure('opmux.take_6(text)') is not null)::pg_catalog.text")
 		if err != nil || there != "true" {
 			return errors.Join(errors.New("catalogue: the capture triggers (capture.triggers) are not there, or those of an older build, and the login may not install them: let a superuser's login start the agent once"), err)
 		}

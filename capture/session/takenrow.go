@@ -11,7 +11,7 @@ import (
 	"github.com/opmux/opmux/wire/pgwire"
 )
 
-var errTaken = errors.New("opmux.take_5 answered in a form that this agent does not know; are agents of different versions on this source?")
+var errTaken = errors.New("opmux.take_6 answered in a form that this agent does not know; are agents of different versions on this source?")
 
 func readTaken(values []pgwire.DataRowValue) (taken, error) {
 	if len(values) != 11 {

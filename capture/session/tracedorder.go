@@ -12,7 +12,7 @@ import (
 )
 
 // The server runs the triggers behind a statement's rows when it has written all of
-// them. opmux.take_5 puts images into the order of the writes as far as the commands that
+// them. opmux.take_6 puts images into the order of the writes as far as the commands that
 // wrote them tell it. The rest is here.
 //
 // Two things make an order a right one: each image comes behind that which the row was
