@@ -221,6 +221,7 @@ func (j *job) run(raw *pg.RawStmt) (*Plan, error) {
 	}
 	switch {
 	case err == nil:
+		j.plan.ListsPrepared = strings.Contains(strings.ToLower(j.body), "pg_prepared_statement")
 		return j.plan, nil
 	case errors.As(err, &refusal) && j.c.catalog.Triggers() && j.byTriggers(stmt, refusal):
 		return j.traced(refusal), nil

@@ -160,6 +160,8 @@ type Plan struct {
 	// Awake is how the statement goes in a transaction in which the capture triggers have
 	// carried another: it runs what that left to be run, so they carry it, too.
 	Awake *Plan
+	// ListsPrepared says that it reads the session's prepared statements, the agent's among them.
+	ListsPrepared bool
 	// Holds says that DECLARE leaves its query to the COMMIT (WITH HOLD).
 	Holds bool
 	// Defines and Alone are about refused statements that run under policy flag. One

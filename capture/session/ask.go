@@ -2,9 +2,12 @@ package session
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"strconv"
 
 	"github.com/opmux/opmux/capture/catalog"
+	"github.com/opmux/opmux/capture/classify"
 	"github.com/opmux/opmux/wire/pgwire"
 )
 
@@ -76,6 +79,24 @@ func (s *Session) runOwn(name string, e *entry, params ...pgwire.Param) error {
 		return err
 	}
 	return sendBody(s, pgwire.Close, pgwire.Target{Portal: true, Name: name}, s.plainEntry(answerClose, true))
+}
+
+// hideOwn closes the agent's statements before one that lists the session's. They are made again when
+// they are needed.
+func (s *Session) hideOwn(p *classify.Plan) error {
+	if !p.ListsPrepared {
+		return nil
+	}
+	s.mu.Lock()
+	names := slices.Sorted(maps.Keys(s.prepared))
+	clear(s.prepared)
+	s.mu.Unlock()
+	for _, name := range names {
+		if err := sendBody(s, pgwire.Close, pgwire.Target{Name: name}, s.plainEntry(answerClose, true)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // ownBind is the entry of a Bind of an own statement. One that has gone was made in

@@ -79,6 +79,9 @@ func (s *Session) passExtended(ctx context.Context, m pgwire.Message, one part) 
 	if err := s.holds(one.plan, one.text, e); err != nil {
 		return err
 	}
+	if err := s.hideOwn(one.plan); err != nil {
+		return err
+	}
 	if failed {
 		e.onTag = both(e.onTag, func(string) { done = true })
 	}

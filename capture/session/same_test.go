@@ -102,6 +102,17 @@ var scripts = map[string][]func(*rawClient){
 		q(`PREPARE u (int, int) AS UPDATE t SET v = $2 WHERE id = $1`), q(`EXECUTE u (6, 60)`), q(`EXECUTE u (6, 61)`), q(`DEALLOCATE u`), q(`EXECUTE u (6, 62)`),
 		q(`PREPARE r AS SELECT 1 AS one`), q(`EXECUTE r`), q(`DEALLOCATE ALL`),
 	},
+	"what lists prepared statements": {
+		q(`UPDATE t SET v = 9 WHERE id = 5`), q(`PREPARE u (int) AS UPDATE t SET v = $1 WHERE id = 6`), q(`SELECT name FROM pg_prepared_statements ORDER BY 1`), q(`EXECUTE u (1)`), ext(`UPDATE t SET v = 10 WHERE id = 5`, nil, 0),
+		ext(`SELECT name FROM PG_PREPARED_STATEMENTS ORDER BY 1`, nil, 0), q(`BEGIN`), ext(`UPDATE t SET v = 11 WHERE id = 5`, nil, 0), q(`SELECT count(*) FROM pg_prepared_statement()`), q(`UPDATE t SET v = 12 WHERE id = 5`), q(`COMMIT`),
+		func(c *rawClient) {
+			for _, sql := range []string{`UPDATE t SET v = 1 WHERE id = 1`, `SELECT name FROM pg_prepared_statements ORDER BY 1`, `UPDATE t SET v = 2 WHERE id = 1`} {
+				c.parse("", sql).bind("", "", nil).execute("", 0)
+			}
+			c.sync().ready()
+		},
+		q(`UPDATE t SET v = 9 WHERE id = 5; SELECT name FROM pg_prepared_statements; UPDATE t SET v = 8 WHERE id = 5`),
+	},
 	"ddl": {
 		q(`CREATE TABLE n (a int PRIMARY KEY, b text)`), q(`INSERT INTO n VALUES (1, 'x')`), q(`ALTER TABLE n ADD COLUMN c int DEFAULT 5`),
 		q(`INSERT INTO n VALUES (2, 'y') RETURNING *`), q(`BEGIN`), q(`CREATE TABLE n2 (a int PRIMARY KEY)`), q(`INSERT INTO n2 VALUES (1)`), q(`COMMIT`),

@@ -182,6 +182,9 @@ func (s *Session) uncaptured(ctx context.Context, p part, e *entry) error {
 	if err := s.holds(p.plan, p.sql, e); err != nil {
 		return err
 	}
+	if err := s.hideOwn(p.plan); err != nil {
+		return err
+	}
 	if err := s.sendQuery(p.sql, e); err != nil {
 		return err
 	}
