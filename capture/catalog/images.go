@@ -35,11 +35,10 @@ declare
 begin
   ` + keepNamesSQL + `
   if current_setting('transaction_isolation') <> 'serializable' then
-    ` + keepImageSQL("opmux.captured_row", "") + `
+    ` + keepImageSQL("opmux.captured_row", ")") + `
   else
-    ` + keepImageSQL("opmux.captured_serializable", " returning ctid into place") + `
-    perform set_config('opmux.kept', case when k = '*' or length(k) > ` + maxPlaces + ` then '*' else concat(k, place, ' ') end, true)
-      from (values (coalesce(current_setting('opmux.kept', true), ''))) v (k);
+    ` + keepImageSQL("opmux.captured_serializable", ", "+lastPlaceSQL+") returning ctid into place") + `
+    perform set_config('opmux.kept', place::text, true);
   end if;
   if getdatabaseencoding() in ('EUC_JP', 'EUC_TW') then
     select string_agg(v, '') into image from (values (case when tg_op <> 'INSERT' then format('%s', old) end), (case when tg_op <> 'DELETE' then format('%s', new) end)) i (v);
@@ -53,17 +52,17 @@ end $opmux$;
 
 `
 
-// keepImageSQL keeps the image of a row in a table.
-func keepImageSQL(table, returning string) string {
+// keepImageSQL keeps the image of a row in a table; end is what the command ends with.
+func keepImageSQL(table, end string) string {
 	return `if tg_op = 'INSERT' then
       insert into ` + table + ` values (pg_current_xact_id(), 'I', tg_relid, nullif(pg_trigger_depth(), 1)::text, null, convert_to(format('%s', new), 'UTF8'),
-        null, new.ctid, case when new.xmax = '0'::xid then new.cmin end, new.xmax <> '0'::xid)` + returning + `;
+        null, new.ctid, case when new.xmax = '0'::xid then new.cmin end, new.xmax <> '0'::xid` + end + `;
     elsif tg_op = 'UPDATE' then
       insert into ` + table + ` values (pg_current_xact_id(), 'U', tg_relid, nullif(pg_trigger_depth(), 1)::text, convert_to(format('%s', old), 'UTF8'), convert_to(format('%s', new), 'UTF8'),
-        old.ctid, new.ctid, case when new.xmax = '0'::xid then new.cmin when age(old.xmin) > 0 then old.cmax end, new.xmax <> '0'::xid)` + returning + `;
+        old.ctid, new.ctid, case when new.xmax = '0'::xid then new.cmin when age(old.xmin) > 0 then old.cmax end, new.xmax <> '0'::xid` + end + `;
     else
       insert into ` + table + ` values (pg_current_xact_id(), 'D', tg_relid, nullif(pg_trigger_depth(), 1)::text, convert_to(format('%s', old), 'UTF8'), null,
-        old.ctid, null, case when age(old.xmin) > 0 then old.cmax end, false)` + returning + `;
+        old.ctid, null, case when age(old.xmin) > 0 then old.cmax end, false` + end + `;
     end if;`
 }
 
