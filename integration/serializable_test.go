@@ -11,20 +11,20 @@ import (
 
 // Transactions at SERIALIZABLE that read and write rows of their own do not fail for what the
 // capture triggers keep of each; and what they keep is carried, inner blocks that were rolled
-// back, statements with more images than places are noted of, and notes of other kinds among it.
+// back, many images, and notes of other kinds among it.
 func TestI6SerializableTransactionsBesideOneAnother(t *testing.T) {
 	for name, mode := range map[string]pgx.QueryExecMode{"simple": pgx.QueryExecModeSimpleProtocol, "extended": pgx.QueryExecModeExec} {
 		t.Run(name, func(t *testing.T) {
 			b := up(t, rig.Config{AgentYAML: triggersOn},
-				`CREATE TABLE one (id int PRIMARY KEY, n int, g int GENERATED ALWAYS AS (n * 2) STORED)`, `CREATE TABLE other (id int PRIMARY KEY, n int)`,
-				`INSERT INTO one SELECT i, 0 FROM generate_series(1, 100) i`, `INSERT INTO other SELECT i, 0 FROM generate_series(1, 100) i`,
+				`CREATE TABLE one (id int PRIMARY KEY, n int, g int GENERATED ALWAYS AS (n * 2) STORED)`, `CREATE TABLE other (LIKE one INCLUDING ALL)`,
+				`INSERT INTO one (id, n) SELECT i, 0 FROM generate_series(1, 100) i`, `INSERT INTO other (id, n) SELECT i, 0 FROM generate_series(1, 100) i`,
 				`CREATE FUNCTION bump(t regclass, upto int) RETURNS void LANGUAGE plpgsql AS $$ BEGIN
 				   EXECUTE format('UPDATE %s SET n = n + 1 WHERE id <= $1', t) USING upto;
 				   BEGIN EXECUTE format('UPDATE %s SET n = n + 100', t); RAISE division_by_zero; EXCEPTION WHEN division_by_zero THEN NULL; END;
 				   EXECUTE format('INSERT INTO %s (id, n) SELECT max(id) + 1, 7 FROM %1$s', t);
 				 END $$`,
-				`CREATE FUNCTION fill(upto int) RETURNS void LANGUAGE plpgsql AS $$ BEGIN INSERT INTO other SELECT i, i FROM generate_series(1000, upto) i; DELETE FROM other WHERE id % 2 = 0 AND id >= 1000; END $$`,
-				`CREATE FUNCTION empty() RETURNS void LANGUAGE plpgsql AS $$ BEGIN TRUNCATE other; INSERT INTO other VALUES (1, 1), (2, 2); END $$`)
+				`CREATE FUNCTION fill(upto int) RETURNS void LANGUAGE plpgsql AS $$ BEGIN INSERT INTO other (id, n) SELECT i, i FROM generate_series(1000, upto) i; DELETE FROM other WHERE id % 2 = 0 AND id >= 1000; END $$`,
+				`CREATE FUNCTION empty(t regclass) RETURNS void LANGUAGE plpgsql AS $$ BEGIN EXECUTE format('TRUNCATE %s', t); EXECUTE format('INSERT INTO %s (id, n) VALUES (1, 1), (2, 2)', t); END $$`)
 			agent := b.agent("a1")
 			first, second := testkit.Connect(t, agent.DSN()), testkit.Connect(t, agent.DSN())
 			do := func(conn *pgx.Conn, sql string) {
@@ -46,10 +46,17 @@ func TestI6SerializableTransactionsBesideOneAnother(t *testing.T) {
 				do(first, `COMMIT`)
 				do(second, `COMMIT`)
 			}
+			for _, conn := range []*pgx.Conn{first, second} {
+				do(conn, `BEGIN ISOLATION LEVEL SERIALIZABLE`)
+			}
+			do(first, `SELECT empty('one')`)
+			do(second, `SELECT empty('other')`)
+			do(first, `COMMIT`)
+			do(second, `COMMIT`)
 			do(first, `SET default_transaction_isolation = serializable`)
 			do(first, `SELECT fill(20000)`)
 			do(first, `SELECT bump('other', 2000)`)
-			do(first, `SELECT empty()`)
+			do(first, `SELECT empty('other')`)
 			do(first, `SELECT bump('other', 1)`)
 			b.identical()
 		})

@@ -56,9 +56,11 @@ $opmux$;
 
 create or replace function opmux.note_settings(relation pg_catalog.oid, under pg_catalog.text) returns void language plpgsql security definer
 set search_path = pg_catalog, pg_temp as $opmux$
+declare
+  place tid;
 begin
   if current_setting('opmux.capture', true) = 'on' then
-    insert into opmux.captured values (pg_current_xact_id(), 'G', relation, under);
+    ` + keepNoteSQL("G", "relation", "under") + `
   end if;
 end $opmux$;
 

@@ -69,20 +69,25 @@ func keepImageSQL(table, end string) string {
 // imageColumns are what is asked of an image: kept_at is its place in the order of triggers.
 const imageColumns = "c.cmin::text::int8 as kept_at, c.what, c.relation, c.note, c.before, c.after, c.was, c.became, c.command::text::int8 as command, c.passed"
 
-// rowImages are the images of rows that triggers of this build kept, under SERIALIZABLE and else.
+// rowImages are the images of rows, under SERIALIZABLE and else. Those that a trigger of an older build
+// kept under SERIALIZABLE are where it keeps all others.
 func rowImages(serializable bool) string {
 	rows := "select " + imageColumns + " from only opmux.captured_row c where c.xact = pg_current_xact_id()"
 	if serializable {
-		rows += " union all select * from opmux.kept_at(places)"
+		rows += " union all select * from opmux.kept_at(places) where what in ('I', 'U', 'D')"
 	}
 	return "(" + rows + ")"
 }
 
-// allImages are these and what else was kept.
+// allImages are these and the notes.
 func allImages(serializable bool) string {
-	return `(select c.cmin::text::int8 as kept_at, case when c.what in ('I', 'U', 'D') then 'V' else c.what end as what, c.relation, c.note, c.before, c.after, null::tid as was, null::tid as became, null::int8 as command, null::bool as passed
+	all := `select c.cmin::text::int8 as kept_at, case when c.what in ('I', 'U', 'D') then 'V' else c.what end as what, c.relation, c.note, c.before, c.after, null::tid as was, null::tid as became, null::int8 as command, null::bool as passed
           from only opmux.captured c where c.xact = pg_current_xact_id()
-        union all select * from ` + rowImages(serializable) + ` r)`
+        union all select * from ` + rowImages(serializable) + ` r`
+	if serializable {
+		all += " union all select * from opmux.kept_at(places) where what not in ('I', 'U', 'D')"
+	}
+	return "(" + all + ")"
 }
 
 // takenSQL is the answer for images in their order: named d, with what is early, and

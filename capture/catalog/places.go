@@ -9,6 +9,16 @@ package catalog
 // lastPlaceSQL is where the transaction's last image is, null for none.
 const lastPlaceSQL = "nullif(current_setting('opmux.kept', true), '')::tid"
 
+// keepNoteSQL keeps a note of a table, by which others' images are not read either.
+func keepNoteSQL(what, relation, note string) string {
+	return `if current_setting('transaction_isolation') <> 'serializable' then
+    insert into opmux.captured values (pg_current_xact_id(), '` + what + `', ` + relation + `, ` + note + `);
+  else
+    insert into opmux.captured_serializable (xact, what, relation, note, previous) values (pg_current_xact_id(), '` + what + `', ` + relation + `, ` + note + `, ` + lastPlaceSQL + `) returning ctid into place;
+    perform set_config('opmux.kept', place::text, true);
+  end if;`
+}
+
 // placesSQL makes that table, and what finds the images in it. A scan of the whole table
 // would read as the index does, and is not to be had. (The index is for agents of the build before,
 // which find the table as a child of the one that they know.)

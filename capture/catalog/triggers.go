@@ -79,9 +79,11 @@ insert into opmux.capture_secret
 ` + keptSQL + placesSQL + `
 create or replace function opmux.capture_truncate() returns trigger language plpgsql security definer
 set search_path = pg_catalog, pg_temp as $opmux$
+declare
+  place tid;
 begin
   ` + keepNamesSQL + `
-  insert into opmux.captured values (pg_current_xact_id(), 'T', tg_relid);
+  ` + keepNoteSQL("T", "tg_relid", "null") + `
   return null;
 end $opmux$;
 
