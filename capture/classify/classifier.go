@@ -135,6 +135,9 @@ func (c *Classifier) known(in *Input, version, restarts int64) *Plan {
 // that it was made by looking at values.
 func (c *Classifier) classify(ctx context.Context, in Input, version int64) (plan *Plan, keep, valued bool, err error) {
 	tree, err := parse(in.SQL)
+	if isLate(err) {
+		return newJob(ctx, c, &in, version).bare(MustFail, "the server is expected to reject it: "+err.Error()), false, false, nil
+	}
 	if err != nil {
 		return nil, false, false, err
 	}

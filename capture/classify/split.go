@@ -22,7 +22,12 @@ type SyntaxError struct {
 	Message string
 	// Position is the 1-based character position, 0 if unknown.
 	Position int
+	// late says that servers, or some versions, find it no sooner than when the statement runs.
+	late bool
 }
+
+// foundLate begins what the parser of PostgreSQL 16 says, and 15 as the statement runs.
+const foundLate = "unrecognized partitioning strategy"
 
 // Error implements error.
 func (e *SyntaxError) Error() string { return e.Message }
@@ -34,6 +39,12 @@ func (c *Classifier) Split(sql string) ([]Statement, error) {
 		return list, nil
 	}
 	tree, err := parse(sql)
+	if isLate(err) {
+		if texts, split := pg.SplitWithScanner(sql, true); split == nil && len(texts) == 1 {
+			text := strings.TrimLeft(texts[0], blanks)
+			return []Statement{{Text: text, Offset: strings.Index(sql, text)}}, nil
+		}
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -56,6 +67,12 @@ func (c *Classifier) Split(sql string) ([]Statement, error) {
 	return list, nil
 }
 
+// isLate tells whether the server has to be asked to run a statement for it to say what is wrong.
+func isLate(err error) bool {
+	var syntax *SyntaxError
+	return errors.As(err, &syntax) && syntax.late
+}
+
 func parse(sql string) (*pg.ParseResult, error) {
 	if strings.IndexByte(sql, 0) >= 0 || !utf8.ValidString(sql) {
 		return nil, &SyntaxError{Message: "invalid byte sequence for encoding \"UTF8\""}
@@ -64,7 +81,7 @@ func parse(sql string) (*pg.ParseResult, error) {
 	var pe *parser.Error
 	switch {
 	case errors.As(err, &pe):
-		return nil, &SyntaxError{Message: pe.Message, Position: pe.Cursorpos}
+		return nil, &SyntaxError{Message: pe.Message, Position: pe.Cursorpos, late: strings.HasPrefix(pe.Message, foundLate)}
 	case err != nil:
 		return nil, &SyntaxError{Message: fmt.Sprintf("the statement cannot be parsed: %v", err)}
 	}

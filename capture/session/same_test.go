@@ -118,6 +118,9 @@ var scripts = map[string][]func(*rawClient){
 		q(`INSERT INTO n VALUES (2, 'y') RETURNING *`), q(`BEGIN`), q(`CREATE TABLE n2 (a int PRIMARY KEY)`), q(`INSERT INTO n2 VALUES (1)`), q(`COMMIT`),
 		q(`TRUNCATE n`), q(`CREATE INDEX CONCURRENTLY ni ON n (b)`), q(`DROP TABLE n, n2`), q(`INSERT INTO n VALUES (1)`), q(`VACUUM t`), q(`BEGIN`), q(`VACUUM t`), q(`ROLLBACK`),
 	},
+	"what no server partitions by": {
+		q(`CREATE TABLE m (a int) PARTITION BY MAGIC (a);`), q(` /* c */ CREATE TABLE m (a int) PARTITION BY magic (a)`), ext(`CREATE TABLE m (a int) PARTITION BY MAGIC (a)`, nil, 0), q(`BEGIN`), q(`CREATE TABLE m (a int) PARTITION BY MAGIC (a)`), q(`ROLLBACK`), q(`SELECT 1`),
+	},
 	"conditional ddl": {
 		q(`CREATE TABLE IF NOT EXISTS c1 (a int)`), q(`CREATE TABLE IF NOT EXISTS c1 (a int)`), q(`DROP TABLE IF EXISTS c2`), q(`DROP TABLE IF EXISTS c2; DROP TABLE IF EXISTS c1`),
 		q(`BEGIN`), q(`CREATE TABLE IF NOT EXISTS c1 (a int)`), q(`DROP TABLE IF EXISTS nowhere.c1`), q(`DROP TABLE IF EXISTS c1`), q(`COMMIT`),
