@@ -1,6 +1,7 @@
 package integration
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -48,14 +49,13 @@ var lenientStatements = []string{
 }
 
 // Statements under standard_conforming_strings = off are carried as the server has read them, in
-// both protocols, in and out of transactions. The role has the setting.
+// both protocols, in and out of transactions. The role has the setting, the agent's and the worker's too.
 func TestLenientStrings(t *testing.T) {
 	for _, triggers := range []string{"on", "off"} {
 		for _, mode := range []pgx.QueryExecMode{pgx.QueryExecModeSimpleProtocol, pgx.QueryExecModeCacheStatement, pgx.QueryExecModeExec} {
 			t.Run("triggers "+triggers+"/"+mode.String(), func(t *testing.T) {
-				b := up(t, rig.Config{Digest: "full", Verify: "full", AgentYAML: "capture: {triggers: " + triggers + "}\n"}, lenientSchema...)
-				b.onPrimary(`ALTER ROLE CURRENT_USER SET standard_conforming_strings = off`)
-				b.onPrimary(`ALTER ROLE CURRENT_USER SET escape_string_warning = off`)
+				b := up(t, rig.Config{Digest: "full", Verify: "full", AgentYAML: "capture: {triggers: " + triggers + "}\n"}, append(slices.Clone(lenientSchema),
+					`ALTER ROLE CURRENT_USER SET standard_conforming_strings = off`, `ALTER ROLE CURRENT_USER SET escape_string_warning = off`)...)
 				conn, err := pgx.Connect(b.ctx, b.agent("a1").DSN())
 				b.must(err)
 				t.Cleanup(func() { _ = conn.Close(b.ctx) })
@@ -67,6 +67,10 @@ func TestLenientStrings(t *testing.T) {
 				}
 				b.refusesLenient(conn, mode)
 				b.onPrimary(`ALTER ROLE CURRENT_USER RESET ALL`) // constants are printed for the setting
+				b.onBackup(`ALTER ROLE CURRENT_USER RESET ALL`)
+				if triggers == "on" {
+					b.refusesHidden(mode)
+				}
 				b.identical()
 				b.sequencesFollow()
 				b.sameCatalogue()
@@ -100,5 +104,19 @@ func (b *bench) refusesLenient(conn *pgx.Conn, mode pgx.QueryExecMode) {
 	fresh := testkit.Connect(b.t, b.agent("a1").DSN()) // its role has the setting
 	if err := execute(b.ctx, fresh, mode, `INSERT INTO made VALUES ('c')`); err == nil {
 		b.t.Error("a row was made by the function's text")
+	}
+}
+
+// refusesHidden: a DO that makes the setting for a moment, in a session that has it on before and behind.
+func (b *bench) refusesHidden(mode pgx.QueryExecMode) {
+	b.t.Helper()
+	conn := testkit.Connect(b.t, b.agent("a1").DSN())
+	for _, sql := range []string{`DO $$ BEGIN SET LOCAL standard_conforming_strings = off; INSERT INTO made VALUES ('d'); SET LOCAL standard_conforming_strings = on; END $$`, `INSERT INTO made VALUES ('e')`} {
+		if err := execute(b.ctx, conn, mode, sql); err == nil || !strings.Contains(err.Error(), "whose text has a backslash") {
+			b.t.Errorf("%s: %v", sql, err)
+		}
+	}
+	if err := execute(b.ctx, testkit.Connect(b.t, b.agent("a1").DSN()), mode, `INSERT INTO made VALUES ('f')`); err != nil {
+		b.t.Error(err)
 	}
 }

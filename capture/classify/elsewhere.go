@@ -14,7 +14,7 @@ import (
 // Lenient is as in Input. The server reads the text of a function when a session calls it first, under
 // the session's value of standard_conforming_strings, and goes by that from then on.
 func ReadsElsewhere(t *catalog.Table, lenient bool) *Refusal {
-	if lenient && t.Escaped != "" {
+	if lenient && t.Escaped != "" || t.EscapedForAll {
 		return (&Refusal{Construct: "writing table " + t.Qualified(), Reason: "its " + t.Escaped + " calls a function whose text has a backslash: in a session that has, or had, " +
 			"standard_conforming_strings off it may be another than on a backup",
 			Hint: "Connect anew and leave standard_conforming_strings on, or write the function without backslashes, or with BEGIN ATOMIC."}).beyond()

@@ -34,7 +34,7 @@ func (s *Session) planAgain(ctx context.Context, text string, oids []uint32, ext
 	if c == nil {
 		c = s.lastContext
 	}
-	s.lastContext, s.wasLenient = c, s.wasLenient || c.lenient
+	s.lastContext, s.wasLenient = c, s.wasLenient || c.lenient || makesLenient(text)
 	in := classify.Input{SQL: text, ParamOIDs: oids, Level: s.cfg.Level, Schemas: c.schemas,
 		Settings: event.Context{User: c.user, Settings: c.settings},
 		Inline:   !extended, InHex: s.inHex(), Lenient: s.wasLenient,

@@ -123,3 +123,12 @@ func (s *Session) printing(sql string, execute func() error) error {
 	}
 	return s.runOwn(ownStringsOff, &entry{})
 }
+
+// makesLenient tells statements that may have functions run under the setting, and set it back:
+// what a DO says is not seen by anybody else. SET itself is followed.
+func makesLenient(text string) bool {
+	if contextFree(text) || !strings.Contains(text, "conforming") && !strings.Contains(text, "CONFORMING") {
+		return false
+	}
+	return strings.Contains(strings.ToLower(text), stringsSetting)
+}
