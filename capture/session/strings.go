@@ -41,10 +41,11 @@ func (s *Session) standardText(raw, decoded string) (string, *unread, error) {
 	t := clientText{encoding: c.name, raw: raw, text: decoded}
 	s.locked(func() { t.lenient = s.lenient })
 	if t.lenient {
-		ok := false
-		if t.text, t.places, ok = pgstrings.Standard(decoded); !ok {
+		text, places, ok := pgstrings.Standard(decoded)
+		if !ok {
 			return raw, &unread{unicodeConstant, true}, nil
 		}
+		t.text, t.places = text, places
 	}
 	if t.text == raw {
 		return raw, nil, nil

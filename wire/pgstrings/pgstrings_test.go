@@ -96,7 +96,8 @@ func TestPlaces(t *testing.T) {
 }
 
 func place1(text, word string) int {
-	return 1 + utf8.RuneCountInString(text[:strings.Index(text, word)])
+	before, _, _ := strings.Cut(text, word)
+	return 1 + utf8.RuneCountInString(before)
 }
 
 // The scanner is compared with PostgreSQL's own under on. What is made of a text for off
