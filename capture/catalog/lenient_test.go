@@ -19,7 +19,7 @@ func TestOwnFunctionsHaveNoBackslashes(t *testing.T) {
 	}
 	t.Cleanup(func() { _ = c.Close() })
 	rows := pg.Query(t, db, `select proname, prosrc from pg_proc where pronamespace = 'opmux'::regnamespace`)
-	if len(rows) < 20 {
+	if len(rows) < 10 {
 		t.Fatalf("there are %d functions", len(rows))
 	}
 	for _, row := range rows {
