@@ -65,6 +65,19 @@ var lenientScripts = map[string][]func(*rawClient){
 		q(`TABLE f`), q(`SELECT pg_get_expr(adbin, adrelid) FROM pg_attrdef WHERE adrelid = 'f'::regclass ORDER BY adnum`), q(`TABLE d`), copyIn(`COPY d (v) FROM STDIN WITH (FORMAT csv, DELIMITER '\t', QUOTE '\'')`, "'a\tb'\n"), copyIn(`COPY f (v) FROM STDIN (DELIMITER '\x7c')`, "x\n"), copyOut(`COPY (SELECT v, '\\' FROM d ORDER BY id) TO STDOUT (DELIMITER '\t')`),
 		q(`CREATE FUNCTION g() RETURNS text LANGUAGE sql IMMUTABLE AS 'SELECT ''a\\\\b''::text'`), q(`SELECT g(), '\\'`), q(`INSERT INTO f (v) VALUES (g())`), q(`TABLE f`), q(`DROP TABLE d CASCADE; DROP TABLE e, f; DROP FUNCTION g`),
 	},
+	"look-ups in the session": {
+		q(`SET standard_conforming_strings = off`), q(`SET escape_string_warning = off`), q(`CREATE TEMP TABLE tt (id int, v text DEFAULT 'a\\b' CHECK (v <> '\''))`), q(`INSERT INTO tt DEFAULT VALUES`), q(`INSERT INTO t SELECT 100, 1, v FROM tt`), ext(`INSERT INTO t SELECT 101, 1, v || '\\' FROM tt`, nil, 0),
+		q(`BEGIN`), q(`CREATE TABLE ot (id int PRIMARY KEY, v text DEFAULT 'a\\b')`), q(`INSERT INTO ot VALUES (1)`), ext(`UPDATE ot SET v = v || '\\' WHERE v LIKE '%\\\\%'`, nil, 0), q(`SHOW standard_conforming_strings`), q(`COMMIT`), q(`SHOW standard_conforming_strings`), q(`TABLE ot`),
+		func(c *rawClient) {
+			for _, sql := range []string{`BEGIN`, `CREATE TABLE op (id int PRIMARY KEY, v text DEFAULT 'a\\b')`, `INSERT INTO op VALUES (1)`, `UPDATE op SET v = v || '\\'`, `SELECT v, '\\' FROM op`, `COMMIT`, `INSERT INTO op VALUES (2, '\\')`} {
+				c.parse("", sql).bind("", "", nil).execute("", 0)
+			}
+			c.sync().ready()
+		},
+		q(`BEGIN`), q(`SET LOCAL standard_conforming_strings = on`), q(`SAVEPOINT a`), q(`SET LOCAL standard_conforming_strings = off`), q(`ALTER TABLE op ADD COLUMN w text DEFAULT '\\'`), q(`INSERT INTO op VALUES (3)`), q(`RELEASE a`), q(`INSERT INTO op VALUES (4, '\\')`), q(`ROLLBACK TO a`), q(`SELECT '\\'`), q(`ROLLBACK`),
+		q(`BEGIN`), q(`ALTER TABLE op ADD COLUMN w text DEFAULT '\\'`), q(`INSERT INTO op VALUES (3)`), q(`SET LOCAL standard_conforming_strings = on`), q(`INSERT INTO op VALUES (4, '\\')`), q(`COMMIT`), q(`TABLE op`), q(`SELECT '\\'`), q(`SET standard_conforming_strings = on`),
+		q(`BEGIN`), q(`SET standard_conforming_strings = off`), q(`CREATE TABLE os (id int PRIMARY KEY, v text DEFAULT 'a\\b')`), q(`SAVEPOINT a`), q(`INSERT INTO os VALUES (1)`), q(`RELEASE a`), q(`COMMIT`), q(`SHOW standard_conforming_strings`), q(`SELECT '\\'`), q(`DROP TABLE op, ot, os`),
+	},
 	"in other encodings": {
 		q("SET client_encoding = LATIN1; SET standard_conforming_strings = off"), q("SELECT '\xe9\\\\', nothere"), q("INSERT INTO t VALUES (100, 1, '\xe9\\'') RETURNING w"), q("UPDATE t SET w = '\xe9\\\\' || w WHERE id > 99"), q("INSERT INTO t VALUES (101, 1, '\xe9\\'' || nothere)"),
 		ext("UPDATE t SET w = '\xe9\\\\' || $1 || w WHERE id > 99", nil, 0, "\xe9\\"), q("SELECT w FROM t WHERE id > 99"), q("SET client_encoding = SJIS"), q("SELECT '\x83\x5c\\\\'"), q("INSERT INTO t VALUES (102, 1, '\x83\x5c\\\\')"), q("SELECT w FROM t WHERE id = 102"),
