@@ -13,7 +13,7 @@ var definedSQL = []string{
 	`SELECT conrelid::regclass::text, contypid::regtype::text, conname, pg_get_constraintdef(oid), convalidated, condeferrable, condeferred FROM pg_constraint WHERE connamespace IN $schemas ORDER BY 1, 2, 3`,
 	`SELECT p.oid::regprocedure::text, p.prosrc, p.provolatile, p.proconfig::text, pg_get_expr(p.proargdefaults, 0) FROM pg_proc p WHERE pronamespace IN $schemas ORDER BY 1`,
 	`SELECT t.typname, e.enumlabel FROM pg_enum e JOIN pg_type t ON t.oid = e.enumtypid ORDER BY 1, e.enumsortorder`,
-	`SELECT t.oid::regtype::text, typdefault, typnotnull FROM pg_type t WHERE typtype = 'd' AND typnamespace IN $schemas ORDER BY 1`,
+	`SELECT t.oid::regtype::text, coalesce(pg_get_expr(typdefaultbin, 0), typdefault), typnotnull FROM pg_type t WHERE typtype = 'd' AND typnamespace IN $schemas ORDER BY 1`,
 	`SELECT c.oid::regclass::text, relkind, pg_get_partkeydef(c.oid), pg_get_expr(relpartbound, c.oid), relrowsecurity, relforcerowsecurity, relreplident, pg_get_userbyid(relowner), has_table_privilege('public', c.oid, 'SELECT')
 		FROM pg_class c WHERE relnamespace IN $schemas AND relkind NOT IN ('i', 'I') ORDER BY 1`,
 	`SELECT inhrelid::regclass::text, inhparent::regclass::text, inhseqno FROM pg_inherits JOIN pg_class c ON c.oid = inhrelid WHERE relnamespace IN $schemas AND relkind NOT IN ('i', 'I') ORDER BY 1, 2`,

@@ -37,6 +37,8 @@ func ParseDSN(dsn, application string) (*pgconn.Config, error) {
 		// What the worker looks up of a table is planned anew for each, and not worth
 		// compiling: where the target takes it for dear, that took seconds each time.
 		"jit": "off",
+		// The worker's own texts have backslashes; so may what the transactions say.
+		"standard_conforming_strings": "on",
 		// I6: where row security would hide rows from the worker, fail instead.
 		"row_security": "off",
 		// As on the primary, where a transaction does not say otherwise.

@@ -99,6 +99,7 @@ func Open(ctx context.Context, cfg Config) (*Catalog, error) {
 	// Expressions are printed with every name that is not built in qualified.
 	pc.RuntimeParams["search_path"] = "pg_catalog"
 	pc.RuntimeParams["client_encoding"] = "UTF8"
+	pc.RuntimeParams["standard_conforming_strings"] = "on" // the agent's own texts have backslashes
 	// Printing a view locks what it reads; others must not wait behind that.
 	pc.RuntimeParams["lock_timeout"] = "2s"
 	pc.RuntimeParams["plan_cache_mode"] = "force_generic_plan"

@@ -44,7 +44,8 @@ const checksSQL = `
 // calledSQL names what of a table calls a function of the user's that reads such, itself or
 // in one that it calls: that the text of a function tells; and the versions of all these functions, which may be
 // replaced without a lock under those who write the table. It is a query of its own, since
-// most tables need none. Parameter: the table's OID.
+// most tables need none. A backslash in such a text is another thing to a session that has, or had when it called
+// the function first, standard_conforming_strings off; any may where another function makes that setting. Parameter: the table's OID.
 var calledSQL = `
   with recursive rel as (
     select c.* from pg_catalog.pg_class c where c.oid = $1::pg_catalog.oid
@@ -72,6 +73,9 @@ var calledSQL = `
   )
   select pg_catalog.json_build_object('What', pg_catalog.min(c.what) filter (where p.prosrc ~* '` + readsSettings + `' or ` + bodyOf("p") + ` ~ '` + settingCalls + `'
     or c.computed and (p.prosrc ~* '` + readsMoments + `' or ` + bodyOf("p") + ` ~ '` + momentCalls + `' or ` + readsTables("p") + `)),
+    'Lenient', exists (select from pg_catalog.pg_proc o where o.oid >= 16384 and o.pronamespace <> coalesce(pg_catalog.to_regnamespace('opmux'), 0)::pg_catalog.oid
+      and o.prosrc || coalesce(o.proconfig::pg_catalog.text, '') ~* 'standard_conforming_strings'),
+    'Escaped', pg_catalog.min(c.what) filter (where pg_catalog.strpos(p.prosrc, pg_catalog.chr(92)) > 0),
     'Versions', pg_catalog.json_agg(distinct p.oid::pg_catalog.text || ' ' || p.xmin::pg_catalog.text))::pg_catalog.text
   from calls c join pg_catalog.pg_proc p on p.oid = c.fn and p.prolang not in (12, 13)`
 
@@ -81,14 +85,17 @@ func (t *Table) lookElsewhere(ctx context.Context, q Querier) error {
 		return nil
 	}
 	text, err := one(ctx, q, calledSQL, strconv.FormatUint(uint64(t.OID), 10))
-	var found struct{ What string }
+	var found struct {
+		What, Escaped string
+		Lenient       bool
+	}
 	if err == nil {
 		err = json.Unmarshal([]byte(text), &found)
 	}
 	if err != nil {
 		return fmt.Errorf("look up what relation %s calls: %w", t.Qualified(), err)
 	}
-	t.Elsewhere = found.What
+	t.Elsewhere, t.Escaped, t.EscapedForAll = found.What, found.Escaped, found.Escaped != "" && found.Lenient
 	t.fingerprint += text
 	return nil
 }

@@ -90,6 +90,10 @@ type Table struct {
 	// setting, or (generated columns) the clock, chance, who asks or an object's number, in a function of the
 	// user's that says it is immutable. "" for none.
 	Elsewhere string
+	// Escaped names one of which the function's text has a backslash, "" for none.
+	Escaped string
+	// EscapedForAll says that a function makes standard_conforming_strings, for sessions that do not.
+	EscapedForAll bool
 	// Calls says that such call functions or operators of the user's.
 	Calls bool
 	// Sought are the schemas of what the functions that generated columns are computed by look

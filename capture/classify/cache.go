@@ -109,7 +109,7 @@ func (e *cached) size() int {
 
 func (e *cached) match(in *Input) bool {
 	a := &e.in
-	return a.SQL == in.SQL && a.Level == in.Level && a.InHex == in.InHex && a.Unlockable == in.Unlockable && slices.Equal(a.ParamOIDs, in.ParamOIDs) &&
+	return a.SQL == in.SQL && a.Level == in.Level && a.InHex == in.InHex && a.Lenient == in.Lenient && a.Unlockable == in.Unlockable && slices.Equal(a.ParamOIDs, in.ParamOIDs) &&
 		slices.Equal(a.Schemas, in.Schemas) && sameSettings(a.Settings, in.Settings)
 }
 

@@ -9,6 +9,7 @@ import (
 	pg "github.com/pganalyze/pg_query_go/v6"
 
 	"github.com/opmux/opmux/capture/catalog"
+	"github.com/opmux/opmux/wire/pgstrings"
 )
 
 // A trigger is calm whose function does no more than compute columns of the row that is
@@ -88,7 +89,7 @@ func (j *job) assigns(tr *catalog.Trigger) ([]string, bool) {
 		return nil, true
 	case tr.Computes != nil:
 		return []string{*tr.Computes}, true
-	case tr.Source == "":
+	case tr.Source == "" || j.in.Lenient && !pgstrings.Same(tr.Source):
 		return nil, false
 	}
 	b := &body{job: j}

@@ -12,7 +12,7 @@ func (j *job) checked(t *catalog.Table, location int32) error {
 	if len(t.VolatileFunctions) > 0 {
 		return j.refuse(construct, location, "its constraints or indexes call volatile function "+t.VolatileFunctions[0], "Declare the function IMMUTABLE if it writes nothing.").all()
 	}
-	if r := ReadsElsewhere(t); r != nil {
+	if r := ReadsElsewhere(t, j.in.Lenient); r != nil {
 		return r.at(location)
 	}
 	return nil

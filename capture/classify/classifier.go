@@ -59,6 +59,9 @@ type Input struct {
 	// InHex asks for hidden columns as hexadecimal digits: the session's client_encoding is
 	// not UTF8.
 	InHex bool
+	// Lenient says that the session has standard_conforming_strings off, or had: functions whose
+	// texts have a backslash may have been read by the session under either. SQL is what it says under on.
+	Lenient bool
 	// Behind is set for DDL that ran inside of a statement, see Ran.
 	Behind *Behind `json:"-"`
 }

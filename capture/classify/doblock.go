@@ -9,6 +9,7 @@ import (
 	pg "github.com/pganalyze/pg_query_go/v6"
 
 	"github.com/opmux/opmux/event"
+	"github.com/opmux/opmux/wire/pgstrings"
 )
 
 // A DO of migrations that only defines objects, and takes it for done where they are
@@ -158,7 +159,7 @@ func (j *job) defineInBlock(st *pg.DoStmt) (bool, error) {
 		return false, nil // the event trigger tells what it did
 	}
 	statements, err := definitionsIn(st, there)
-	if err != nil {
+	if err != nil || j.in.Lenient && slices.ContainsFunc(statements, func(sql string) bool { return !pgstrings.Same(sql) }) {
 		return false, nil //nolint:nilerr // it is refused as any other
 	}
 	for _, sql := range statements {

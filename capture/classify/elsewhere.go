@@ -10,7 +10,15 @@ import (
 
 // ReadsElsewhere refuses writes of a table of which something is computed anew, and
 // otherwise, in a session of another server's; nil: nothing is.
-func ReadsElsewhere(t *catalog.Table) *Refusal {
+//
+// Lenient is as in Input. The server reads the text of a function when a session calls it first, under
+// the session's value of standard_conforming_strings, and goes by that from then on.
+func ReadsElsewhere(t *catalog.Table, lenient bool) *Refusal {
+	if lenient && t.Escaped != "" || t.EscapedForAll {
+		return (&Refusal{Construct: "writing table " + t.Qualified(), Reason: "its " + t.Escaped + " calls a function whose text has a backslash: in a session that has, or had, " +
+			"standard_conforming_strings off it may be another than on a backup",
+			Hint: "Connect anew and leave standard_conforming_strings on, or write the function without backslashes, or with BEGIN ATOMIC."}).beyond()
+	}
 	if t.Elsewhere == "" {
 		return nil
 	}
@@ -35,7 +43,7 @@ func (j *job) recomputes(t *catalog.Table, cmd *pg.AlterTableCmd) error {
 	if t == nil {
 		return nil // the server says so
 	}
-	if r := ReadsElsewhere(t); r != nil {
+	if r := ReadsElsewhere(t, j.in.Lenient); r != nil {
 		return r
 	}
 	j.plan.Recomputes = j.in.Behind == nil

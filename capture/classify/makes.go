@@ -29,7 +29,7 @@ func (p *Plan) Exact(t *catalog.Table) error { return p.ExactIn(t, allColumns(t)
 
 // ExactIn is Exact for some of the columns.
 func (p *Plan) ExactIn(t *catalog.Table, columns []string) error {
-	j := &job{plan: p, context: meaningOf(p.in.Settings)}
+	j := &job{plan: p, in: &p.in, context: meaningOf(p.in.Settings)}
 	if err := j.checked(t, -1); err != nil {
 		return err
 	}

@@ -205,7 +205,7 @@ func TestI6SafetyRules(t *testing.T) {
 			{`LISTEN a`, "pass", ""}, {`NOTIFY a, 'b'`, "pass", ""}, {`UNLISTEN *`, "pass", ""}, {`LOCK TABLE jobs`, "pass", ""},
 			{`SELECT pg_advisory_lock(1)`, "pass", ""}, {`SELECT pg_sleep(0)`, "pass", ""}, {`SELECT pg_notify('a', 'b')`, "pass", ""},
 			{`SHOW search_path`, "pass", ""}, {`SET work_mem = '1MB'`, "pass", ""}, {`RESET ALL`, "pass", ""}, {`DISCARD ALL`, "pass", ""},
-			{`SET standard_conforming_strings = off`, "refused", "string constants"}, {`SET standard_conforming_strings = on`, "pass", ""},
+			{`SET standard_conforming_strings = off`, "pass", ""}, {`SET standard_conforming_strings = on`, "pass", ""},
 			{`SET session_replication_role = replica`, "pass", ""}, {`SET LOCAL session_replication_role TO DEFAULT`, "pass", ""},
 			{`SELECT * FROM information_schema.tables`, "pass", ""}, {`CHECKPOINT`, "pass", ""}, {`SET CONSTRAINTS ALL DEFERRED`, "pass", ""},
 			{`EXPLAIN DELETE FROM jobs`, "pass", ""}, {`EXPLAIN ANALYZE SELECT 1`, "pass", ""}, {`EXPLAIN (ANALYZE off) DELETE FROM jobs`, "pass", ""},

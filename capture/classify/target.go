@@ -281,7 +281,7 @@ func (j *job) defaultOf(c *catalog.Column) (columnDefault, error) {
 		return columnDefault{}, j.refuse("the default of column "+c.Name, -1, "it cannot be parsed", "Give the column's value in the statement.")
 	}
 	expr := tree.Stmts[0].Stmt.GetSelectStmt().TargetList[0].GetResTarget().Val
-	inner := &job{ctx: j.ctx, c: j.c, located: c.Default, in: &Input{Schemas: j.in.Schemas, Settings: j.in.Settings, Querier: j.in.Querier}, plan: j.plan, path: j.path, loaded: j.loaded, views: j.views}
+	inner := &job{ctx: j.ctx, c: j.c, located: c.Default, in: &Input{Schemas: j.in.Schemas, Settings: j.in.Settings, Querier: j.in.Querier, Lenient: j.in.Lenient}, plan: j.plan, path: j.path, loaded: j.loaded, views: j.views}
 	switch {
 	case j.in.Querier == nil: // the catalogue's own session has printed it
 		inner.path = []string{"pg_catalog"}
@@ -310,10 +310,9 @@ func (j *job) pinsTime(expr *pg.Node) bool {
 
 // settings that change what writes mean and that no context can carry.
 var unsupportedSettings = map[string]struct{ allowed, why string }{
-	"standard_conforming_strings": {"on", "opmux could not read string constants"},
-	"transform_null_equals":       {"off", "opmux could not read comparisons with NULL"},
-	"event_triggers":              {"on", "opmux could not notice DDL"},
-	"allow_system_table_mods":     {"off", "the catalogue is the server's own"},
+	"transform_null_equals":   {"off", "opmux could not read comparisons with NULL"},
+	"event_triggers":          {"on", "opmux could not notice DDL"},
+	"allow_system_table_mods": {"off", "the catalogue is the server's own"},
 }
 
 // allowSetting refuses values of settings that opmux cannot work under.

@@ -41,6 +41,7 @@ const (
 var ownSQL = map[string]string{
 	ownBegin: "BEGIN", ownCommit: "COMMIT", ownRollback: "ROLLBACK", ownProbe: probeSQL, ownConstraints: constraintsSQL, ownXID: xidSQL, ownLockDDL: catalog.LockDDL, ownLockNames: catalog.LockNames,
 	ownDurable: durableSQL, ownSwitchOn: catalog.SwitchOn, ownTake: catalog.TakeSQL,
+	ownStringsOn: "SELECT pg_catalog.set_config('standard_conforming_strings', 'on', true)", ownStringsOff: "SELECT pg_catalog.set_config('standard_conforming_strings', 'off', true)",
 	ownSavepoint: "SAVEPOINT opmux_commit", ownUnguard: "ROLLBACK TO SAVEPOINT opmux_commit",
 }
 

@@ -104,7 +104,7 @@ func (s *Session) introduce() error {
 				return upstreamError(err)
 			}
 		}
-		if err := s.noteEncoding(m); err != nil {
+		if err := s.noteParameter(m); err != nil {
 			return err
 		}
 		if err := s.toClient(m.Type, m.Body()); err != nil {
@@ -134,8 +134,8 @@ func (s *Session) introduce() error {
 	return s.ready(pgwire.StatusIdle)
 }
 
-// noteEncoding takes what a message before the session begins says of its encodings.
-func (s *Session) noteEncoding(m pgwire.Message) error {
+// noteParameter takes what a message before the session begins says of how its text is read.
+func (s *Session) noteParameter(m pgwire.Message) error {
 	if m.Type != pgwire.ParameterStatus {
 		return nil
 	}
@@ -148,6 +148,8 @@ func (s *Session) noteEncoding(m pgwire.Message) error {
 		s.clientEncoding = value
 	case "server_encoding":
 		s.serverEncoding = value
+	case stringsSetting:
+		s.lenient = value == stringsLenient
 	}
 	return nil
 }

@@ -26,7 +26,7 @@ func (s *Session) checkRecomputed(ctx context.Context, x *execution, extended bo
 	if err != nil {
 		return fmt.Errorf("looking at the altered table %s: %w", altered.Qualified(), err)
 	}
-	r := classify.ReadsElsewhere(table)
+	r := classify.ReadsElsewhere(table, s.wasLenient)
 	if r == nil {
 		return nil
 	}

@@ -4,12 +4,12 @@ import (
 	"encoding/hex"
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/opmux/opmux/capture/catalog"
 	"github.com/opmux/opmux/capture/classify"
 	"github.com/opmux/opmux/event"
 	"github.com/opmux/opmux/wire/pgencoding"
+	"github.com/opmux/opmux/wire/pgstrings"
 	"github.com/opmux/opmux/wire/pgwire"
 )
 
@@ -116,7 +116,8 @@ type unread struct {
 
 // readText reads a text of the client's, as the session now stands.
 func (s *Session) readText(raw string, extended bool) (string, *unread, error) {
-	if pgencoding.ASCII(raw) {
+	s.lastRead = clientText{}
+	if pgencoding.ASCII(raw) && pgstrings.Same(raw) {
 		return raw, nil, nil
 	}
 	failed := s.transactionStatus() == pgwire.StatusFailed
@@ -127,9 +128,18 @@ func (s *Session) readText(raw string, extended bool) (string, *unread, error) {
 			return raw, nil, err
 		}
 	}
+	text, unread, err := s.decodeText(raw, failed)
+	if unread != nil || err != nil {
+		return raw, unread, err
+	}
+	return s.standardText(raw, text)
+}
+
+// decodeText is a text of the client's in UTF-8.
+func (s *Session) decodeText(raw string, failed bool) (string, *unread, error) {
 	c := s.charsetNow()
 	switch {
-	case c.name == utf8Name:
+	case c.name == utf8Name || pgencoding.ASCII(raw):
 		return raw, nil, nil
 	case c.enc == nil:
 		return raw, &unread{refusedStatement(encodingRefusal(c), 0), failed}, nil
@@ -140,10 +150,6 @@ func (s *Session) readText(raw string, extended bool) (string, *unread, error) {
 	text, ok := c.enc.Append(make([]byte, 0, len(raw)+len(raw)/4), []byte(raw))
 	if !ok {
 		return raw, &unread{refusedStatement(encodingRefusal(c), 0), true}, nil
-	}
-	s.lastRead = clientText{encoding: c.name, raw: raw, text: string(text)}
-	if len(raw) > maxLastRead {
-		s.lastRead = clientText{}
 	}
 	return string(text), nil, nil
 }
@@ -161,22 +167,9 @@ func (c charset) learn(text []byte) error {
 	return nil
 }
 
-// clientText is a text as the client sent it, and in UTF-8.
-type clientText struct{ encoding, raw, text string }
-
-// in returns a text that ends in it as the client wrote it: an encoding may have two forms
-// of one character. Not ok: it does not, or is in another encoding by now.
-func (t clientText) in(c charset, text string) (string, bool) {
-	before, ends := strings.CutSuffix(text, t.text)
-	return before + t.raw, ends && t.text != "" && t.encoding == c.name && pgencoding.ASCII(before)
-}
-
-// written is a text in UTF-8 as it goes to the server.
+// written is a text in UTF-8, which has been made fit for standard_conforming_strings, as it goes to the server.
 func (s *Session) written(text string) (string, error) {
 	c := s.charsetNow()
-	if raw, ok := s.lastRead.in(c, text); ok {
-		return raw, nil
-	}
 	out, whole := c.encode(text)
 	if !whole {
 		return "", fmt.Errorf("a text of the agent's has characters that client_encoding %s has not", c.name)
@@ -186,7 +179,7 @@ func (s *Session) written(text string) (string, error) {
 
 // sendQuery puts a Query on its way upstream.
 func (s *Session) sendQuery(text string, e *entry) error {
-	out, err := s.written(text)
+	out, err := s.writtenSQL(text, e)
 	if err != nil {
 		return err
 	}
@@ -196,7 +189,7 @@ func (s *Session) sendQuery(text string, e *entry) error {
 // sendParse puts a Parse on its way upstream.
 func (s *Session) sendParse(body pgwire.ParseBody, e *entry) error {
 	var err error
-	if body.Text, err = s.written(body.Text); err != nil {
+	if body.Text, err = s.writtenSQL(body.Text, e); err != nil {
 		return err
 	}
 	return s.send(pgwire.Parse, body.Append(nil), e)

@@ -25,7 +25,7 @@ func (s *Session) notice() error {
 		e = s.queue[0]
 	}
 	s.mu.Unlock()
-	if e == nil || (e.shift == 0 && !e.muteWarning && e.onNotice == nil) {
+	if e == nil || !e.moves() && !e.muteWarning && e.onNotice == nil {
 		return s.stream()
 	}
 	m, err := s.sr.Message(s.cfg.MaxMessage)
@@ -69,6 +69,11 @@ func (s *Session) parameter() error {
 	case encodingSetting:
 		s.clientEncoding = value
 		if s.context != nil && s.context.encoding != value {
+			s.context = nil
+		}
+	case stringsSetting:
+		s.lenient = value == stringsLenient
+		if s.context != nil && s.context.lenient != s.lenient {
 			s.context = nil
 		}
 	default:

@@ -34,10 +34,10 @@ func (s *Session) planAgain(ctx context.Context, text string, oids []uint32, ext
 	if c == nil {
 		c = s.lastContext
 	}
-	s.lastContext = c
+	s.lastContext, s.wasLenient = c, s.wasLenient || c.lenient || makesLenient(text)
 	in := classify.Input{SQL: text, ParamOIDs: oids, Level: s.cfg.Level, Schemas: c.schemas,
 		Settings: event.Context{User: c.user, Settings: c.settings},
-		Inline:   !extended, InHex: s.inHex(),
+		Inline:   !extended, InHex: s.inHex(), Lenient: s.wasLenient,
 		InBlock: s.status != pgwire.StatusIdle || s.wrapped || s.begun}
 	if of != nil && of.plan.Inner != nil {
 		in.InHex = of.plan.Inner.InHex
@@ -49,9 +49,6 @@ func (s *Session) planAgain(ctx context.Context, text string, oids []uint32, ext
 	}
 	if own {
 		in.Querier = querier{s: s, extended: extended}
-	}
-	if r := escaping(c); r != nil {
-		return refusedPlan(text, r), nil
 	}
 	if c.garbled && !contextFree(text) {
 		return refusedPlan(text, encodingRefusal(chars)), nil
@@ -173,14 +170,4 @@ func (s *Session) planFailedBlock(ctx context.Context, in classify.Input) (*clas
 func refusedPlan(text string, r *classify.Refusal) *classify.Plan {
 	return &classify.Plan{Kind: classify.Refused, Class: event.ClassRefused, Construct: r.Construct, Reason: r.Reason, SQL: text, Refusal: r,
 		Diverged: []string{"*"}, ClientColumns: -1}
-}
-
-// escaping refuses text whose string literals read differently to every parser.
-func escaping(c *sessionContext) *classify.Refusal {
-	if c.setting("standard_conforming_strings") != "off" {
-		return nil
-	}
-	return &classify.Refusal{Construct: "statement under standard_conforming_strings = off",
-		Reason: "its string literals read differently to every parser",
-		Hint:   "SET standard_conforming_strings = on."}
 }

@@ -22,12 +22,23 @@ func (e *entry) inClientsText(fields []pgwire.Field) []pgwire.Field {
 		if err != nil || n <= e.shift {
 			continue
 		}
+		if e.sent != nil {
+			n = e.sent(n)
+		}
 		if n -= e.shift; e.original != nil {
 			n = e.original(n)
+		}
+		if e.read != nil {
+			n = e.read(n)
 		}
 		fields[i].Value = strconv.Itoa(n)
 	}
 	return fields
+}
+
+// moves tells whether places of the client's text are others in what was sent.
+func (e *entry) moves() bool {
+	return e.shift != 0 || e.original != nil || e.sent != nil || e.read != nil
 }
 
 // rewrote says that a plan's own text has others in it, behind before characters of the

@@ -31,8 +31,11 @@ const readCommitted = "read committed"
 
 const encodingSetting = "client_encoding"
 
-// encodingColumn is its place in the probe's row.
-var encodingColumn = probeColumns + slices.Index(catalog.ContextSettings, encodingSetting)
+// encodingColumn is its place in the probe's row, stringsColumn that of stringsSetting.
+var (
+	encodingColumn = probeColumns + slices.Index(catalog.ContextSettings, encodingSetting)
+	stringsColumn  = probeColumns + slices.Index(catalog.ContextSettings, stringsSetting)
+)
 
 // probeSQL asks for everything that the agent must know of the session and its
 // transaction, in one row. Operators and functions are qualified, since the
@@ -74,6 +77,8 @@ type sessionContext struct {
 	async bool   // synchronous_commit is off, which changes no statement's meaning
 	// encoding is the client's own; the settings say UTF8, as what is published is.
 	encoding string
+	// lenient: standard_conforming_strings is off. The settings say on, as it holds for what is published.
+	lenient bool
 	// garbled says that names in it are in an encoding that is not converted.
 	garbled  bool
 	user     string
@@ -126,7 +131,7 @@ func (s *Session) parseProbe(row []pgwire.DataRowValue, known *sessionContext) (
 	if p.lsn, err = strconv.ParseUint(string(row[3].Value), 10, 64); err != nil {
 		return nil, fmt.Errorf("probe: WAL position: %w", err)
 	}
-	s.clientEncoding = string(row[encodingColumn].Value)
+	s.clientEncoding, s.lenient = string(row[encodingColumn].Value), string(row[stringsColumn].Value) == stringsLenient
 	row, readable := s.charset().row(row)
 	if known != nil && known.async == async && known.tells(row) {
 		p.context = known
@@ -181,8 +186,11 @@ func newContext(row []pgwire.DataRowValue, raw, database string) (*sessionContex
 			// by, so the path travels as it resolved here.
 			value = quotePath(path)
 		}
-		if name == encodingSetting {
+		switch name {
+		case encodingSetting:
 			c.encoding, value = value, utf8Name
+		case stringsSetting:
+			c.lenient, value = value == stringsLenient, stringsStandard
 		}
 		c.settings = append(c.settings, event.Setting{Name: name, Value: value})
 	}

@@ -85,7 +85,11 @@ func (q querier) Query(_ context.Context, sql string, args ...string) ([][]event
 	if q.extended {
 		err = s.askExtended(sql, args, e)
 	} else {
-		if err = s.sendQuery(inline(sql, args), e); err == nil {
+		text := inline(sql, args)
+		if s.printsLenient(sql) {
+			text, e.skipTags = stringsOn+"; "+text+"; "+stringsOff, 1
+		}
+		if err = s.sendQuery(text, e); err == nil {
 			err = s.drain()
 		}
 	}
@@ -133,8 +137,10 @@ func (s *Session) askExtended(sql string, args []string, e *entry) error {
 	if err := s.send(pgwire.Bind, bind.Append(nil), silent(answerBind)); err != nil {
 		return err
 	}
-	e.kind = answerExecute
-	if err := s.send(pgwire.Execute, pgwire.ExecuteBody{Portal: name}.Append(nil), e); err != nil {
+	if err := s.printing(sql, func() error {
+		e.kind = answerExecute
+		return s.send(pgwire.Execute, pgwire.ExecuteBody{Portal: name}.Append(nil), e)
+	}); err != nil {
 		return err
 	}
 	for _, t := range []pgwire.Target{{Portal: true, Name: name}, {Name: name}} {

@@ -52,6 +52,9 @@ type entry struct {
 	// original is the place in the client's text of one in the text that was sent, nil
 	// where nothing but shift is between them.
 	original func(place int) int
+	// sent is the place in the text as opmux has it of one in what went to the server, read
+	// that in the client's own text of one in what opmux takes it for; nil: these are the same.
+	sent, read func(place int) int
 	// refusal, when set, takes the place of the error that the server is made to give.
 	refusal *refusal
 	// unless, when set, is asked before ReadyForQuery with that status is forwarded; true: it is not.

@@ -73,6 +73,9 @@ type Session struct {
 	context, lastContext *sessionContext
 	// clientEncoding and serverEncoding are what the server said last of its text.
 	clientEncoding, serverEncoding string
+	// lenient says that standard_conforming_strings is off, as far as the server has said;
+	// wasLenient, the front's alone, that statements were planned under that.
+	lenient, wasLenient bool
 	// ownObjects says that the session made objects (temporary tables) that the
 	// agent's own connection may not see.
 	ownObjects bool
@@ -117,7 +120,8 @@ type Session struct {
 	piped bool
 	// executed is true from an Execute to the Sync behind it.
 	executed bool
-	// lastRead is the last text of the client's that was not ASCII.
+	// lastRead is the last text of the client's, where it is another than the one that it is
+	// taken for.
 	lastRead clientText
 	// hidden is a client_min_messages that the session is to get back at its next Sync.
 	hidden string

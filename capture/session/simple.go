@@ -133,7 +133,11 @@ func (s *Session) refusedPlan(p *classify.Plan, before int) *refusal {
 	if p.Kind != classify.Refused || (s.cfg.Flag && !p.Refusal.Always) || s.deps.Observer != nil {
 		return nil
 	}
-	return refusedStatement(p.Refusal, before)
+	r := refusedStatement(p.Refusal, before)
+	if r.position > 0 {
+		r.position = s.clientPlace(r.position)
+	}
+	return r
 }
 
 // inFailed forwards what comes in a failed block: the server refuses all but

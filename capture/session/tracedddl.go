@@ -10,6 +10,7 @@ import (
 	"github.com/opmux/opmux/capture/catalog"
 	"github.com/opmux/opmux/capture/classify"
 	"github.com/opmux/opmux/event"
+	"github.com/opmux/opmux/wire/pgstrings"
 	"github.com/opmux/opmux/wire/pgwire"
 )
 
@@ -187,8 +188,8 @@ func (d *ranDDL) classified(ctx context.Context, ran *catalog.Ran, text string) 
 	case c.setting(replication) != d.before.setting(replication):
 		return nil, unknownDDL("it ran under another " + replication), nil
 	}
-	if r := escaping(c); r != nil {
-		return nil, r, nil
+	if (c.lenient || d.s.wasLenient) && !pgstrings.Same(text) {
+		return nil, unknownDDL("it has a constant with a backslash, which reads in another way under " + stringsSetting + " = off"), nil
 	}
 	plan, err := d.s.deps.Classifier.Ran(ctx, classify.Input{SQL: text, Level: d.s.cfg.Level, Schemas: c.schemas,
 		Settings: event.Context{User: c.user, Settings: c.settings}, InBlock: true, Querier: d.q,

@@ -86,7 +86,7 @@ func (t *take) otherwise(row *taken, table *tracedTable) (given bool, err error)
 		return true, t.cannot(table.root.Qualified(), "writing "+table.root.Qualified()+" in "+t.construct(), "trigger "+strconv.Quote(ahead)+" runs before the agent's own, by its name: what it wrote would come before the row that set it off",
 			"ALTER TRIGGER … RENAME TO a name that begins with a letter.")
 	}
-	if r := classify.ReadsElsewhere(table.root); r != nil && row.what != catalog.TakenDelete && row.what != catalog.TakenTruncate {
+	if r := classify.ReadsElsewhere(table.root, t.s.wasLenient); r != nil && row.what != catalog.TakenDelete && row.what != catalog.TakenTruncate {
 		return true, t.cannot(table.root.Qualified(), r.Construct+" in "+t.construct(), r.Reason, r.Hint)
 	}
 	return false, nil

@@ -212,8 +212,8 @@ func (c *primaryCheck) timeouts(ctx context.Context) error {
 	return nil
 }
 
-// strings finds who would run with standard_conforming_strings off, under which
-// no statement can be classified.
+// strings finds who would run with standard_conforming_strings off, under which the text of
+// some functions cannot be known.
 func (c *primaryCheck) strings(ctx context.Context) error {
 	settings, err := sessionSettings(ctx, c.conn, "standard_conforming_strings")
 	if err != nil {
@@ -223,11 +223,8 @@ func (c *primaryCheck) strings(ctx context.Context) error {
 		if s.value != "off" {
 			continue
 		}
-		add := c.warn
-		if s.login == "" {
-			add = c.fatal
-		}
-		add("primary", "set it on, its default since PostgreSQL 9.1", "%s: opmux cannot tell what a string literal means and treats every write as unsafe", s)
+		c.warn("primary", "set it on, its default since PostgreSQL 9.1",
+			"%s: writes are refused of tables whose checks, indexes or generated columns call a function with a backslash in its text", s)
 	}
 	return nil
 }

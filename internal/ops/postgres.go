@@ -23,6 +23,7 @@ func connect(ctx context.Context, dsn, role string) (*pgx.Conn, error) {
 	if cfg.RuntimeParams["application_name"] == "" {
 		cfg.RuntimeParams["application_name"] = "opmux"
 	}
+	cfg.RuntimeParams["standard_conforming_strings"] = "on" // opmux's own texts have backslashes
 	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
 	defer cancel()
 	conn, err := pgx.ConnectConfig(ctx, cfg)

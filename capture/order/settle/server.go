@@ -62,6 +62,7 @@ func parse(dsn string) (*pgx.ConnConfig, error) {
 	if cfg.RuntimeParams["application_name"] == "" {
 		cfg.RuntimeParams["application_name"] = "opmux order"
 	}
+	cfg.RuntimeParams["standard_conforming_strings"] = "on"
 	// Taking a claim from an attempt that is over writes, and has to be flushed.
 	cfg.RuntimeParams["default_transaction_read_only"], cfg.RuntimeParams["synchronous_commit"] = "off", "on"
 	if cfg.ConnectTimeout == 0 {
