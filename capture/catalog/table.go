@@ -139,6 +139,10 @@ type Column struct {
 	NotNull bool
 	// Default is the default expression as pg_get_expr prints it, "" for none.
 	Default string `json:"-"`
+	// DefaultHash is equal for equal defaults, however they are printed.
+	DefaultHash string
+	// OwnDefault says that the default is made of functions, operators or types of users.
+	OwnDefault bool `json:"-"`
 	// DomainDefault says that the column's domain has a default, which is Default where the
 	// column has none of its own.
 	DomainDefault bool

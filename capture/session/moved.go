@@ -20,11 +20,7 @@ func (s *Session) catalogMoved(ctx context.Context, tx *txn, version int64, exte
 		if (p.CatalogVersion == version && version != 0) || defines(p) && p.Makes == nil {
 			continue
 		}
-		var q catalog.Querier
-		if s.looksItself(tx) {
-			q = querier{s: s, extended: extended}
-		}
-		what, err := s.deps.Classifier.Recheck(ctx, p, q)
+		what, err := s.planMoved(ctx, tx, p, extended)
 		if err != nil {
 			return err.Error()
 		}
@@ -33,6 +29,39 @@ func (s *Session) catalogMoved(ctx context.Context, tx *txn, version int64, exte
 		}
 	}
 	return ""
+}
+
+// planMoved says what differs where one statement of a transaction is classified again.
+func (s *Session) planMoved(ctx context.Context, tx *txn, p *classify.Plan, extended bool) (string, error) {
+	switch {
+	case s.looksItself(tx):
+		return s.deps.Classifier.Recheck(ctx, p, querier{s: s, extended: extended})
+	case tx.spilled:
+		return s.deps.Classifier.Recheck(ctx, p, nil)
+	}
+	return s.deps.Classifier.Differs(ctx, p)
+}
+
+// renew puts plans that are made now in place of those of statements that ran behind, or beside, DDL of
+// others, where these did just the same: what the record then says of the tables is true, and the catalogue has not
+// moved since. Others are found by the look behind the record. What is written out already may have been rolled back, and
+// have run before the DDL.
+func (s *Session) renew(ctx context.Context, tx *txn) error {
+	if tx.spilled || s.looksItself(tx) {
+		return nil
+	}
+	version := s.deps.Catalog.Known()
+	for i, p := range tx.noted {
+		if p.CatalogVersion == version || defines(p) {
+			continue
+		}
+		now, err := s.deps.Classifier.Renew(ctx, p)
+		if err != nil {
+			return err
+		}
+		s.locked(func() { tx.renewPlan(i, now) })
+	}
+	return nil
 }
 
 // beforeOwnDDL checks what the transaction ran so far while its own DDL has not
