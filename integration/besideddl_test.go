@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -179,5 +181,74 @@ func (b *bench) cameTo(err error, moved bool, write, ddl string) {
 func (b *bench) closeAll(conns ...*pgx.Conn) {
 	for _, conn := range conns {
 		b.must(conn.Close(b.ctx))
+	}
+}
+
+// Rows of two tables are written by many sessions while foreign keys between them, keys, columns and defaults come and go, and
+// applied on many lanes: no child goes before its parent, no lane waits for another without end, and the backup is the same (I3, I5, I6).
+func TestI3LanesBesideDDL(t *testing.T) {
+	rounds := testkit.FromEnv(t, "OPMUX_BESIDE_ROUNDS", 60)
+	b := up(t, rig.Config{Parallelism: 8}, `CREATE TABLE par (id int PRIMARY KEY, n int DEFAULT 0)`, `CREATE TABLE kid (id bigserial PRIMARY KEY, par int, n int)`, `INSERT INTO par SELECT generate_series(1, 10)`)
+	b.unlike = true // a definition is published with the first write behind it
+	b.must(b.agent("a2").Start(b.ctx))
+	ddl := []string{
+		`ALTER TABLE kid ADD CONSTRAINT of FOREIGN KEY (par) REFERENCES par NOT VALID`, `ALTER TABLE kid VALIDATE CONSTRAINT of`, `ALTER TABLE kid DROP CONSTRAINT of`,
+		`ALTER TABLE par ADD COLUMN more int DEFAULT 3`, `ALTER TABLE par ALTER n SET DEFAULT 4`, `ALTER TABLE kid ADD CONSTRAINT of FOREIGN KEY (par) REFERENCES par ON DELETE CASCADE NOT VALID`,
+		`ALTER TABLE kid ADD CONSTRAINT also UNIQUE (n, id)`, `ALTER TABLE par DROP COLUMN more`, `ALTER TABLE kid DROP CONSTRAINT also`, `ALTER TABLE kid DROP CONSTRAINT of`, `CREATE UNIQUE INDEX CONCURRENTLY swift ON par (n, id)`, `DROP INDEX CONCURRENTLY swift`,
+	}
+	writes := []string{
+		`INSERT INTO par (id) VALUES ($k) ON CONFLICT (id) DO UPDATE SET n = 7`, `INSERT INTO kid (par) VALUES ($k)`, `DELETE FROM kid WHERE par = $k`, `DELETE FROM par WHERE id = $k`, `UPDATE par SET n = n + 1 WHERE id = $k`,
+		`INSERT INTO par VALUES ($k) ON CONFLICT DO NOTHING; INSERT INTO kid (par, n) VALUES ($k, 1)`, `UPDATE kid SET par = $k WHERE id % 7 = 0`, `DELETE FROM kid WHERE par = $k; DELETE FROM par WHERE id = $k`,
+	}
+	var tally besideTally
+	done := make(chan struct{})
+	var writers, others sync.WaitGroup
+	for w := range 6 {
+		conn := testkit.Connect(t, b.agent([]string{"a1", "a2"}[w%2]).DSN())
+		writers.Go(func() {
+			for i := range rounds {
+				sql := strings.ReplaceAll(writes[(w*3+i)%len(writes)], "$k", fmt.Sprint((w+i*i)%10+1))
+				tally.count(t, sql, execute(b.ctx, conn, pgx.QueryExecModeSimpleProtocol, "BEGIN; "+sql+"; COMMIT"))
+				_ = execute(b.ctx, conn, pgx.QueryExecModeSimpleProtocol, "ROLLBACK") // what is left of the block, if it is
+			}
+		})
+	}
+	conn := testkit.Connect(t, b.agent("a2").DSN())
+	others.Go(func() {
+		for i := 0; ; i++ {
+			select {
+			case <-done:
+				return
+			default:
+				tally.count(t, ddl[i%len(ddl)], execute(b.ctx, conn, pgx.QueryExecModeSimpleProtocol, ddl[i%len(ddl)]))
+			}
+		}
+	})
+	writers.Wait()
+	close(done)
+	others.Wait()
+	t.Logf("%d committed, %d were refused (40001), %d failed by a foreign key", tally.committed.Load(), tally.refused.Load(), tally.broken.Load())
+	if tally.committed.Load() < int64(2*rounds) {
+		t.Error("few transactions were committed")
+	}
+	b.identical()
+	b.sameCatalogue()
+}
+
+type besideTally struct{ committed, refused, broken atomic.Int64 }
+
+func (a *besideTally) count(t *testing.T, sql string, err error) {
+	var answer *pgconn.PgError
+	switch {
+	case err == nil:
+		a.committed.Add(1)
+	case !errors.As(err, &answer):
+		t.Errorf("%s: %v", sql, err)
+	case answer.Code == "40001" || answer.Code == "40P01":
+		a.refused.Add(1)
+	case answer.Code[:2] == "23" || answer.Code[:2] == "42": // a violation, or a column or constraint that is not there
+		a.broken.Add(1)
+	default:
+		t.Errorf("%s: %v", sql, err)
 	}
 }
