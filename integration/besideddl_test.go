@@ -49,7 +49,7 @@ var besideDDL = []struct {
 	{ddl: `CREATE INDEX CONCURRENTLY $t_n ON $t (n)`, after: true, waits: true},
 	{ddl: `CREATE UNIQUE INDEX CONCURRENTLY $t_u ON $t (spare)`, after: true, waits: true},
 	{ddl: `ALTER INDEX $t_n_id_key RENAME TO $t_renamed`, moved: []int{0, 1, 2, 3, 4, 5}, after: true}, // ON CONSTRAINT means another
-	{ddl: `ALTER TABLE $t DROP CONSTRAINT $t_n_id_key`},
+	{ddl: `ALTER TABLE $t DROP CONSTRAINT $t_n_id_key`, moved: []int{0, 1, 2, 3, 4, 5}},
 	{ddl: `ALTER TABLE $t ADD CONSTRAINT checks CHECK (n > -5) NOT VALID`},
 	{ddl: `ALTER TABLE $t VALIDATE CONSTRAINT unsure`, after: true},
 	{ddl: `ALTER TABLE $t ADD CONSTRAINT points FOREIGN KEY (w) REFERENCES $p`},

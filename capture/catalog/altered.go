@@ -14,7 +14,7 @@ var lockedParts = []string{"Columns", "Keys", "ForeignKeys", "ReferencedBy", "Un
 // AlteredBefore tells whether what a later look-up of the table says otherwise was so before whoever
 // has written the table, and holds its lock, wrote it, or had nothing to do with what that did: columns,
 // their defaults, keys and foreign keys change only where no writer is, and what is done beside
-// writers (indexes made or dropped CONCURRENTLY, VALIDATE) goes one way. Nothing of it may call functions of the
+// writers (indexes made CONCURRENTLY, VALIDATE) goes one way. Nothing of it may call functions of the
 // user's, which change under any lock: what they were in between is not known. So triggers are none of it.
 func (t *Table) AlteredBefore(now *Table) bool {
 	rest := t.withoutLocked()
@@ -43,8 +43,9 @@ func (t *Table) withoutLocked() string {
 	return string(bytes.Join([][]byte{rest, []byte(t.fingerprint[d.InputOffset():])}, nil))
 }
 
-// plainKeys tells whether the keys of both are the same by their names, which may change beside writers, and those that were
-// added of columns alone, by the server's own operators. Some may be gone where none was added, which could be a renamed one.
+// plainKeys tells whether the keys that there were are still there by their names, which may change beside writers, and those
+// that were added of columns alone, by the server's own operators. One that was dropped, or is about to be, may have
+// been so beside a writer that it did not check any more, and whose place is before the command's.
 func plainKeys(then, now []Key) bool {
 	kept := 0
 	for _, k := range now {
@@ -52,13 +53,13 @@ func plainKeys(then, now []Key) bool {
 		switch {
 		case i < 0 && (k.Partial || k.Expression || k.UserOperators):
 			return false
-		case i >= 0 && !reflect.DeepEqual(k.bare(), then[i].bare()):
+		case i >= 0 && (!reflect.DeepEqual(k.bare(), then[i].bare()) || k.Invalid && !then[i].Invalid):
 			return false
 		case i >= 0:
 			kept++
 		}
 	}
-	return kept == len(then) || kept == len(now)
+	return kept == len(then)
 }
 
 // bare is the key but for what changes about it beside its columns.

@@ -3,6 +3,7 @@ package session
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"github.com/opmux/opmux/capture/catalog"
 	"github.com/opmux/opmux/capture/classify"
@@ -44,15 +45,19 @@ func (s *Session) planMoved(ctx context.Context, tx *txn, p *classify.Plan, exte
 
 // renew puts plans that are made now in place of those of statements that ran behind, or beside, DDL of
 // others, where these did just the same: what the record then says of the tables is true, and the catalogue has not
-// moved since. Others are found by the look behind the record. What is written out already may have been rolled back, and
-// have run before the DDL.
+// moved since. Others are found by the look behind the record, and so are all while DDL is under way. What is
+// written out already may have been rolled back, and have run before the DDL.
 func (s *Session) renew(ctx context.Context, tx *txn) error {
-	if tx.spilled || s.looksItself(tx) {
+	version := s.deps.Catalog.Known()
+	old := func(p *classify.Plan) bool { return p.CatalogVersion != version && p.Rests() && !defines(p) }
+	if tx.spilled || s.looksItself(tx) || !slices.ContainsFunc(tx.noted, old) {
 		return nil
 	}
-	version := s.deps.Catalog.Known()
+	if moving, err := s.deps.Catalog.Moving(ctx); moving || err != nil {
+		return err
+	}
 	for i, p := range tx.noted {
-		if p.CatalogVersion == version || defines(p) {
+		if !old(p) {
 			continue
 		}
 		now, err := s.deps.Classifier.Renew(ctx, p)
