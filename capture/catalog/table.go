@@ -106,6 +106,8 @@ type Table struct {
 	Version int64 `json:"-"`
 	// Labels are those of the enums in it, by their OIDs.
 	Labels map[string]string `json:"-"`
+	// Bounds is equal where the same constraints and unique indexes are on the table, its partitions and its types.
+	Bounds string `json:"-"`
 
 	fingerprint string
 }

@@ -34,6 +34,24 @@ func (c *Classifier) Differs(ctx context.Context, p *Plan) (string, error) {
 	return what, err
 }
 
+// Undone is Recheck for a statement that was rolled back, and whose locks are gone, but which runs on targets before it is undone
+// there: its rows must be possible behind what has become of its tables.
+func (c *Classifier) Undone(ctx context.Context, p *Plan) (string, error) {
+	if !p.Rests() {
+		return "", nil
+	}
+	now, what, err := c.recheck(ctx, p.in, p.says(), nil)
+	if what != "" || err != nil {
+		return what, err
+	}
+	for i, t := range p.TableRefs {
+		if t.Bounds != now.TableRefs[i].Bounds {
+			return t.Qualified() + " has other constraints", nil
+		}
+	}
+	return "", nil
+}
+
 // Renew is the plan of a statement that has run, as it would be made now, where all that the statement did and
 // all that is published of it is the same by both; else p itself. What the record says of tables is
 // by what they have become then.

@@ -37,20 +37,19 @@ func (s *Session) planMoved(ctx context.Context, tx *txn, p *classify.Plan, exte
 	switch {
 	case s.looksItself(tx):
 		return s.deps.Classifier.Recheck(ctx, p, querier{s: s, extended: extended})
-	case tx.spilled:
-		return s.deps.Classifier.Recheck(ctx, p, nil)
+	case tx.undone:
+		return s.deps.Classifier.Undone(ctx, p)
 	}
 	return s.deps.Classifier.Differs(ctx, p)
 }
 
 // renew puts plans that are made now in place of those of statements that ran behind, or beside, DDL of
 // others, where these did just the same: what the record then says of the tables is true, and the catalogue has not
-// moved since. Others are found by the look behind the record, and so are all while DDL is under way. What is
-// written out already may have been rolled back, and have run before the DDL.
+// moved since. Others are found by the look behind the record, and so are all while DDL is under way.
 func (s *Session) renew(ctx context.Context, tx *txn) error {
 	version := s.deps.Catalog.Known()
 	old := func(p *classify.Plan) bool { return p.CatalogVersion != version && p.Rests() && !defines(p) }
-	if tx.spilled || s.looksItself(tx) || !slices.ContainsFunc(tx.noted, old) {
+	if tx.undone || s.looksItself(tx) || !slices.ContainsFunc(tx.noted, old) {
 		return nil
 	}
 	if moving, err := s.deps.Catalog.Moving(ctx); moving || err != nil {
