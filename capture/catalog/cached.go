@@ -94,6 +94,14 @@ func (c *Catalog) stable(ctx context.Context, look func(version int64) error, st
 // still says so, nobody has committed any since. 0: there is none.
 func (c *Catalog) Settled() int64 { return c.settled.Load() }
 
+// Moving tells whether DDL is under way, so that nothing that is looked up now will stand.
+func (c *Catalog) Moving(ctx context.Context) (bool, error) {
+	if !c.counted {
+		return false, nil
+	}
+	return ddlOpen(ctx, c.lookups, 0)
+}
+
 // Facts are what the database defines beside the built-in objects. q as in Table.
 func (c *Catalog) Facts(ctx context.Context, q Querier) (*Facts, error) {
 	if q != nil {

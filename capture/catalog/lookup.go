@@ -79,8 +79,23 @@ select rel.oid::pg_catalog.text, pg_catalog.json_build_object(
  from pg_catalog.pg_attribute a join pg_catalog.pg_type y on y.oid = a.atttypid
  left join pg_catalog.pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
  where a.attrelid = rel.oid and a.attnum > 0 and not a.attisdropped and a.attgenerated = '' and coalesce(d.adbin, y.typdefaultbin) is not null),
-(` + definition.PartsSQL + `)::pg_catalog.text, (` + labelsSQL + `)::pg_catalog.text
+(` + definition.PartsSQL + `)::pg_catalog.text, (` + labelsSQL + `)::pg_catalog.text, (` + ownDefaultsSQL + `)::pg_catalog.text, (` + boundsSQL + `)::pg_catalog.text
 from rel`
+
+// ownDefaultsSQL lists the columns whose defaults are made of what users have defined; of what the server has itself it
+// keeps no note. It is no part of the fingerprint, which is kept with prepared transactions.
+const ownDefaultsSQL = `
+  select pg_catalog.json_agg(a.attname) from pg_catalog.pg_attribute a join pg_catalog.pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
+  where a.attrelid = rel.oid and exists (select from pg_catalog.pg_depend p where p.classid = 'pg_catalog.pg_attrdef'::pg_catalog.regclass
+    and p.objid = d.oid and p.refclassid <> 'pg_catalog.pg_class'::pg_catalog.regclass)`
+
+// boundsSQL is other where other rows are possible, in the table or a partition; only whole objects count.
+const boundsSQL = `
+  select pg_catalog.md5(pg_catalog.string_agg(b.it, ' ' order by b.it)) from (
+    select k.oid::pg_catalog.text as it from pg_catalog.pg_constraint k where k.conrelid in (select oid from tree)
+    union all select k.oid::pg_catalog.text from pg_catalog.pg_constraint k where k.contypid <> 0 and k.contypid in (select oid from types)
+    union all select i.indexrelid::pg_catalog.text from pg_catalog.pg_index i where i.indisunique and i.indrelid in (select oid from tree)
+    union all select n.attrelid || '.' || n.attnum from pg_catalog.pg_attribute n where n.attnotnull and n.attrelid in (select oid from tree)) b`
 
 // typeSQL names a column's type in a way that does not depend on search_path.
 const typeSQL = `
@@ -186,8 +201,8 @@ func lookup(ctx context.Context, q Querier, schemas []string, name string) (*Tab
 
 func decodeTable(row []event.Value) (*Table, error) {
 	t := &Table{}
-	if len(row) != 5 {
-		return nil, fmt.Errorf("look up relation: 5 columns expected, got %d", len(row))
+	if len(row) != 7 {
+		return nil, fmt.Errorf("look up relation: 7 columns expected, got %d", len(row))
 	}
 	if _, err := fmt.Sscan(string(row[0].Text), &t.OID); err != nil {
 		return nil, fmt.Errorf("look up relation: OID %q: %w", row[0].Text, err)
@@ -204,19 +219,39 @@ func decodeTable(row []event.Value) (*Table, error) {
 			return nil, fmt.Errorf("look up relation: labels of its enums: %w", err)
 		}
 	}
-	if row[2].Null {
-		return t, nil
+	t.Bounds = string(row[6].Text)
+	if err := t.readDefaults(row[2], row[5]); err != nil {
+		return nil, fmt.Errorf("look up relation: its defaults: %w", err)
+	}
+	return t, nil
+}
+
+func (t *Table) readDefaults(printed, own event.Value) error {
+	if printed.Null {
+		return nil
 	}
 	defaults := map[string]string{}
-	if err := json.Unmarshal(row[2].Text, &defaults); err != nil {
-		return nil, fmt.Errorf("look up relation: %w", err)
+	if err := json.Unmarshal(printed.Text, &defaults); err != nil {
+		return err
 	}
 	for name, expr := range defaults {
 		if c := t.Column(name); c != nil {
 			c.Default = expr
 		}
 	}
-	return t, nil
+	if own.Null {
+		return nil
+	}
+	var names []string
+	if err := json.Unmarshal(own.Text, &names); err != nil {
+		return err
+	}
+	for _, name := range names {
+		if c := t.Column(name); c != nil {
+			c.OwnDefault = true
+		}
+	}
+	return nil
 }
 
 // Fingerprint is equal for two look-ups of a table that classification cannot

@@ -110,6 +110,8 @@ type Table struct {
 	Version int64 `json:"-"`
 	// Labels are those of the enums in it, by their OIDs.
 	Labels map[string]string `json:"-"`
+	// Bounds is equal where the same constraints and unique indexes are on the table, its partitions and its types.
+	Bounds string `json:"-"`
 
 	fingerprint string
 }
@@ -143,6 +145,10 @@ type Column struct {
 	NotNull bool
 	// Default is the default expression as pg_get_expr prints it, "" for none.
 	Default string `json:"-"`
+	// DefaultHash is equal for equal defaults, however they are printed.
+	DefaultHash string
+	// OwnDefault says that the default is made of functions, operators or types of users.
+	OwnDefault bool `json:"-"`
 	// DomainDefault says that the column's domain has a default, which is Default where the
 	// column has none of its own.
 	DomainDefault bool

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"reflect"
 	"slices"
 
 	"github.com/opmux/opmux/capture/catalog"
@@ -16,16 +17,92 @@ func (c *Classifier) Recheck(ctx context.Context, p *Plan, q catalog.Querier) (s
 	if !p.Rests() {
 		return "", nil
 	}
-	return c.recheck(ctx, p.in, p.says(), q)
+	_, what, err := c.recheck(ctx, p.in, p.says(), q)
+	return what, err
 }
 
-func (c *Classifier) recheck(ctx context.Context, in Input, said saying, q catalog.Querier) (string, error) {
+// Differs is Recheck for a statement that has run, and whose transaction still holds its locks: where only its tables
+// were altered, and it and its record are the same nevertheless, the plan holds, too.
+func (c *Classifier) Differs(ctx context.Context, p *Plan) (string, error) {
+	if !p.Rests() {
+		return "", nil
+	}
+	now, what, err := c.recheck(ctx, p.in, p.says(), nil)
+	if what != "" && p.actsLike(now) && p.sameShapes(now) {
+		what = ""
+	}
+	return what, err
+}
+
+// Undone is Recheck for a statement that was rolled back, and whose locks are gone, but which runs on targets before it is undone
+// there: its rows must be possible behind what has become of its tables.
+func (c *Classifier) Undone(ctx context.Context, p *Plan) (string, error) {
+	if !p.Rests() {
+		return "", nil
+	}
+	now, what, err := c.recheck(ctx, p.in, p.says(), nil)
+	if what != "" || err != nil {
+		return what, err
+	}
+	for i, t := range p.TableRefs {
+		if t.Bounds != now.TableRefs[i].Bounds {
+			return t.Qualified() + " has other constraints", nil
+		}
+	}
+	return "", nil
+}
+
+// Renew is the plan of a statement that has run, as it would be made now, where all that the statement did and
+// all that is published of it is the same by both; else p itself. What the record says of tables is
+// by what they have become then.
+func (c *Classifier) Renew(ctx context.Context, p *Plan) (*Plan, error) {
+	if !p.Rests() {
+		return p, nil
+	}
+	now, what, err := c.recheck(ctx, p.in, p.says(), nil)
+	if err != nil || what != "" && !p.actsLike(now) {
+		return p, err
+	}
+	renewed := *now // which may be another statement's of the transaction, too
+	return &renewed, nil
+}
+
+func (c *Classifier) recheck(ctx context.Context, in Input, said saying, q catalog.Querier) (*Plan, string, error) {
 	in.Querier = q
 	now, err := c.Classify(ctx, in)
 	if err != nil {
-		return "", err
+		return nil, "", err
 	}
-	return said.differs(now.says()), nil
+	return now, said.differs(now.says()), nil
+}
+
+// actsLike tells whether a statement that ran by p, and holds the locks of its tables, did just what now says,
+// though its tables have been altered: what the plans say of it is the same, and what of the tables
+// is not (ADR 41) was altered before the statement locked them.
+func (p *Plan) actsLike(now *Plan) bool {
+	same := slices.EqualFunc(p.TableRefs, now.TableRefs, func(a, b *catalog.Table) bool {
+		return !catalog.Relabelled(a.Labels, b.Labels) && (a.Fingerprint() == b.Fingerprint() || a.AlteredBefore(b))
+	})
+	return same && p.Kind != Refused && reflect.DeepEqual(p.ofItself(), now.ofItself())
+}
+
+// ofItself is a plan without what it was made of.
+func (p *Plan) ofItself() *Plan {
+	if p == nil {
+		return nil
+	}
+	q := *p
+	q.CatalogVersion, q.TableRefs, q.in = 0, nil, Input{}
+	q.Inner, q.Awake = p.Inner.ofItself(), p.Awake.ofItself()
+	q.Parts = slices.Clone(p.Parts)
+	for i := range q.Parts {
+		q.Parts[i].Plan = q.Parts[i].ofItself()
+	}
+	return &q
+}
+
+func (p *Plan) sameShapes(now *Plan) bool {
+	return slices.EqualFunc(p.TableRefs, now.TableRefs, (*catalog.Table).SameShape)
 }
 
 // Rests tells whether a plan rests on the catalogue: what capture triggers carry does
@@ -109,7 +186,7 @@ func (c *Classifier) Broken(ctx context.Context, promises []byte) (string, error
 		return "", fmt.Errorf("reading what the transaction rests on: %w", err)
 	}
 	for _, p := range list {
-		if what, err := c.recheck(ctx, p.In, p.Says, nil); what != "" || err != nil {
+		if _, what, err := c.recheck(ctx, p.In, p.Says, nil); what != "" || err != nil {
 			return what, err
 		}
 	}

@@ -45,6 +45,9 @@ func (s *Session) hold(ctx context.Context, tx *txn, extended bool) (held, error
 	if failed, err := s.durable(extended); failed || err != nil {
 		return held{told: failed}, err
 	}
+	if err := s.renew(ctx, tx); err != nil {
+		return held{refusal: refusedByGate(err)}, nil
+	}
 	body, err := s.transaction(ctx, tx, extended)
 	if err != nil {
 		return held{refusal: refusedByGate(err)}, nil

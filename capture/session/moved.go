@@ -3,6 +3,7 @@ package session
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"github.com/opmux/opmux/capture/catalog"
 	"github.com/opmux/opmux/capture/classify"
@@ -20,11 +21,7 @@ func (s *Session) catalogMoved(ctx context.Context, tx *txn, version int64, exte
 		if (p.CatalogVersion == version && version != 0) || defines(p) && p.Makes == nil {
 			continue
 		}
-		var q catalog.Querier
-		if s.looksItself(tx) {
-			q = querier{s: s, extended: extended}
-		}
-		what, err := s.deps.Classifier.Recheck(ctx, p, q)
+		what, err := s.planMoved(ctx, tx, p, extended)
 		if err != nil {
 			return err.Error()
 		}
@@ -33,6 +30,42 @@ func (s *Session) catalogMoved(ctx context.Context, tx *txn, version int64, exte
 		}
 	}
 	return ""
+}
+
+// planMoved says what differs where one statement of a transaction is classified again.
+func (s *Session) planMoved(ctx context.Context, tx *txn, p *classify.Plan, extended bool) (string, error) {
+	switch {
+	case s.looksItself(tx):
+		return s.deps.Classifier.Recheck(ctx, p, querier{s: s, extended: extended})
+	case tx.undone:
+		return s.deps.Classifier.Undone(ctx, p)
+	}
+	return s.deps.Classifier.Differs(ctx, p)
+}
+
+// renew puts plans that are made now in place of those of statements that ran behind, or beside, DDL of
+// others, where these did just the same: what the record then says of the tables is true, and the catalogue has not
+// moved since. Others are found by the look behind the record, and so are all while DDL is under way.
+func (s *Session) renew(ctx context.Context, tx *txn) error {
+	version := s.deps.Catalog.Known()
+	old := func(p *classify.Plan) bool { return p.CatalogVersion != version && p.Rests() && !defines(p) }
+	if tx.undone || s.looksItself(tx) || !slices.ContainsFunc(tx.noted, old) {
+		return nil
+	}
+	if moving, err := s.deps.Catalog.Moving(ctx); moving || err != nil {
+		return err
+	}
+	for i, p := range tx.noted {
+		if !old(p) {
+			continue
+		}
+		now, err := s.deps.Classifier.Renew(ctx, p)
+		if err != nil {
+			return err
+		}
+		s.locked(func() { tx.renewPlan(i, now) })
+	}
+	return nil
 }
 
 // beforeOwnDDL checks what the transaction ran so far while its own DDL has not

@@ -78,6 +78,9 @@ func (s *Session) drawPreparedXID(tx *txn, extended bool) (uint64, bool, error) 
 // pack makes the record, and what it rests on.
 func (s *Session) pack(ctx context.Context, tx *txn, k *prepared.Kept, extended bool) (*refusal, error) {
 	version, err := s.deps.Catalog.Version(ctx)
+	if err == nil {
+		err = s.renew(ctx, tx)
+	}
 	if err != nil {
 		return refusedByGate(err), nil
 	}

@@ -45,6 +45,7 @@ func (t *txn) rollbackTo(name string) {
 	t.drop(t.log[len(end):])
 	t.log = end
 	t.step(savepointOp(event.OpRollbackTo, name))
+	t.undone = true
 	// Targets are back at the savepoint's settings, which are not known here.
 	t.contextLost = true
 }

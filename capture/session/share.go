@@ -84,6 +84,13 @@ func (t *txn) keepPlan(p *classify.Plan) {
 	t.manyPlans = true
 }
 
+// renewPlan puts a plan in place of one that is kept.
+func (t *txn) renewPlan(at int, now *classify.Plan) {
+	delete(t.plans, t.noted[at])
+	t.noted[at], t.plans[now] = now, struct{}{}
+	t.catalogVersion = max(t.catalogVersion, now.CatalogVersion)
+}
+
 // dropPlans forgets the plans that came behind the first n: what they did was rolled
 // back, and need not hold. What is written out already runs on targets all the same.
 func (t *txn) dropPlans(n int) {

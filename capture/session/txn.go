@@ -76,6 +76,7 @@ type txn struct {
 
 	chunks     int32
 	spilled    bool
+	undone     bool // what is written out has parts that were rolled back
 	firstChunk *order.Append
 	lastChunk  *order.Append
 }
