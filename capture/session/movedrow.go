@@ -26,14 +26,14 @@ type leftRows struct {
 // stale says whether a row has come into its partition with generated columns that may
 // not be what is computed of it, and notes those that leave one.
 func (l *leftRows) stale(table *tracedTable, row *taken, before, after []event.Value) bool {
-	if !table.self.Partition || table.self == table.root {
+	if !table.self.Partition || table.self == table.root || !insertChanges(table.root) {
 		return false
 	}
 	switch row.what {
 	case catalog.TakenDelete:
 		l.leave(table, before)
 	case catalog.TakenInsert:
-		if !insertChanges(table.root) || len(l.computed) == 0 {
+		if len(l.computed) == 0 {
 			return false
 		}
 		computed, alike := computedHashes(table, after)
