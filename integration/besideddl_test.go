@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -201,32 +200,13 @@ func TestI3LanesBesideDDL(t *testing.T) {
 		`INSERT INTO par VALUES ($k) ON CONFLICT DO NOTHING; INSERT INTO kid (par, n) VALUES ($k, 1)`, `UPDATE kid SET par = $k WHERE id % 7 = 0`, `DELETE FROM kid WHERE par = $k; DELETE FROM par WHERE id = $k`,
 	}
 	var tally besideTally
-	done := make(chan struct{})
-	var writers, others sync.WaitGroup
-	for w := range 6 {
-		conn := testkit.Connect(t, b.agent([]string{"a1", "a2"}[w%2]).DSN())
-		writers.Go(func() {
-			for i := range rounds {
-				sql := strings.ReplaceAll(writes[(w*3+i)%len(writes)], "$k", fmt.Sprint((w+i*i)%10+1))
-				tally.count(t, sql, execute(b.ctx, conn, pgx.QueryExecModeSimpleProtocol, "BEGIN; "+sql+"; COMMIT"))
-				_ = execute(b.ctx, conn, pgx.QueryExecModeSimpleProtocol, "ROLLBACK") // what is left of the block, if it is
-			}
-		})
-	}
-	conn := testkit.Connect(t, b.agent("a2").DSN())
-	others.Go(func() {
-		for i := 0; ; i++ {
-			select {
-			case <-done:
-				return
-			default:
-				tally.count(t, ddl[i%len(ddl)], execute(b.ctx, conn, pgx.QueryExecModeSimpleProtocol, ddl[i%len(ddl)]))
-			}
-		}
+	b.writersBeside(rounds, func(conn *pgx.Conn, w, i int) {
+		sql := strings.ReplaceAll(writes[(w*3+i)%len(writes)], "$k", fmt.Sprint((w+i*i)%10+1))
+		tally.count(t, sql, execute(b.ctx, conn, pgx.QueryExecModeSimpleProtocol, "BEGIN; "+sql+"; COMMIT"))
+		_ = execute(b.ctx, conn, pgx.QueryExecModeSimpleProtocol, "ROLLBACK") // what is left of the block, if it is
+	}, func(conn *pgx.Conn, i int) {
+		tally.count(t, ddl[i%len(ddl)], execute(b.ctx, conn, pgx.QueryExecModeSimpleProtocol, ddl[i%len(ddl)]))
 	})
-	writers.Wait()
-	close(done)
-	others.Wait()
 	t.Logf("%d committed, %d were refused (40001), %d failed by a foreign key", tally.committed.Load(), tally.refused.Load(), tally.broken.Load())
 	if tally.committed.Load() < int64(2*rounds) {
 		t.Error("few transactions were committed")

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 
@@ -61,30 +60,8 @@ func TestI6NamesChangeUnderLoad(t *testing.T) {
 		}
 		_, _ = conn.Exec(b.ctx, "ROLLBACK") // what is left of the block, if it is
 	}
-	var writers, others sync.WaitGroup
-	done := make(chan struct{})
-	for w := range 6 {
-		conn := testkit.Connect(t, b.agent([]string{"a1", "a2"}[w%2]).DSN())
-		writers.Go(func() {
-			for i := range rounds {
-				run(conn, renamedWrites[(w*5+i)%len(renamedWrites)])
-			}
-		})
-	}
-	conn := testkit.Connect(t, b.agent("a2").DSN())
-	others.Go(func() {
-		for i := 0; ; i++ {
-			select {
-			case <-done:
-				return
-			default:
-				run(conn, renames[i%len(renames)])
-			}
-		}
-	})
-	writers.Wait()
-	close(done)
-	others.Wait()
+	b.writersBeside(rounds, func(conn *pgx.Conn, w, i int) { run(conn, renamedWrites[(w*5+i)%len(renamedWrites)]) },
+		func(conn *pgx.Conn, i int) { run(conn, renames[i%len(renames)]) })
 	if got := committed.Load(); got < int64(rounds) {
 		t.Errorf("%d transactions committed", got)
 	}
